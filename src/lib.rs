@@ -1,0 +1,7 @@
+//! Keeps Claude Code sessions equal between this machine and the codespaces that its user runs.
+//!
+//! The map, and the one rule of dependence: `main → cli → {agent, pass, service, doctor, demo}`;
+//! `pass → {codespace, store, state} → reconcile → nothing`.
+
+pub mod codespace;
+pub mod reconcile;

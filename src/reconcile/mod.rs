@@ -1,0 +1,7 @@
+//! What was seen becomes what should happen: values in, values out.
+//!
+//! Promises: no file, clock, environment, task or log is touched here, so every rule of the program can be tried with plain
+//! values. Never: a decision that depends on who is local, on what is remembered, or on a clock.
+
+pub mod manifest;
+pub mod project;
