@@ -5,3 +5,4 @@
 
 pub mod codespace;
 pub mod reconcile;
+pub mod store;

@@ -1,0 +1,314 @@
+//! From what all members of a repository's group hold of one session to what should happen: one winner, everywhere.
+//!
+//! Promises: the plan is a value. It never names a step against a copy that is open, that was not read, or whose user does
+//! not want it; it creates nothing that was deleted there and has not grown since; every copy that a step displaces and that
+//! is no prefix of the winner is named as a loser, and as a fork if it holds messages of its own.
+//! Never: a decision by member position, modification time of a transcript, or memory.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::fork::{Fork, fork};
+use super::manifest::{Part, SessionId, SidePath};
+use super::order::{Whole, rank};
+use super::relation::{Lines, Relation, Unproven, relate};
+use super::transcript::{Content, Digest, Moment};
+
+/// A replica that has the repository, as the plan needs to know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// What people call it.
+    pub name: String,
+    /// Whether anything may be installed there.
+    pub accepts: bool,
+    /// How new a session must be to be created there.
+    pub window: Window,
+}
+
+/// A session is created only if its newest message is younger than both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// Now less the days that the user chose.
+    pub chosen: Moment,
+    /// Now less that side's retention period, plus a day.
+    pub retention: Moment,
+}
+
+/// A side file's content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Side {
+    /// Append-only lines.
+    Lines(Lines),
+    /// Anything else.
+    Whole(Whole),
+}
+
+impl Side {
+    /// Bytes and digest of what would be installed.
+    #[must_use]
+    pub fn target(&self) -> (u64, Digest) {
+        match self {
+            Self::Lines(lines) => (lines.content.length, lines.content.digest),
+            Self::Whole(whole) => (whole.length, whole.digest),
+        }
+    }
+}
+
+/// What one member holds of one session.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Presence {
+    /// Its transcript.
+    pub transcript: Option<Lines>,
+    /// Its side files.
+    pub side: BTreeMap<SidePath, Side>,
+    /// A client has it open.
+    pub live: bool,
+    /// It was here once, as this, and is gone.
+    pub gone: Option<Lines>,
+    /// Why nothing is to be done here.
+    pub closed: Option<String>,
+}
+
+/// A content that is to be had although no member need hold it: a new fork.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    /// The content.
+    pub lines: Lines,
+    /// Members where its origin lay: created there however old its messages are, if the retention period allows.
+    pub at: BTreeSet<usize>,
+}
+
+/// One file to install at one member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// Index of the member.
+    pub member: usize,
+    /// Which file.
+    pub part: Part,
+    /// How.
+    pub kind: StepKind,
+    /// What will be there.
+    pub target: Target,
+}
+
+/// How a file comes to its new content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StepKind {
+    /// There is none.
+    Create,
+    /// What is there is a prefix, this long.
+    Advance(u64),
+    /// What is there is displaced.
+    Replace,
+}
+
+/// The content that a step installs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Target {
+    /// Bytes.
+    pub length: u64,
+    /// Their SHA-256.
+    pub digest: Digest,
+    /// Modification time to carry, seconds since 1970.
+    pub modified: Option<i64>,
+}
+
+impl Target {
+    fn of_lines(content: &Content) -> Self {
+        Self { length: content.length, digest: content.digest, modified: content.newest_message.or(content.newest).map(Moment::seconds) }
+    }
+
+    fn of(side: &Side) -> Self {
+        match side {
+            Side::Lines(lines) => Self::of_lines(&lines.content),
+            Side::Whole(whole) => Self { length: whole.length, digest: whole.digest, modified: Some(whole.modified) },
+        }
+    }
+}
+
+/// How a member stands to the winner before the steps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// Holds the winner.
+    Equal,
+    /// Will be created.
+    Missing,
+    /// Is a prefix, this many bytes short.
+    Behind(u64),
+    /// Holds a copy that lost.
+    Diverged,
+    /// Open in a client, so left alone; this many bytes short, or none of the winner's if it diverged.
+    Waiting(Option<u64>),
+    /// Not there, and older than the window.
+    Older,
+    /// Not there, and without a message that could be resumed.
+    Silent,
+    /// Deleted there, and not grown since.
+    Deleted,
+    /// Not to be touched, for this reason.
+    Closed(String),
+    /// The user does not want anything installed there; it is not equal.
+    Withheld,
+}
+
+/// A copy that lost against the winner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loser {
+    /// The copy.
+    pub lines: Lines,
+    /// Who holds it.
+    pub members: BTreeSet<usize>,
+    /// The session it becomes.
+    pub fork: Option<Fork>,
+}
+
+/// What should happen to one session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionPlan {
+    /// The session.
+    pub session: SessionId,
+    /// The winner's content.
+    pub winner: Lines,
+    /// One per member.
+    pub standings: Vec<Standing>,
+    /// In the order of installation: side files before their transcript.
+    pub steps: Vec<Step>,
+    /// Side files whose copies diverged: their displaced bytes go to the vault.
+    pub losers: Vec<Loser>,
+}
+
+/// Plans one session over all members. None where nobody holds a transcript of it.
+///
+/// # Errors
+/// When a prefix that must be compared was not hashed.
+pub fn plan(session: SessionId, members: &[Member], presences: &[Presence], offer: Option<&Offer>) -> Result<Option<SessionPlan>, Unproven> {
+    let held = presences.iter().filter_map(|presence| presence.transcript.as_ref());
+    let Some(winner) = held.chain(offer.map(|offer| &offer.lines)).max_by_key(|lines| rank(&lines.content)).cloned() else { return Ok(None) };
+    let mut standings = Vec::with_capacity(members.len());
+    for (index, (member, presence)) in members.iter().zip(presences).enumerate() {
+        let promised = offer.is_some_and(|offer| offer.at.contains(&index));
+        standings.push(standing(member, presence, &winner, promised)?);
+    }
+    let mut steps = side_steps(presences, members, &standings)?;
+    for (index, standing) in standings.iter().enumerate() {
+        let kind = match standing {
+            Standing::Missing => StepKind::Create,
+            Standing::Behind(_) => StepKind::Advance(presences[index].transcript.as_ref().map_or(0, |lines| lines.content.length)),
+            Standing::Diverged => StepKind::Replace,
+            _ => continue,
+        };
+        steps.push(Step { member: index, part: Part::Transcript, kind, target: Target::of_lines(&winner.content) });
+    }
+    let losers = losers(session, &winner, presences)?;
+    Ok(Some(SessionPlan { session, winner, standings, steps, losers }))
+}
+
+fn standing(member: &Member, presence: &Presence, winner: &Lines, promised: bool) -> Result<Standing, Unproven> {
+    if let Some(reason) = &presence.closed {
+        return Ok(Standing::Closed(reason.clone()));
+    }
+    let Some(held) = &presence.transcript else { return missing(member, presence, winner, promised) };
+    let short = winner.content.length.saturating_sub(held.content.length);
+    Ok(match relate(held, winner)? {
+        Relation::Equal => Standing::Equal,
+        relation if presence.live => Standing::Waiting((relation == Relation::Behind).then_some(short)),
+        _ if !member.accepts => Standing::Withheld,
+        Relation::Behind => Standing::Behind(short),
+        // The order extends the prefix order, so nobody is ahead of the winner.
+        Relation::Ahead | Relation::Diverged => Standing::Diverged,
+    })
+}
+
+fn missing(member: &Member, presence: &Presence, winner: &Lines, promised: bool) -> Result<Standing, Unproven> {
+    if let Some(gone) = &presence.gone
+        && matches!(relate(winner, gone)?, Relation::Equal | Relation::Behind)
+    {
+        return Ok(Standing::Deleted);
+    }
+    let Some(spoken) = winner.content.newest_message else { return Ok(Standing::Silent) };
+    let young = spoken > member.window.retention && (promised || spoken > member.window.chosen);
+    Ok(match young {
+        false => Standing::Older,
+        // A live entry without a transcript: a client is about to write it.
+        true if presence.live => Standing::Waiting(None),
+        true if !member.accepts => Standing::Withheld,
+        true => Standing::Missing,
+    })
+}
+
+/// Copies that are no prefix of the winner. Of several that extend one another, only the longest is forked; none that is
+/// open somewhere, because it may still grow.
+fn losers(session: SessionId, winner: &Lines, presences: &[Presence]) -> Result<Vec<Loser>, Unproven> {
+    let mut losers: Vec<Loser> = Vec::new();
+    for (index, presence) in presences.iter().enumerate() {
+        let Some(held) = presence.transcript.as_ref() else { continue };
+        if relate(held, winner)? != Relation::Diverged {
+            continue;
+        }
+        match losers.iter_mut().find(|loser| loser.lines.content.digest == held.content.digest) {
+            Some(loser) => drop(loser.members.insert(index)),
+            None => losers.push(Loser { lines: held.clone(), members: BTreeSet::from([index]), fork: None }),
+        }
+    }
+    let mut forks = Vec::new();
+    for loser in &losers {
+        let mut covered = false;
+        for other in &losers {
+            covered |= relate(&loser.lines, &other.lines)? == Relation::Behind;
+        }
+        let open = loser.members.iter().any(|member| presences[*member].live || presences[*member].closed.is_some());
+        let own = loser.lines.messages.iter().any(|message| !winner.messages.contains(message));
+        forks.push((own && !covered && !open).then(|| fork(session, &loser.lines)));
+    }
+    for (loser, fork) in losers.iter_mut().zip(forks) {
+        loser.fork = fork;
+    }
+    losers.sort_by_key(|loser| loser.lines.content.digest);
+    Ok(losers)
+}
+
+/// Side files go where the transcript is or comes to be; the union of all members, nothing removed.
+fn side_steps(presences: &[Presence], members: &[Member], standings: &[Standing]) -> Result<Vec<Step>, Unproven> {
+    let mut paths: BTreeMap<String, &SidePath> = BTreeMap::new();
+    for path in presences.iter().flat_map(|presence| presence.side.keys()) {
+        // Two names that a case-insensitive volume folds into one: the first of them is carried.
+        let first = paths.entry(path.as_str().to_ascii_lowercase()).or_insert(path);
+        *first = (*first).min(path);
+    }
+    let mut steps = Vec::new();
+    for path in paths.into_values() {
+        let Some(winner) = side_winner(path, presences) else { continue };
+        for (index, presence) in presences.iter().enumerate() {
+            let comes = matches!(standings[index], Standing::Equal | Standing::Missing | Standing::Behind(_) | Standing::Diverged);
+            if !comes || presence.live || !members[index].accepts {
+                continue;
+            }
+            let kind = match (presence.side.get(path), winner) {
+                (None, _) => StepKind::Create,
+                (Some(held), _) if held == winner => continue,
+                (Some(Side::Lines(held)), Side::Lines(winner)) => match relate(held, winner)? {
+                    Relation::Equal => continue,
+                    Relation::Behind => StepKind::Advance(held.content.length),
+                    Relation::Ahead | Relation::Diverged => StepKind::Replace,
+                },
+                (Some(_), _) => StepKind::Replace,
+            };
+            steps.push(Step { member: index, part: Part::Side(path.clone()), kind, target: Target::of(winner) });
+        }
+    }
+    Ok(steps)
+}
+
+fn side_winner<'a>(path: &SidePath, presences: &'a [Presence]) -> Option<&'a Side> {
+    let held = || presences.iter().filter_map(|presence| presence.side.get(path));
+    let lines = held().filter(|side| matches!(side, Side::Lines(lines) if lines.content.length > 0));
+    let line_winner = lines.max_by_key(|side| match side {
+        Side::Lines(lines) => Some(rank(&lines.content)),
+        Side::Whole(_) => None,
+    });
+    line_winner.or_else(|| {
+        held().filter(|side| matches!(side, Side::Whole(_))).max_by(|a, b| match (a, b) {
+            (Side::Whole(a), Side::Whole(b)) => a.cmp(b),
+            _ => std::cmp::Ordering::Equal,
+        })
+    })
+}

@@ -1,0 +1,493 @@
+//! One reading of a file of lines, in one stream and in constant memory: what is complete, what it hashes to, when it was
+//! last spoken in, what it calls itself.
+//!
+//! Promises: bytes are only looked at. A torn tail, glued records, NUL runs and bytes that are not UTF-8 are carried; a line
+//! that is no JSON object counts for its bytes and for nothing else. Never: a fixed-size look at the tail, a clock, a repair.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::DateTime;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+/// Longest line that is looked into for a timestamp. Longer ones are carried and hashed, unread: the memory of a reading
+/// stays bounded, and the bound is part of the order, so it is the same for everybody.
+pub const LONGEST_LINE_READ: usize = 16 << 20;
+
+/// Longest title kept, in characters.
+const LONGEST_TITLE: usize = 120;
+
+/// A SHA-256.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Digest(pub [u8; 32]);
+
+impl Digest {
+    /// The digest of these bytes.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+
+    /// The first 8 hex digits, enough for a person.
+    #[must_use]
+    pub fn short(&self) -> String {
+        self.to_string()[..8].to_owned()
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.short())
+    }
+}
+
+/// A text that is not 64 lower-case hex digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a SHA-256 is 64 lower-case hex digits")]
+pub struct NotADigest;
+
+impl FromStr for Digest {
+    type Err = NotADigest;
+
+    fn from_str(text: &str) -> Result<Self, NotADigest> {
+        let shaped = text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        shaped.then_some(()).ok_or(NotADigest)?;
+        let mut digest = [0; 32];
+        for (byte, pair) in digest.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+            let pair = std::str::from_utf8(pair).map_err(|_| NotADigest)?;
+            *byte = u8::from_str_radix(pair, 16).map_err(|_| NotADigest)?;
+        }
+        Ok(Self(digest))
+    }
+}
+
+impl TryFrom<String> for Digest {
+    type Error = NotADigest;
+
+    fn try_from(text: String) -> Result<Self, NotADigest> {
+        text.parse()
+    }
+}
+
+impl From<Digest> for String {
+    fn from(digest: Digest) -> Self {
+        digest.to_string()
+    }
+}
+
+/// A timestamp as lines carry it: microseconds since 1970, UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Moment(pub i64);
+
+impl Moment {
+    /// From RFC 3339 text; anything else is none.
+    fn parse(text: &str) -> Option<Self> {
+        DateTime::parse_from_rfc3339(text).ok().map(|time| Self(time.timestamp_micros()))
+    }
+
+    /// Whole seconds since 1970, for a file's modification time.
+    #[must_use]
+    pub fn seconds(self) -> i64 {
+        self.0.div_euclid(1_000_000)
+    }
+}
+
+/// The complete lines of a file: all bytes up to the last newline, and the newest times in them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Content {
+    /// Bytes up to and including the last newline.
+    pub length: u64,
+    /// SHA-256 of those bytes.
+    pub digest: Digest,
+    /// Newest `timestamp` of a `user` or `assistant` line.
+    pub newest_message: Option<Moment>,
+    /// Newest `timestamp` of any line.
+    pub newest: Option<Moment>,
+}
+
+impl Content {
+    /// No line at all.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self { length: 0, digest: Digest::of(b""), newest_message: None, newest: None }
+    }
+}
+
+/// What one reading found.
+#[derive(Debug, Clone)]
+pub struct Reading {
+    /// The complete lines.
+    pub content: Content,
+    /// All bytes, a torn tail included.
+    pub raw_length: u64,
+    /// SHA-256 of all bytes.
+    pub raw_digest: Digest,
+    /// SHA-256 of the first n bytes, for every n asked that the file has.
+    pub marks: BTreeMap<u64, Digest>,
+    /// The last `customTitle`, else the first prompt, on one line and shortened.
+    pub title: Option<String>,
+    /// `user` and `assistant` lines.
+    pub message_count: u64,
+    /// Digests of the `user` and `assistant` lines, if they were asked for.
+    pub messages: BTreeSet<LineDigest>,
+    /// Distinct `cwd` values, at most [`MOST_WORKING_DIRECTORIES`].
+    pub working_directories: Vec<String>,
+}
+
+/// The first half of a line's SHA-256.
+pub type LineDigest = [u8; 16];
+
+/// Most distinct `cwd` values that a reading keeps.
+pub const MOST_WORKING_DIRECTORIES: usize = 8;
+
+/// A reading under way: push the bytes in order, then finish.
+pub struct Reader {
+    hash: Sha256,
+    length: u64,
+    wanted: Vec<u64>,
+    marks: BTreeMap<u64, Digest>,
+    complete: (u64, Sha256),
+    line: Vec<u8>,
+    overlong: bool,
+    keep_messages: bool,
+    found: Found,
+}
+
+#[derive(Default)]
+struct Found {
+    newest_message: Option<Moment>,
+    newest: Option<Moment>,
+    custom_title: Option<String>,
+    prompt: Option<String>,
+    message_count: u64,
+    messages: BTreeSet<LineDigest>,
+    working_directories: Vec<String>,
+}
+
+impl Reader {
+    /// A reading that also takes the digest of the first n bytes for every n in `marks`.
+    #[must_use]
+    pub fn new(marks: impl IntoIterator<Item = u64>) -> Self {
+        let mut wanted: Vec<u64> = marks.into_iter().collect();
+        wanted.sort_unstable_by(|a, b| b.cmp(a));
+        wanted.dedup();
+        let hash = Sha256::new();
+        let complete = (0, hash.clone());
+        let mut reader = Self {
+            hash,
+            length: 0,
+            wanted,
+            marks: BTreeMap::new(),
+            complete,
+            line: Vec::new(),
+            overlong: false,
+            keep_messages: false,
+            found: Found::default(),
+        };
+        reader.take_marks();
+        reader
+    }
+
+    /// Also keeps a digest of every `user` and `assistant` line.
+    #[must_use]
+    pub fn keeping_messages(mut self) -> Self {
+        self.keep_messages = true;
+        self
+    }
+
+    /// The next bytes of the file.
+    pub fn push(&mut self, bytes: &[u8]) {
+        let complete = memchr::memrchr(b'\n', bytes).map_or(0, |at| at + 1);
+        let (lines, tail) = bytes.split_at(complete);
+        if !lines.is_empty() {
+            self.hash(lines);
+            self.complete = (self.length, self.hash.clone());
+            self.split(lines);
+        }
+        self.hash(tail);
+        self.keep(tail);
+    }
+
+    /// The end of the file.
+    #[must_use]
+    pub fn finish(self) -> Reading {
+        let digest = |hash: Sha256| Digest(hash.finalize().into());
+        let (length, complete) = self.complete;
+        let Found { newest_message, newest, custom_title, prompt, message_count, messages, working_directories } = self.found;
+        Reading {
+            content: Content { length, digest: digest(complete), newest_message, newest },
+            raw_length: self.length,
+            raw_digest: digest(self.hash),
+            marks: self.marks,
+            title: custom_title.or(prompt),
+            message_count,
+            messages,
+            working_directories,
+        }
+    }
+
+    fn hash(&mut self, mut bytes: &[u8]) {
+        while let Some(&mark) = self.wanted.last() {
+            let Some(before) = usize::try_from(mark - self.length).ok().filter(|before| *before <= bytes.len()) else { break };
+            let (head, rest) = bytes.split_at(before);
+            self.hash.update(head);
+            self.length = mark;
+            bytes = rest;
+            self.take_marks();
+        }
+        self.hash.update(bytes);
+        self.length += bytes.len() as u64;
+    }
+
+    fn take_marks(&mut self) {
+        while self.wanted.last() == Some(&self.length) {
+            self.wanted.pop();
+            self.marks.insert(self.length, Digest(self.hash.clone().finalize().into()));
+        }
+    }
+
+    fn split(&mut self, lines: &[u8]) {
+        let mut start = 0;
+        for end in memchr::memchr_iter(b'\n', lines) {
+            let piece = &lines[start..end];
+            start = end + 1;
+            if self.line.is_empty() && !self.overlong {
+                self.found.look_at(piece, self.keep_messages);
+            } else {
+                self.keep(piece);
+                if !self.overlong {
+                    self.found.look_at(&self.line, self.keep_messages);
+                }
+                self.line.clear();
+                self.overlong = false;
+            }
+        }
+    }
+
+    fn keep(&mut self, piece: &[u8]) {
+        if self.overlong || self.line.len() + piece.len() > LONGEST_LINE_READ {
+            self.overlong = true;
+            self.line = Vec::new();
+        } else {
+            self.line.extend_from_slice(piece);
+        }
+    }
+}
+
+impl Found {
+    fn look_at(&mut self, line: &[u8], keep_messages: bool) {
+        let Ok(seen) = serde_json::from_slice::<Line<'_>>(line) else { return };
+        let time = seen.timestamp.0.as_deref().and_then(Moment::parse);
+        self.newest = self.newest.max(time);
+        if matches!(seen.kind.0.as_deref(), Some("user" | "assistant")) {
+            self.newest_message = self.newest_message.max(time);
+            self.message_count += 1;
+            if keep_messages {
+                self.messages.insert(line_digest(line));
+            }
+        }
+        if let Some(title) = seen.custom_title.0 {
+            self.custom_title = shortened(&title);
+        }
+        if self.prompt.is_none() {
+            self.prompt = seen.last_prompt.0.as_deref().and_then(shortened);
+        }
+        if let Some(directory) = seen.working_directory.0
+            && self.working_directories.len() < MOST_WORKING_DIRECTORIES
+            && !self.working_directories.iter().any(|known| *known == *directory)
+        {
+            self.working_directories.push(directory.into_owned());
+        }
+    }
+}
+
+fn line_digest(line: &[u8]) -> LineDigest {
+    let mut half = [0; 16];
+    half.copy_from_slice(&Digest::of(line).0[..16]);
+    half
+}
+
+/// On one line, without control characters, at most [`LONGEST_TITLE`] characters; none when nothing is left.
+fn shortened(title: &str) -> Option<String> {
+    let words: Vec<&str> = title.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()).collect();
+    let line = words.join(" ");
+    let short: String = line.chars().take(LONGEST_TITLE).collect();
+    (!short.is_empty()).then_some(short)
+}
+
+/// The top-level fields that are looked at. A field twice makes the line unreadable, as any other fault does.
+#[derive(Deserialize)]
+struct Line<'a> {
+    #[serde(rename = "type", default, borrow)]
+    kind: Text<'a>,
+    #[serde(default, borrow)]
+    timestamp: Text<'a>,
+    #[serde(rename = "cwd", default, borrow)]
+    working_directory: Text<'a>,
+    #[serde(rename = "customTitle", default, borrow)]
+    custom_title: Text<'a>,
+    #[serde(rename = "lastPrompt", default, borrow)]
+    last_prompt: Text<'a>,
+}
+
+/// A string, or any other JSON value, which counts as none.
+#[derive(Default)]
+struct Text<'a>(Option<Cow<'a, str>>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyValue).map(Text)
+    }
+}
+
+struct AnyValue;
+
+impl<'de> Visitor<'de> for AnyValue {
+    type Value = Option<Cow<'de, str>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON value")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Some(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Some(Cow::Owned(text.to_owned())))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(None)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+        while entries.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(bytes: &[u8]) -> Reading {
+        let mut reader = Reader::new([]).keeping_messages();
+        reader.push(bytes);
+        reader.finish()
+    }
+
+    const SPOKEN: &str = r#"{"type":"user","timestamp":"2026-11-20T10:41:38.819Z","cwd":"/w","message":{"role":"user"}}"#;
+
+    #[test]
+    fn lines_without_a_timestamp_at_the_end_do_not_hide_the_newest_message() {
+        let text = format!("{SPOKEN}\n{{\"type\":\"cost-state\"}}\n{{\"type\":\"last-prompt\",\"lastPrompt\":\"fix the\\n  build\"}}\n");
+        let reading = read(text.as_bytes());
+        assert_eq!(reading.content.newest_message, Moment::parse("2026-11-20T10:41:38.819Z"));
+        assert_eq!(reading.title.as_deref(), Some("fix the build"));
+        assert_eq!(reading.working_directories, ["/w"]);
+    }
+
+    #[test]
+    fn times_that_run_backwards_give_their_maximum() {
+        let text = "{\"type\":\"assistant\",\"timestamp\":\"2026-01-02T00:00:00Z\"}\n{\"type\":\"user\",\"timestamp\":\"2026-01-01T00:00:00Z\"}\n{\"type\":\"system\",\"timestamp\":\"2026-01-03T00:00:00Z\"}\n";
+        let content = read(text.as_bytes()).content;
+        assert_eq!(content.newest_message, Moment::parse("2026-01-02T00:00:00Z"));
+        assert_eq!(content.newest, Moment::parse("2026-01-03T00:00:00Z"));
+    }
+
+    #[test]
+    fn bad_lines_are_carried_and_tell_no_time() {
+        for bad in [
+            r#"{"timestamp":"2030-01-01T00:00:00Z"}{"type":"user","timestamp":"2030-01-01T00:00:00Z"}"#,
+            r#"{"type":"user","timestamp":"2030-01-01T00:00:00Z""#,
+            r#"{"type":"user","timestamp":"2030-01-01T00:00:00Z","timestamp":"2031-01-01T00:00:00Z"}"#,
+            r#"{"type":"user","timestamp":1e308}"#,
+            r#"{"type":"user","nested":{"timestamp":"2030-01-01T00:00:00Z"}}"#,
+            r#"["2030-01-01T00:00:00Z"]"#,
+            "\0\0\0\0",
+            "",
+        ] {
+            let reading = read(format!("{SPOKEN}\n{bad}\n").as_bytes());
+            assert_eq!(reading.content.newest, Moment::parse("2026-11-20T10:41:38.819Z"), "{bad}");
+            assert_eq!(reading.content.length as usize, SPOKEN.len() + bad.len() + 2);
+        }
+    }
+
+    #[test]
+    fn a_torn_tail_is_outside_the_content_even_when_it_is_json() {
+        let reading = read(format!("{SPOKEN}\n{SPOKEN}").as_bytes());
+        assert_eq!(reading.content, read(format!("{SPOKEN}\n").as_bytes()).content);
+        assert_eq!(reading.raw_length as usize, 2 * SPOKEN.len() + 1);
+    }
+
+    #[test]
+    fn a_line_longer_than_the_bound_is_hashed_and_not_read() {
+        let long = format!(r#"{{"type":"user","x":"{}","timestamp":"2030-01-01T00:00:00Z"}}"#, "y".repeat(LONGEST_LINE_READ));
+        let text = format!("{long}\n{SPOKEN}\n");
+        let mut reader = Reader::new([]);
+        text.as_bytes().chunks(65_521).for_each(|chunk| reader.push(chunk));
+        let reading = reader.finish();
+        assert_eq!(reading.content.digest, Digest::of(text.as_bytes()));
+        assert_eq!(reading.content.newest, Moment::parse("2026-11-20T10:41:38.819Z"));
+        assert!(reading.working_directories == ["/w"]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_cut_into_chunks_reads_the_same(bytes in proptest::collection::vec(prop_oneof![Just(b'\n'), any::<u8>()], 0..400), cuts in proptest::collection::vec(0usize..400, 0..6), marks in proptest::collection::vec(0u64..450, 0..5)) {
+            let whole = read(&bytes);
+            let mut reader = Reader::new(marks.clone()).keeping_messages();
+            let mut at = 0;
+            let mut cuts = cuts.clone();
+            cuts.sort_unstable();
+            for cut in cuts.into_iter().filter(|c| *c <= bytes.len()).chain([bytes.len()]) {
+                reader.push(&bytes[at..cut.max(at)]);
+                at = cut.max(at);
+            }
+            let cut = reader.finish();
+            prop_assert_eq!(&cut.content, &whole.content);
+            prop_assert_eq!(cut.raw_digest, Digest::of(&bytes));
+            let complete = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+            prop_assert_eq!(cut.content.digest, Digest::of(&bytes[..complete]));
+            for mark in marks {
+                let expected = bytes.get(..mark as usize).map(Digest::of);
+                prop_assert_eq!(cut.marks.get(&mark).copied(), expected);
+            }
+        }
+    }
+}

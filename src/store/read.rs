@@ -1,0 +1,76 @@
+//! Reading files of this machine as contents: streamed, in constant memory.
+
+use std::fs::File;
+use std::io::{self, Read};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::reconcile::order::Whole;
+use crate::reconcile::transcript::{Digest, Reader, Reading};
+
+/// Bytes read at a time.
+const CHUNK: usize = 256 << 10;
+
+/// What a reading is to take besides the content.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// Prefix lengths to be hashed.
+    pub marks: Vec<u64>,
+    /// Whether the digests of messages are kept.
+    pub messages: bool,
+    /// Read no further than this.
+    pub limit: Option<u64>,
+}
+
+/// Reads a file of lines.
+///
+/// # Errors
+/// As `read`.
+pub fn lines(file: impl Read, wanted: &Wanted) -> io::Result<Reading> {
+    let mut reader = Reader::new(wanted.marks.iter().copied());
+    if wanted.messages {
+        reader = reader.keeping_messages();
+    }
+    each_chunk(file.take(wanted.limit.unwrap_or(u64::MAX)), |chunk| reader.push(chunk))?;
+    Ok(reader.finish())
+}
+
+/// Reads a file as a whole. `modified` is in nanoseconds since 1970.
+///
+/// # Errors
+/// As `read`.
+pub fn whole(file: impl Read, modified: i64) -> io::Result<Whole> {
+    let mut hash = Sha256::new();
+    let mut length = 0;
+    each_chunk(file, |chunk| {
+        hash.update(chunk);
+        length += chunk.len() as u64;
+    })?;
+    Ok(Whole { modified: modified.div_euclid(1_000_000_000), length, digest: Digest(hash.finalize().into()) })
+}
+
+/// The digest of the first `length` bytes; none if the file is shorter.
+///
+/// # Errors
+/// As `read`.
+pub fn prefix(file: &File, length: u64) -> io::Result<Option<Digest>> {
+    let mut hash = Sha256::new();
+    let mut seen = 0;
+    each_chunk(file.take(length), |chunk| {
+        hash.update(chunk);
+        seen += chunk.len() as u64;
+    })?;
+    Ok((seen == length).then(|| Digest(hash.finalize().into())))
+}
+
+fn each_chunk(mut file: impl Read, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => take(&buffer[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}

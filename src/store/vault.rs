@@ -1,0 +1,285 @@
+//! Where displaced bytes are kept: every copy that lost or was overtaken, byte for byte, with a note of how it came there.
+//!
+//! Promises: an object is complete and durable before anything is installed over the bytes it holds; an object goes only by
+//! [`proof`]. Objects lie in `vault/displaced/<session>/`, a note beside each. Never: an object changed in place.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use serde::{Deserialize, Serialize};
+
+use super::archive::Archive;
+use super::proof;
+use crate::reconcile::manifest::{Part, SessionId};
+use crate::reconcile::transcript::Digest;
+
+/// The format of a note.
+const VERSION: u32 = 1;
+
+/// Why bytes are in the vault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reason {
+    /// Overtaken by a longer copy that begins with it; goes once the archive holds that copy.
+    Overtaken,
+    /// Diverged, and lost.
+    Lost,
+    /// A side file that another one replaced.
+    Side,
+    /// Grew while it was being replaced.
+    Grew,
+}
+
+/// What is noted beside an object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    /// Format of this note.
+    pub version: u32,
+    /// The session.
+    pub session: SessionId,
+    /// Which file of it.
+    pub part: Part,
+    /// Why it is here.
+    pub reason: Reason,
+    /// Whose copy it was.
+    pub from: String,
+    /// When it came here.
+    pub at: DateTime<Utc>,
+    /// Bytes of its complete lines (all bytes, for a file that is no list of lines).
+    pub length: u64,
+    /// Their SHA-256.
+    pub digest: Digest,
+    /// The content that won.
+    pub winner: Option<Digest>,
+    /// The session that the copy became.
+    pub fork: Option<SessionId>,
+    /// Its title.
+    pub title: Option<String>,
+}
+
+impl Note {
+    /// A note of the present format.
+    #[must_use]
+    pub fn new(session: SessionId, part: Part, reason: Reason, from: &str, at: DateTime<Utc>, content: (u64, Digest)) -> Self {
+        let (length, digest) = content;
+        Self { version: VERSION, session, part, reason, from: from.to_owned(), at, length, digest, winner: None, fork: None, title: None }
+    }
+}
+
+/// An object and its note.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Object {
+    /// Its file.
+    pub path: PathBuf,
+    /// What is known of it.
+    pub note: Note,
+}
+
+/// The vault and the stage of one store; they lie on the store's device.
+#[derive(Debug)]
+pub struct Vault {
+    root: PathBuf,
+    stage: OwnedFd,
+    objects: Vec<Object>,
+    /// Objects made by this process: the sweep leaves them for a later pass.
+    fresh: Vec<PathBuf>,
+}
+
+impl Vault {
+    /// Opens, or makes, `<root>/vault` and `<root>/stage`, 0700. A note of an unknown format is left alone.
+    ///
+    /// # Errors
+    /// When they cannot be made or listed.
+    pub fn open(root: &Path) -> io::Result<Self> {
+        for directory in ["stage", "vault/displaced", "vault/archive"] {
+            DirBuilder::new().recursive(true).mode(0o700).create(root.join(directory))?;
+        }
+        let stage = rustix::fs::openat(CWD, root.join("stage"), OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+        let mut vault = Self { root: root.to_owned(), stage, objects: Vec::new(), fresh: Vec::new() };
+        vault.list()?;
+        Ok(vault)
+    }
+
+    fn list(&mut self) -> io::Result<()> {
+        for session in std::fs::read_dir(self.root.join("vault/displaced"))? {
+            for entry in std::fs::read_dir(session?.path())? {
+                let path = entry?.path();
+                if path.extension().is_none_or(|extension| extension != "json") {
+                    continue;
+                }
+                let Some(note) = serde_json::from_slice::<Note>(&std::fs::read(&path)?).ok().filter(|note| note.version == VERSION) else { continue };
+                let path = path.with_extension("");
+                self.objects.push(Object { path, note });
+            }
+        }
+        Ok(())
+    }
+
+    /// The directory of the vault, for the archive and for people.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.root.join("vault")
+    }
+
+    /// The stage's directory.
+    #[must_use]
+    pub fn stage(&self) -> &OwnedFd {
+        &self.stage
+    }
+
+    /// The stage's path.
+    #[must_use]
+    pub fn stage_path(&self) -> PathBuf {
+        self.root.join("stage")
+    }
+
+    /// All objects.
+    #[must_use]
+    pub fn objects(&self) -> &[Object] {
+        &self.objects
+    }
+
+    /// Where the copy with this content lies, if it is here.
+    #[must_use]
+    pub fn find(&self, session: SessionId, digest: Digest) -> Option<&Object> {
+        self.objects.iter().find(|object| object.note.session == session && object.note.digest == digest)
+    }
+
+    /// A fresh file in the stage, 0600.
+    ///
+    /// # Errors
+    /// As `openat`.
+    pub fn new_staged(&self) -> io::Result<(String, File)> {
+        let name = uuid::Uuid::new_v4().simple().to_string();
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.stage, &name, flags, Mode::RUSR | Mode::WUSR)?;
+        Ok((name, file.into()))
+    }
+
+    /// Gives an existing file (a displaced inode, a staged copy) one more name, in the vault, and makes that durable.
+    ///
+    /// # Errors
+    /// As `linkat` and `fsync`. Nothing was displaced then.
+    pub fn link(&mut self, directory: impl AsFd, name: &str, note: Note) -> io::Result<Linked> {
+        let folder = self.folder(note.session)?;
+        let object = format!("{}.{}", note.digest, uuid::Uuid::new_v4().simple());
+        rustix::fs::linkat(directory, name, &folder.1, &object, AtFlags::empty())?;
+        rustix::fs::fsync(&folder.1)?;
+        let linked = Linked { directory: folder.1, name: object.clone(), path: folder.0.join(&object) };
+        self.note(&linked, note)?;
+        Ok(linked)
+    }
+
+    /// Keeps a copy of the first `length` bytes of a file.
+    ///
+    /// # Errors
+    /// As `read`, `write` and `fsync`; half a copy is removed.
+    pub fn copy(&mut self, source: &Path, note: Note) -> io::Result<()> {
+        if self.find(note.session, note.digest).is_some() {
+            return Ok(());
+        }
+        let (name, mut staged) = self.new_staged()?;
+        let copied = copy_prefix(source, &mut staged, note.length).and_then(|()| staged.sync_all());
+        let linked = copied.and_then(|()| self.link(self.stage.try_clone()?, &name, note));
+        proof::unlink(&self.stage, &name, proof::only_ours(proof::OnlyOurs::created()))?;
+        linked.map(drop)
+    }
+
+    /// Writes the note of an object again, with what became known later.
+    ///
+    /// # Errors
+    /// As `write` and `rename`.
+    pub fn annotate(&mut self, session: SessionId, digest: Digest, change: impl FnOnce(&mut Note)) -> io::Result<()> {
+        let Some(object) = self.objects.iter_mut().find(|object| object.note.session == session && object.note.digest == digest) else { return Ok(()) };
+        let before = object.note.clone();
+        change(&mut object.note);
+        if object.note == before { Ok(()) } else { write_note(&object.path, &object.note) }
+    }
+
+    fn folder(&self, session: SessionId) -> io::Result<(PathBuf, OwnedFd)> {
+        let path = self.root.join("vault/displaced").join(session.to_string());
+        match DirBuilder::new().mode(0o700).create(&path) {
+            Ok(()) => File::open(self.root.join("vault/displaced"))?.sync_all()?,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+        let directory = rustix::fs::openat(CWD, &path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+        Ok((path, directory))
+    }
+
+    fn note(&mut self, linked: &Linked, note: Note) -> io::Result<()> {
+        write_note(&linked.path, &note)?;
+        self.fresh.push(linked.path.clone());
+        self.objects.push(Object { path: linked.path.clone(), note });
+        Ok(())
+    }
+
+    /// Lets go of overtaken copies that the archive has grown beyond: each is read again, and goes only if every byte of it is
+    /// the beginning of the archive's copy. Objects of this pass stay for a later one.
+    ///
+    /// # Errors
+    /// When the vault cannot be listed; an object that does not prove itself stays.
+    pub fn sweep(&mut self, archive: &Archive) -> io::Result<usize> {
+        let overtaken: Vec<Object> =
+            self.objects.iter().filter(|object| object.note.reason == Reason::Overtaken && !self.fresh.contains(&object.path)).cloned().collect();
+        let mut gone = 0;
+        for Object { path, note } in overtaken {
+            let Some(holder) = archive.file(note.session, &note.part) else { continue };
+            let (_, directory) = self.folder(note.session)?;
+            let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+            let Ok(proved) = proof::prefix_of(&directory, name, &File::open(holder)?) else { continue };
+            proof::unlink(&directory, name, proved)?;
+            proof::unlink(&directory, &format!("{name}.json"), proof::only_ours(proof::OnlyOurs::created()))?;
+            self.objects.retain(|object| object.path != path);
+            gone += 1;
+        }
+        Ok(gone)
+    }
+}
+
+/// A name in the vault that has just been given.
+#[derive(Debug)]
+pub struct Linked {
+    /// The object's directory.
+    pub directory: OwnedFd,
+    /// Its name there.
+    pub name: String,
+    path: PathBuf,
+}
+
+fn write_note(object: &Path, note: &Note) -> io::Result<()> {
+    let path = object.with_file_name(format!("{}.json", object.file_name().unwrap_or_default().to_string_lossy()));
+    write_durably(&path, &serde_json::to_vec_pretty(note)?)
+}
+
+/// Replaces a file of our own as a whole: written beside it, made durable, renamed over it.
+///
+/// # Errors
+/// As `write`, `fsync` and `rename`; the old file is then untouched.
+pub fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(directory)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    File::open(directory)?.sync_all()
+}
+
+/// Copies the first `length` bytes; shares blocks where the file system can.
+///
+/// # Errors
+/// `UnexpectedEof` if the source is shorter.
+pub fn copy_prefix(source: &Path, into: &mut File, length: u64) -> io::Result<()> {
+    let source = OpenOptions::new().read(true).custom_flags(libc_nofollow()).open(source)?;
+    let copied = io::copy(&mut io::Read::take(source, length), into)?;
+    if copied == length { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+}
+
+fn libc_nofollow() -> i32 {
+    i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or(0)
+}
