@@ -5,4 +5,5 @@
 
 pub mod codespace;
 pub mod reconcile;
+pub mod state;
 pub mod store;

@@ -1,0 +1,224 @@
+//! What is remembered between passes: digests of files that did not change, what lay at each far replica, how visits ended.
+//!
+//! Promises: a cache. Lost, corrupt or of an unknown format, it costs time and nothing else; it is replaced as a whole, from
+//! outcomes, never from intentions. The pass lock lies beside it and is never removed.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::reconcile::manifest::{SessionId, Stamp, StorePath};
+use crate::reconcile::order::Whole;
+use crate::reconcile::project::RepositoryId;
+use crate::reconcile::relation::Lines;
+use crate::store::repositories::Remembered;
+use crate::store::vault::write_durably;
+
+const VERSION: u32 = 1;
+
+/// What a file was found to hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Held {
+    /// Lines, and the working directories that they name.
+    Lines {
+        /// The content.
+        lines: Lines,
+        /// Distinct `cwd` values.
+        directories: Vec<String>,
+    },
+    /// Anything else.
+    Whole(Whole),
+}
+
+/// A file of a far replica.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FarMemory {
+    /// Its stamp there.
+    pub stamp: Stamp,
+    /// What it holds.
+    pub held: Held,
+}
+
+/// What is remembered of one far replica.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplicaMemory {
+    /// Its session files.
+    pub files: Vec<(StorePath, FarMemory)>,
+    /// The last content seen there of every session: what is gone now was deleted there.
+    pub seen: BTreeMap<SessionId, Lines>,
+}
+
+/// How the visits to one codespace or machine went.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VisitMemory {
+    /// Its repositories.
+    pub repositories: Vec<RepositoryId>,
+    /// The end of the last attempt.
+    pub tried: Option<DateTime<Utc>>,
+    /// What came of it, in one line.
+    pub outcome: String,
+    /// The end of the last visit that went well.
+    pub visited: Option<DateTime<Utc>>,
+    /// Whether a shell answered at the last attempt; none before the first.
+    pub answered: Option<bool>,
+    /// Sessions that lay there at the last good visit.
+    pub sessions: usize,
+    /// Of those, how many have bytes that are not on this machine.
+    pub not_home: usize,
+    /// The run of the codespace that was visited: its `last_used_at`.
+    pub episode: Option<DateTime<Utc>>,
+    /// How each of its sessions stood after the visit, for `status`.
+    pub standings: BTreeMap<String, usize>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Stored {
+    version: u32,
+    digests: Vec<((u64, u64, i64), Held)>,
+    replicas: BTreeMap<Uuid, ReplicaMemory>,
+    visits: BTreeMap<String, VisitMemory>,
+    clones: BTreeMap<PathBuf, Remembered>,
+    last_pass: Option<serde_json::Value>,
+}
+
+/// The memory of this machine.
+#[derive(Debug, Default)]
+pub struct State {
+    path: PathBuf,
+    digests: HashMap<(u64, u64, i64), Held>,
+    used: HashMap<(u64, u64, i64), Held>,
+    written: Vec<u8>,
+    /// By replica id.
+    pub replicas: BTreeMap<Uuid, ReplicaMemory>,
+    /// By codespace or machine name.
+    pub visits: BTreeMap<String, VisitMemory>,
+    /// Remotes of this machine's clones.
+    pub clones: BTreeMap<PathBuf, Remembered>,
+    /// The report of the last pass.
+    pub last_pass: Option<serde_json::Value>,
+}
+
+/// A file younger than this when it was read may change within the resolution of its time: not remembered.
+const SETTLED: Duration = Duration::from_secs(2);
+
+impl State {
+    /// Reads `<directory>/state.json`; whatever cannot be read is as if it were not there.
+    ///
+    /// # Errors
+    /// When the directory cannot be made.
+    pub fn open(directory: &Path) -> io::Result<Self> {
+        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        let path = directory.join("state.json");
+        let written = std::fs::read(&path).unwrap_or_default();
+        let stored = serde_json::from_slice::<Stored>(&written).ok().filter(|stored| stored.version == VERSION).unwrap_or_default();
+        let Stored { digests, replicas, visits, clones, last_pass, .. } = stored;
+        Ok(Self { path, digests: digests.into_iter().collect(), used: HashMap::new(), written, replicas, visits, clones, last_pass })
+    }
+
+    /// What a file of this machine holds, if its stamp was seen before.
+    pub fn held(&mut self, stamp: Stamp) -> Option<Held> {
+        let key = (stamp.inode, stamp.size, stamp.modified);
+        let held = self.used.get(&key).or_else(|| self.digests.get(&key)).cloned();
+        if let Some(held) = &held {
+            self.used.insert(key, held.clone());
+        }
+        held
+    }
+
+    /// Remembers what a file holds, if it is old enough for its stamp to speak for it. `now` is in nanoseconds since 1970.
+    pub fn remember(&mut self, stamp: Stamp, held: &Held, now: i64) {
+        let settled = now.saturating_sub(stamp.modified) >= i64::try_from(SETTLED.as_nanos()).unwrap_or(i64::MAX);
+        if settled {
+            self.used.insert((stamp.inode, stamp.size, stamp.modified), held.clone());
+        }
+    }
+
+    /// Writes the state, if it says anything new. Digests that this pass did not ask for are forgotten.
+    ///
+    /// # Errors
+    /// As `write` and `rename`; the old state then stays.
+    pub fn save(&mut self) -> io::Result<()> {
+        let mut digests: Vec<_> = self.used.iter().map(|(key, held)| (*key, held.clone())).collect();
+        digests.sort_unstable_by_key(|(key, _)| *key);
+        let stored = Stored {
+            version: VERSION,
+            digests,
+            replicas: self.replicas.clone(),
+            visits: self.visits.clone(),
+            clones: self.clones.clone(),
+            last_pass: self.last_pass.clone(),
+        };
+        let bytes = serde_json::to_vec(&stored)?;
+        if bytes != self.written {
+            write_durably(&self.path, &bytes)?;
+            self.written = bytes;
+        }
+        Ok(())
+    }
+}
+
+/// The lock of a pass; it ends with the process.
+#[derive(Debug)]
+pub struct PassLock {
+    _lock: Flock<File>,
+}
+
+/// Why the lock was not had.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another pass runs.
+    #[error("another pass is running{}", holder.map(|pid| format!(" (pid {pid})")).unwrap_or_default())]
+    Busy {
+        /// Its process, if it wrote that down.
+        holder: Option<u32>,
+    },
+    /// The lock file cannot be used.
+    #[error("the pass lock {path} cannot be used")]
+    Unusable {
+        /// Where it is.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl PassLock {
+    /// Takes the lock, waiting for another pass at most `patience`.
+    ///
+    /// # Errors
+    /// When another process holds it all that time, or it cannot be used.
+    pub async fn take(directory: &Path, patience: Duration) -> Result<Self, LockError> {
+        let path = directory.join("pass.lock");
+        let unusable = |source: io::Error| LockError::Unusable { path: path.clone(), source };
+        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(unusable)?;
+        let open = || OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let mut file = open().map_err(unusable)?;
+        let began = Instant::now();
+        loop {
+            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                Ok(mut lock) => {
+                    // Only for people; the lock itself is the flock.
+                    let noted = lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| write!(lock, "{}", std::process::id()));
+                    noted.map_err(unusable)?;
+                    return Ok(Self { _lock: lock });
+                }
+                Err((back, nix::errno::Errno::EWOULDBLOCK | nix::errno::Errno::EINTR)) => file = back,
+                Err((_, error)) => return Err(unusable(error.into())),
+            }
+            if began.elapsed() >= patience {
+                let mut text = String::new();
+                let holder = file.rewind().and_then(|()| file.take(32).read_to_string(&mut text)).ok().and_then(|_| text.trim().parse().ok());
+                return Err(LockError::Busy { holder });
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
