@@ -4,6 +4,7 @@
 //! `pass → {codespace, store, state} → reconcile → nothing`.
 
 pub mod codespace;
+pub mod pass;
 pub mod reconcile;
 pub mod state;
 pub mod store;

@@ -4,9 +4,11 @@
 //! values. Never: a decision that depends on who is local, on what is remembered, or on a clock.
 
 pub mod fork;
+pub mod layout;
 pub mod manifest;
 pub mod order;
 pub mod plan;
 pub mod project;
 pub mod relation;
+pub mod report;
 pub mod transcript;

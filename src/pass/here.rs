@@ -1,0 +1,322 @@
+//! This machine, as a pass sees it: what lies in the store and what it holds, where each session belongs, and the vault.
+//!
+//! Promises: a file whose stamp is known is not read again; whatever is read is archived before anything is installed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use uuid::Uuid;
+
+use crate::reconcile::layout::under;
+use crate::reconcile::manifest::{Part, ProjectName, SessionId, SidePath, Stamp, StorePath};
+use crate::reconcile::plan::Side;
+use crate::reconcile::project::RepositoryId;
+use crate::reconcile::relation::Lines;
+use crate::reconcile::report::Skipped;
+use crate::state::{Held, State};
+use crate::store::archive::{Archive, Here as LastHere, Place};
+use crate::store::live::{Registry, registry};
+use crate::store::read::{self, Wanted};
+use crate::store::repositories::{Checkout, Clones};
+use crate::store::scan::{Scan, scan};
+use crate::store::tree::Tree;
+use crate::store::vault::{Note, Reason, Vault};
+use crate::store::{replica_id, vault_root};
+
+/// Where things lie, and which programs to use.
+#[derive(Debug, Clone)]
+pub struct Setting {
+    /// The client's directory.
+    pub claude: PathBuf,
+    /// Our data directory.
+    pub data: PathBuf,
+    /// `git`.
+    pub git: PathBuf,
+    /// Whether the archive keeps copies.
+    pub archive: bool,
+    /// Clones that the configuration names.
+    pub configured: Vec<(RepositoryId, PathBuf)>,
+    /// Where clones are looked for.
+    pub clone_roots: Vec<PathBuf>,
+}
+
+/// One session here.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// Its project directory.
+    pub project: ProjectName,
+    /// Its transcript.
+    pub transcript: Option<(Stamp, Lines)>,
+    /// Its side files.
+    pub side: BTreeMap<SidePath, (Stamp, Side)>,
+    /// Why it cannot be read.
+    pub unreadable: Option<String>,
+    /// A client has it open.
+    pub live: bool,
+    /// Where it belongs, if that is known.
+    pub place: Option<Place>,
+}
+
+/// This machine.
+#[derive(Debug)]
+pub struct Here {
+    /// The setting it was opened with.
+    pub setting: Setting,
+    /// The store; none before the first session.
+    pub tree: Option<Tree>,
+    /// Displaced bytes.
+    pub vault: Vault,
+    /// Newest copies.
+    pub archive: Archive,
+    /// The store's id; none before the first write of ours.
+    pub replica: Option<Uuid>,
+    /// Who is at work.
+    pub registry: Registry,
+    /// The sessions.
+    pub sessions: BTreeMap<SessionId, Session>,
+    /// What was passed over.
+    pub skipped: Vec<Skipped>,
+    /// Clones that sessions here name, with the newest modification time of such a session.
+    clones: BTreeMap<PathBuf, (Checkout, i64)>,
+    now: SystemTime,
+}
+
+/// The rule that placed a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rule {
+    /// The configuration names the clone.
+    Configured,
+    /// The clone in which a session was written last.
+    UsedLast,
+    /// A clone found below a clone root.
+    Found,
+    /// No clone is known: the far path's own name.
+    NoClone,
+}
+
+impl Rule {
+    /// The rule, for `status --why`.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Configured => "[[repository]] path",
+            Self::UsedLast => "the clone used last",
+            Self::Found => "a clone below a clone root",
+            Self::NoClone => "no clone known here: the name of the far path",
+        }
+    }
+}
+
+impl Here {
+    /// Opens the store, reads what changed since the state was written, and finds out where everything belongs.
+    ///
+    /// `known` are the repositories that may be named by more than one remote of a clone: the first of a clone's remotes that
+    /// is among them is the clone's.
+    ///
+    /// # Errors
+    /// When the store or the vault cannot be listed: nothing is concluded from half a listing.
+    pub fn open(setting: Setting, state: &mut State, known: &BTreeSet<RepositoryId>, now: SystemTime) -> io::Result<Self> {
+        let tree = Tree::open(&setting.claude)?;
+        let root = match &tree {
+            Some(tree) => vault_root(&setting.data, &setting.claude, tree)?,
+            None => setting.data.clone(),
+        };
+        let vault = Vault::open(&root)?;
+        let archive = Archive::open(&vault, setting.archive)?;
+        let registry = registry(&setting.claude)?;
+        let scanned = tree.as_ref().map(scan).transpose()?.unwrap_or_default();
+        let replica = replica_id(&setting.claude)?;
+        let skipped = scanned.skipped.iter().map(|skipped| Skipped { name: skipped.name.clone(), why: skipped.why.clone() }).collect();
+        let mut here = Self { setting, tree, vault, archive, replica, registry, sessions: BTreeMap::new(), skipped, clones: BTreeMap::new(), now };
+        let directories = here.read(&scanned, state);
+        here.place(&directories, state, known);
+        Ok(here)
+    }
+
+    /// Reads every file that changed. Gives, per project directory, the working directories that speak for it.
+    fn read(&mut self, scanned: &Scan, state: &mut State) -> BTreeMap<ProjectName, Vec<String>> {
+        let mut directories: BTreeMap<ProjectName, Vec<String>> = scanned.projects.iter().map(|project| (project.clone(), Vec::new())).collect();
+        for (id, found) in &scanned.sessions {
+            let mut session = Session {
+                project: found.project.clone(),
+                transcript: None,
+                side: BTreeMap::new(),
+                unreadable: None,
+                live: self.registry.is_live(*id, found.transcript, self.now),
+                place: None,
+            };
+            let transcript = found.transcript.map(|stamp| (Part::Transcript, stamp));
+            let side = found.side.iter().map(|(path, stamp)| (Part::Side(path.clone()), *stamp));
+            for (part, stamp) in transcript.into_iter().chain(side) {
+                let path = found.path(*id, &part);
+                match self.read_one(&path, stamp, state) {
+                    Ok((stamp, Held::Lines { lines, directories: named })) => {
+                        if part == Part::Transcript {
+                            let speaking = directories.entry(found.project.clone()).or_default();
+                            speaking.extend(named.into_iter().filter(|directory| ProjectName::of(directory) == found.project));
+                            session.transcript = Some((stamp, lines));
+                        } else if let Part::Side(side) = part {
+                            session.side.insert(side, (stamp, Side::Lines(lines)));
+                        }
+                    }
+                    Ok((stamp, Held::Whole(whole))) => {
+                        if let Part::Side(side) = part {
+                            session.side.insert(side, (stamp, Side::Whole(whole)));
+                        }
+                    }
+                    Err(error) => {
+                        let why = format!("cannot be read: {error}");
+                        self.skipped.push(Skipped { name: path.to_string(), why: why.clone() });
+                        if part == Part::Transcript {
+                            session.unreadable = Some(why);
+                        }
+                    }
+                }
+            }
+            self.sessions.insert(*id, session);
+        }
+        directories
+    }
+
+    fn read_one(&self, path: &StorePath, stamp: Stamp, state: &mut State) -> io::Result<(Stamp, Held)> {
+        if let Some(held) = state.held(stamp) {
+            return Ok((stamp, held));
+        }
+        let tree = self.tree.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        let (file, status) = tree.open_file(path)?;
+        let held = if path.part.is_lines() {
+            let archived = self.archive.records().get(&path.session).map(|record| record.content.length);
+            let wanted = Wanted { marks: archived.into_iter().collect(), messages: false, limit: Some(status.stamp.size) };
+            let reading = read::lines(file, &wanted)?;
+            Held::Lines { directories: reading.working_directories.clone(), lines: Lines::of(reading) }
+        } else {
+            Held::Whole(read::whole(file, status.stamp.modified)?)
+        };
+        state.remember(status.stamp, &held, nanoseconds(self.now));
+        Ok((status.stamp, held))
+    }
+
+    /// Finds the repository of every session: by the clone that its directory's own working directory lies in, else by what
+    /// the archive remembers of it.
+    fn place(&mut self, directories: &BTreeMap<ProjectName, Vec<String>>, state: &mut State, known: &BTreeSet<RepositoryId>) {
+        let mut memory = std::mem::take(&mut state.clones);
+        let git = self.setting.git.clone();
+        let mut clones = Clones::new(&git, &mut memory);
+        let mut places: BTreeMap<&ProjectName, (Place, PathBuf)> = BTreeMap::new();
+        for (project, speaking) in directories {
+            let found = speaking.iter().find_map(|directory| {
+                let checkout = clones.of(Path::new(directory))?;
+                let repository = self.configured_as(&checkout.root).or_else(|| chosen(&checkout, known))?;
+                let below = under(directory, checkout.root.to_str()?)?.to_owned();
+                Some((Place { repository, below }, checkout))
+            });
+            if let Some((place, checkout)) = found {
+                places.insert(project, (place, checkout.root.clone()));
+                self.clones.entry(checkout.root.clone()).or_insert((checkout, i64::MIN));
+            }
+        }
+        for (id, session) in &mut self.sessions {
+            session.place = match places.get(&session.project) {
+                Some((place, root)) => {
+                    if let (Some((stamp, _)), Some((_, newest))) = (&session.transcript, self.clones.get_mut(root)) {
+                        *newest = (*newest).max(stamp.modified);
+                    }
+                    Some(place.clone())
+                }
+                None => self.archive.records().get(id).and_then(|record| record.place.clone()),
+            };
+        }
+        state.clones = memory;
+    }
+
+    fn configured_as(&self, root: &Path) -> Option<RepositoryId> {
+        self.setting.configured.iter().find(|(_, path)| path.canonicalize().is_ok_and(|path| path == root)).map(|(repository, _)| repository.clone())
+    }
+
+    /// The project directory for a session of `place` that is not here yet, by the rules in their order.
+    pub fn directory_for(&self, place: &Place, far_root: &str, state: &mut State) -> (ProjectName, Rule) {
+        let at = |root: &Path, rule| {
+            let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
+            (ProjectName::of(&crate::reconcile::layout::join(&root.to_string_lossy(), &place.below)), rule)
+        };
+        if let Some((_, path)) = self.setting.configured.iter().find(|(repository, _)| *repository == place.repository) {
+            return at(path, Rule::Configured);
+        }
+        let used = self.clones.values().filter(|(checkout, _)| checkout.remotes.contains(&place.repository));
+        // A clone whose own repository it is comes before one that merely has it as another remote.
+        let best =
+            used.max_by_key(|(checkout, newest)| (checkout.remotes.first() == Some(&place.repository), *newest, std::cmp::Reverse(checkout.root.clone())));
+        if let Some((checkout, _)) = best {
+            return at(&checkout.root, Rule::UsedLast);
+        }
+        let mut clones = Clones::new(&self.setting.git, &mut state.clones);
+        let mut found = clones.below(&self.setting.clone_roots);
+        found.retain(|checkout| checkout.remotes.contains(&place.repository));
+        found.sort_by_key(|checkout| (checkout.remotes.first() != Some(&place.repository), checkout.root.clone()));
+        match found.first() {
+            Some(checkout) => at(&checkout.root, Rule::Found),
+            None => (ProjectName::of(&crate::reconcile::layout::join(far_root, &place.below)), Rule::NoClone),
+        }
+    }
+
+    /// Takes every session here into the archive, and notes where it lay and belongs. Called when something may be written.
+    ///
+    /// # Errors
+    /// As the archive.
+    pub fn archive_all(&mut self, at: chrono::DateTime<chrono::Utc>) -> io::Result<()> {
+        let Self { archive, vault, sessions, setting, replica, .. } = self;
+        for (id, session) in sessions.iter() {
+            let Some((_, lines)) = &session.transcript else { continue };
+            let path = |part: &Part| setting.claude.join("projects").join(session.project.as_str()).join(part.path(*id));
+            archive.take(vault, *id, lines, &path(&Part::Transcript), |content| {
+                let mut note = Note::new(*id, Part::Transcript, Reason::Lost, "here", at, (content.length, content.digest));
+                note.title.clone_from(&lines.title);
+                note
+            })?;
+            for (side, (stamp, _)) in &session.side {
+                archive.take_side(*id, side, &path(&Part::Side(side.clone())), stamp.modified.div_euclid(1_000_000_000), stamp.size)?;
+            }
+            let content = &lines.content;
+            let last = replica.map(|replica| LastHere { replica, length: content.length, digest: content.digest });
+            archive.saw(*id, last, session.place.clone());
+        }
+        archive.settle()
+    }
+
+    /// What was once in this store and is gone: the content it had. An empty store, or one with another id, lost nothing.
+    #[must_use]
+    pub fn gone(&self, id: SessionId) -> Option<LastHere> {
+        let here = self.archive.records().get(&id)?.here.filter(|here| Some(here.replica) == self.replica)?;
+        (!self.sessions.contains_key(&id) && !self.sessions.is_empty()).then_some(here)
+    }
+
+    /// The file of a session's part in this store.
+    #[must_use]
+    pub fn file(&self, project: &ProjectName, id: SessionId, part: &Part) -> PathBuf {
+        self.setting.claude.join("projects").join(project.as_str()).join(part.path(id))
+    }
+
+    /// Opens a part of a session here for reading.
+    ///
+    /// # Errors
+    /// As `open`.
+    pub fn open_part(&self, project: &ProjectName, id: SessionId, part: &Part) -> io::Result<File> {
+        let path = StorePath { project: project.clone(), session: id, part: part.clone() };
+        let tree = self.tree.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        Ok(tree.open_file(&path)?.0)
+    }
+}
+
+/// Which of a clone's remotes it stands for: the first that takes part, else the first.
+fn chosen(checkout: &Checkout, known: &BTreeSet<RepositoryId>) -> Option<RepositoryId> {
+    checkout.remotes.iter().find(|remote| known.contains(remote)).or(checkout.remotes.first()).cloned()
+}
+
+/// Nanoseconds since 1970.
+#[must_use]
+pub fn nanoseconds(time: SystemTime) -> i64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).ok().and_then(|since| i64::try_from(since.as_nanos()).ok()).unwrap_or(0)
+}

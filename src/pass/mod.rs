@@ -1,0 +1,2 @@
+//! One pass.
+pub mod here;

@@ -1,0 +1,132 @@
+//! Where a repository lies in a store: from clones and the working directories that transcripts name to project directories.
+//!
+//! Promises: only a working directory whose encoding is the directory's own name speaks for a project directory; a root
+//! belongs to a repository by its remotes. The default root of a codespace is GitHub's word, not the codespace's.
+
+use std::collections::BTreeMap;
+
+use super::manifest::ProjectName;
+use super::project::RepositoryId;
+
+/// A clone as a replica shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Root {
+    /// Absolute path.
+    pub path: String,
+    /// What its remotes name, origin's first.
+    pub remotes: Vec<RepositoryId>,
+}
+
+/// A repository in one store.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Layout {
+    /// Its roots, the one for new sessions first.
+    pub roots: Vec<String>,
+    /// Its project directories, and the path below the root that each stands for.
+    pub projects: BTreeMap<ProjectName, String>,
+    /// Project directories of clones of other repositories, with what their remotes name.
+    pub others: BTreeMap<ProjectName, Option<RepositoryId>>,
+}
+
+/// Lays out `repository`.
+///
+/// `default_root` is where GitHub puts the repository when no root names it; none for a machine that is no codespace.
+/// `below` are paths below the root that sessions elsewhere in the group stand for.
+#[must_use]
+pub fn layout(repository: &RepositoryId, roots: &[Root], directories: &[(ProjectName, String)], below: &[&str], default_root: Option<&str>) -> Layout {
+    let mut own: Vec<String> = roots.iter().filter(|root| root.remotes.contains(repository)).map(|root| root.path.clone()).collect();
+    if let (Some(default), true) = (default_root, own.is_empty()) {
+        own.push(default.to_owned());
+    }
+    // The root for new sessions: the default one if it is among them, else the one whose first remote it is, else the shortest.
+    own.sort_by_key(|path| {
+        let origin = roots.iter().any(|root| root.path == *path && root.remotes.first() == Some(repository));
+        (default_root != Some(path.as_str()), !origin, path.len(), path.clone())
+    });
+    own.dedup();
+    let mut layout = Layout { roots: own, ..Layout::default() };
+    for (project, directory) in directories {
+        if ProjectName::of(directory) != *project {
+            continue;
+        }
+        let every = layout.roots.iter().map(String::as_str).chain(roots.iter().map(|root| root.path.as_str()));
+        let Some(root) = every.filter(|root| under(directory, root).is_some()).max_by_key(|root| root.len()) else { continue };
+        match (layout.roots.iter().any(|own| own == root), under(directory, root)) {
+            (true, Some(rest)) => drop(layout.projects.insert(project.clone(), rest.to_owned())),
+            _ => {
+                let named = roots.iter().find(|other| other.path == root).and_then(|other| other.remotes.first().cloned());
+                layout.others.insert(project.clone(), named);
+            }
+        }
+    }
+    // Directories that hold only sessions from elsewhere name no working directory of this side: they are known by computing.
+    for root in &layout.roots {
+        for below in below.iter().chain(&[""]) {
+            layout.projects.entry(ProjectName::of(&join(root, below))).or_insert_with(|| (*below).to_owned());
+        }
+    }
+    layout.others.retain(|project, _| !layout.projects.contains_key(project));
+    layout
+}
+
+/// The path of `directory` below `root`: empty for the root itself, none if it is not below.
+#[must_use]
+pub fn under<'a>(directory: &'a str, root: &str) -> Option<&'a str> {
+    let rest = directory.strip_prefix(root.trim_end_matches('/'))?;
+    if rest.is_empty() { Some("") } else { rest.strip_prefix('/') }
+}
+
+/// A path below a root; the root itself for the empty one.
+#[must_use]
+pub fn join(root: &str, below: &str) -> String {
+    if below.is_empty() { root.to_owned() } else { format!("{}/{below}", root.trim_end_matches('/')) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root(path: &str, remotes: &[&str]) -> Root {
+        Root { path: path.to_owned(), remotes: remotes.iter().map(|name| name.parse().unwrap()).collect() }
+    }
+
+    fn said(directory: &str) -> (ProjectName, String) {
+        (ProjectName::of(directory), directory.to_owned())
+    }
+
+    #[test]
+    fn subdirectories_and_worktrees_count_by_their_path_below_the_root() {
+        let roots = [root("/workspaces/widget", &["acme/widget"]), root("/workspaces/widget-fix", &["acme/widget"])];
+        let directories = [said("/workspaces/widget/app/web"), said("/workspaces/widget-fix")];
+        let layout = layout(&"acme/widget".parse().unwrap(), &roots, &directories, &["docs"], Some("/workspaces/widget"));
+        assert_eq!(layout.roots[0], "/workspaces/widget");
+        assert_eq!(layout.projects[&ProjectName::of("/workspaces/widget/app/web")], "app/web");
+        assert_eq!(layout.projects[&ProjectName::of("/workspaces/widget-fix")], "");
+        assert_eq!(layout.projects[&ProjectName::of("/workspaces/widget/docs")], "docs", "known by computing");
+    }
+
+    #[test]
+    fn another_clone_is_listed_and_one_that_ends_alike_is_another() {
+        let roots =
+            [root("/workspaces/widget", &["acme/widget"]), root("/workspaces/my-widget", &["acme/my-widget"]), root("/workspaces/w2", &["other/widget"])];
+        let directories = [said("/workspaces/my-widget"), said("/workspaces/w2/x"), said("/elsewhere")];
+        let layout = layout(&"acme/widget".parse().unwrap(), &roots, &directories, &[], Some("/workspaces/widget"));
+        assert_eq!(layout.projects.len(), 1);
+        assert_eq!(layout.others[&ProjectName::of("/workspaces/w2/x")], "other/widget".parse().ok());
+        assert!(!layout.others.contains_key(&ProjectName::of("/elsewhere")));
+    }
+
+    #[test]
+    fn without_any_clone_only_a_codespace_has_a_root() {
+        let repository = "acme/widget".parse().unwrap();
+        assert_eq!(layout(&repository, &[], &[], &[], Some("/workspaces/widget")).roots, ["/workspaces/widget"]);
+        assert!(layout(&repository, &[], &[], &[], None).roots.is_empty());
+    }
+
+    #[test]
+    fn a_working_directory_that_does_not_encode_to_its_directory_says_nothing() {
+        let directories = [(ProjectName::of("/workspaces/other"), "/workspaces/widget".to_owned())];
+        let layout = layout(&"acme/widget".parse().unwrap(), &[root("/workspaces/widget", &["acme/widget"])], &directories, &[], None);
+        assert!(!layout.projects.contains_key(&ProjectName::of("/workspaces/other")));
+    }
+}

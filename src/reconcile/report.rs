@@ -1,0 +1,206 @@
+//! What a pass did, as a value: for the log, the tables and `--json`.
+//!
+//! A codespace that fails is data here, not an error of the pass.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::manifest::{Part, SessionId};
+use super::project::RepositoryId;
+
+/// The format of a report.
+pub const VERSION: u32 = 1;
+
+/// One pass.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// Format.
+    pub version: u32,
+    /// When it began, UTC.
+    pub began: DateTime<Utc>,
+    /// When it ended, UTC.
+    pub ended: DateTime<Utc>,
+    /// Nothing was installed; `actions` is what would have been.
+    pub dry_run: bool,
+    /// Why the codespaces could not be listed.
+    pub listing: Option<Fault>,
+    /// Every codespace and machine of the pass.
+    pub visits: Vec<Visit>,
+    /// Every file that was, or would be, installed.
+    pub actions: Vec<Action>,
+    /// Copies that lost.
+    pub conflicts: Vec<Conflict>,
+    /// What was left alone, and why.
+    pub left: Vec<Left>,
+    /// Sessions placed here for which no clone was known, with the line that changes it.
+    pub unplaced: Vec<Unplaced>,
+    /// Names in this machine's store that were passed over.
+    pub skipped: Vec<Skipped>,
+}
+
+/// One codespace or machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Visit {
+    /// Its name.
+    pub name: String,
+    /// What its owner calls it.
+    pub display_name: String,
+    /// Its repositories.
+    pub repositories: Vec<RepositoryId>,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// Sessions that lie there.
+    pub sessions: usize,
+    /// Of those, how many have bytes that are not on this machine.
+    pub not_home: usize,
+    /// How its sessions stood when the pass had looked, by word.
+    pub standings: BTreeMap<String, usize>,
+    /// ssh connections made.
+    pub connections: u32,
+    /// Commands run over them.
+    pub channels: u32,
+    /// Content bytes from there.
+    pub bytes_in: u64,
+    /// Content bytes to there.
+    pub bytes_out: u64,
+    /// Names there that were passed over.
+    pub skipped: Vec<Skipped>,
+    /// Warnings, such as a clock that is off.
+    pub notes: Vec<String>,
+}
+
+/// What came of a visit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// It went to its end.
+    Visited,
+    /// It was not visited, and that is no failure.
+    NotVisited {
+        /// Why: its state, or the user's settings.
+        why: String,
+    },
+    /// It failed.
+    Failed(Fault),
+}
+
+/// A failure that people may have to mend.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    /// In one line.
+    pub message: String,
+    /// The command or the lines that mend it.
+    pub hint: Option<String>,
+    /// Whether it stays until a person acts.
+    pub permanent: bool,
+}
+
+/// A file that came to a new content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Action {
+    /// `here`, or the name of a codespace or machine.
+    pub at: String,
+    /// Its repository.
+    pub repository: RepositoryId,
+    /// The session.
+    pub session: SessionId,
+    /// Its title.
+    pub title: Option<String>,
+    /// Which file of it.
+    pub part: Part,
+    /// What was done.
+    pub verb: Verb,
+    /// Bytes that it gained.
+    pub bytes: u64,
+    /// What came of it; none in a dry run.
+    pub result: Option<ActionResult>,
+}
+
+/// What is done to a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verb {
+    /// It was not there.
+    Create,
+    /// It gains lines at its end.
+    Extend,
+    /// The copy that lost makes way.
+    Replace,
+    /// A copy that lost becomes a session of its own.
+    Fork,
+}
+
+/// What came of an action.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ActionResult {
+    /// Done.
+    Done,
+    /// Left for the next pass: somebody was at work on it.
+    Deferred(String),
+    /// It failed.
+    Failed(String),
+}
+
+/// A copy that lost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Conflict {
+    /// The session.
+    pub session: SessionId,
+    /// Its title.
+    pub title: Option<String>,
+    /// Whose copies lost.
+    pub lost_at: Vec<String>,
+    /// The session that the loser became.
+    pub fork: Option<SessionId>,
+}
+
+/// A session that was left alone somewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Left {
+    /// `here`, or the name of a codespace or machine.
+    pub at: String,
+    /// The session.
+    pub session: SessionId,
+    /// Its title.
+    pub title: Option<String>,
+    /// The word for it, as in `status`.
+    pub word: String,
+    /// Why, for people.
+    pub why: String,
+}
+
+/// A repository without a clone here.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Unplaced {
+    /// The repository.
+    pub repository: RepositoryId,
+    /// The project directory that its sessions went to.
+    pub project: String,
+}
+
+/// A name that was passed over.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Skipped {
+    /// The name; escaped.
+    pub name: String,
+    /// Why.
+    pub why: String,
+}
+
+impl Report {
+    /// Whether anything failed that was attempted.
+    #[must_use]
+    pub fn has_failures(&self) -> bool {
+        self.visits.iter().any(|visit| matches!(visit.outcome, Outcome::Failed(_)))
+            || self.actions.iter().any(|action| matches!(action.result, Some(ActionResult::Failed(_))))
+    }
+
+    /// Whether anything succeeded: a visit, or an action.
+    #[must_use]
+    pub fn has_successes(&self) -> bool {
+        self.visits.iter().any(|visit| matches!(visit.outcome, Outcome::Visited))
+    }
+}
