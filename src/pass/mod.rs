@@ -1,2 +1,4 @@
 //! One pass.
+pub mod group;
 pub mod here;
+pub mod member;

@@ -128,7 +128,7 @@ struct Staged {
 
 impl Staged {
     fn write(vault: &Vault, job: &Job<'_>) -> io::Result<Self> {
-        let (name, mut file) = vault.new_staged()?;
+        let (name, mut file) = vault.new_staged(job.path.session)?;
         let staged = Self { name, target: job.target };
         match staged.fill(&mut file, job) {
             Ok(()) => Ok(staged),

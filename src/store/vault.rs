@@ -21,6 +21,9 @@ use crate::reconcile::transcript::Digest;
 /// The format of a note.
 const VERSION: u32 = 1;
 
+/// How the name of a fetched file begins.
+const FETCHED: &str = "fetched-";
+
 /// Why bytes are in the vault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -33,6 +36,8 @@ pub enum Reason {
     Side,
     /// Grew while it was being replaced.
     Grew,
+    /// Left in the stage by a crash.
+    Recovered,
 }
 
 /// What is noted beside an object.
@@ -150,12 +155,71 @@ impl Vault {
         self.objects.iter().find(|object| object.note.session == session && object.note.digest == digest)
     }
 
-    /// A fresh file in the stage, 0600.
+    /// A fresh file in the stage for what is fetched or put together there, 0600. It is only copied from, never renamed, so it
+    /// may go without a further proof, also after a crash: its name says what it is.
+    ///
+    /// # Errors
+    /// As `open`.
+    pub fn new_fetched(stage: &Path) -> io::Result<(PathBuf, File)> {
+        let path = stage.join(format!("{FETCHED}{}", uuid::Uuid::new_v4().simple()));
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR)?;
+        Ok((path, file.into()))
+    }
+
+    /// Removes one file of [`Vault::new_fetched`].
+    ///
+    /// # Errors
+    /// As `unlink`.
+    pub fn discard_fetched(path: &Path) -> io::Result<()> {
+        let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else { return Ok(()) };
+        if !name.starts_with(FETCHED) {
+            return Ok(());
+        }
+        proof::unlink(File::open(directory)?, name, proof::only_ours(proof::OnlyOurs::created()))
+    }
+
+    /// Looks at what lies in the stage: fetched bytes go; a new file that was never installed, or an old inode that a crash left
+    /// after its exchange, goes only if the vault proves to hold its bytes, and else becomes an object of the vault.
+    ///
+    /// # Errors
+    /// When the stage cannot be listed.
+    pub fn clear_stage(&mut self, at: DateTime<Utc>) -> io::Result<()> {
+        for entry in std::fs::read_dir(self.stage_path())? {
+            let path = entry?.path();
+            let Some(name) = path.file_name().and_then(|name| name.to_str()).map(str::to_owned) else { continue };
+            if name.starts_with(FETCHED) {
+                Self::discard_fetched(&path)?;
+                continue;
+            }
+            let Some(session) = name.split('.').next().and_then(|id| id.parse::<SessionId>().ok()) else { continue };
+            let stage = self.stage.try_clone()?;
+            let proved = self.objects.iter().filter(|object| object.note.session == session).find_map(|object| {
+                let directory = File::open(object.path.parent()?).ok()?;
+                let object = object.path.file_name()?.to_str()?;
+                proof::same_inode(&stage, &name, &directory, object).ok()
+            });
+            let archived = [Part::Transcript].iter().map(|part| self.path().join("archive").join(part.path(session))).find(|path| path.exists());
+            let proved = proved.or_else(|| proof::prefix_of(&stage, &name, &File::open(archived?).ok()?).ok());
+            if let Some(proved) = proved {
+                proof::unlink(&stage, &name, proved)?;
+                continue;
+            }
+            let (file, status) = super::tree::open_regular(&stage, &name)?;
+            let digest = super::read::whole(file, 0)?.digest;
+            let linked = self.link(&stage, &name, Note::new(session, Part::Transcript, Reason::Recovered, "here", at, (status.stamp.size, digest)))?;
+            let proved = proof::same_inode(&stage, &name, &linked.directory, &linked.name)?;
+            proof::unlink(&stage, &name, proved)?;
+        }
+        Ok(())
+    }
+
+    /// A fresh file in the stage that is to be installed, 0600; its name begins with the session, so that a crash leaves no riddle.
     ///
     /// # Errors
     /// As `openat`.
-    pub fn new_staged(&self) -> io::Result<(String, File)> {
-        let name = uuid::Uuid::new_v4().simple().to_string();
+    pub fn new_staged(&self, session: SessionId) -> io::Result<(String, File)> {
+        let name = format!("{session}.{}", uuid::Uuid::new_v4().simple());
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&self.stage, &name, flags, Mode::RUSR | Mode::WUSR)?;
         Ok((name, file.into()))
@@ -183,7 +247,7 @@ impl Vault {
         if self.find(note.session, note.digest).is_some() {
             return Ok(());
         }
-        let (name, mut staged) = self.new_staged()?;
+        let (name, mut staged) = self.new_staged(note.session)?;
         let copied = copy_prefix(source, &mut staged, note.length).and_then(|()| staged.sync_all());
         let linked = copied.and_then(|()| self.link(self.stage.try_clone()?, &name, note));
         proof::unlink(&self.stage, &name, proof::only_ours(proof::OnlyOurs::created()))?;

@@ -1,0 +1,1 @@
+//! A far replica: four verbs over one connection.

@@ -1,0 +1,159 @@
+//! What visits fetched is put together, proved, and taken into the archive or the vault.
+//!
+//! Promises: a content counts as known only after this machine has hashed every byte of it and found what the far side said.
+//! Anything else closes that file for this pass.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Seek as _};
+use std::path::PathBuf;
+
+use chrono::{DateTime, Utc};
+
+use super::bases::Bases;
+use super::group::Sources;
+use super::here::Here;
+use super::visit::{Fetch, How, Seen};
+use crate::reconcile::manifest::Part;
+use crate::reconcile::relation::Lines;
+use crate::reconcile::report::Skipped;
+use crate::state::Held;
+use crate::store::archive::Place;
+use crate::store::read::{self, Wanted};
+use crate::store::vault::{Note, Reason, Vault, copy_prefix};
+
+/// How what was fetched is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// In the archive and the vault.
+    InVault,
+    /// Nowhere: a dry run.
+    Nowhere,
+}
+
+/// Proves and keeps everything that one visit fetched. Contents become sources.
+///
+/// # Errors
+/// When this machine's vault or stage cannot be written.
+pub fn absorb(seen: &mut Seen, name: &str, here: &mut Here, bases: &Bases, sources: &mut Sources, keep: Keep, at: DateTime<Utc>) -> io::Result<()> {
+    // A side file is archived beside its transcript, so transcripts come first.
+    let mut fetches = std::mem::take(&mut seen.fetches);
+    fetches.sort_by_key(|fetch| fetch.part != Part::Transcript);
+    for fetch in fetches {
+        let known = seen.members[fetch.member].sessions.get(&fetch.session);
+        let Some(shown) = known.map(|session| format!("{}/{}", session.project, fetch.part.path(fetch.session))) else { continue };
+        let modified = known.and_then(|session| part_of(session, &fetch.part)).map_or(0, |part| part.stamp.modified);
+        let (held, source) = match settle(&fetch, modified, here) {
+            Ok(Some(settled)) => settled,
+            Ok(None) => {
+                close(seen, &fetch, shown, "was not read to its end", at);
+                continue;
+            }
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                close(seen, &fetch, shown, "changed while it was read", at);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        sources.add(digest_of(&held), source.clone());
+        if keep == Keep::InVault {
+            take(&fetch, &held, source, name, here, at)?;
+        }
+        let repository = seen.members[fetch.member].repository.clone();
+        let Some(session) = seen.members[fetch.member].sessions.get_mut(&fetch.session) else { continue };
+        if keep == Keep::InVault && bases.place(fetch.session).is_none() {
+            here.archive.saw(fetch.session, None, Some(Place { repository, below: session.below.clone() }));
+        }
+        let part = match &fetch.part {
+            Part::Transcript => session.transcript.as_mut(),
+            Part::Side(side) => session.side.get_mut(side),
+        };
+        if let Some(part) = part {
+            part.held = Some(held);
+        }
+    }
+    Ok(())
+}
+
+fn part_of<'a>(session: &'a super::member::FarSession, part: &Part) -> Option<&'a super::member::FarPart> {
+    match part {
+        Part::Transcript => session.transcript.as_ref(),
+        Part::Side(side) => session.side.get(side),
+    }
+}
+
+/// The digest under which a content is found.
+#[must_use]
+pub fn digest_of(held: &Held) -> crate::reconcile::transcript::Digest {
+    match held {
+        Held::Lines { lines, .. } => lines.content.digest,
+        Held::Whole(whole) => whole.digest,
+    }
+}
+
+fn close(seen: &mut Seen, fetch: &Fetch, shown: String, why: &str, _at: DateTime<Utc>) {
+    seen.skipped.push(Skipped { name: shown, why: why.to_owned() });
+    if let Some(session) = seen.members[fetch.member].sessions.get_mut(&fetch.session) {
+        session.closed = Some(why.to_owned());
+    }
+}
+
+/// The content, and a file that begins with it. None where the visit broke before it was here.
+fn settle(fetch: &Fetch, modified: i64, here: &Here) -> io::Result<Option<(Held, PathBuf)>> {
+    let source = match (&fetch.how, &fetch.staged) {
+        (How::Known(base), _) => {
+            let held = match &base.held {
+                // The same bytes there may carry another time, which is part of what is compared.
+                Held::Whole(whole) => Held::Whole(crate::reconcile::order::Whole { modified: modified.div_euclid(1_000_000_000), ..whole.clone() }),
+                lines @ Held::Lines { .. } => lines.clone(),
+            };
+            return Ok(Some((held, base.path.clone())));
+        }
+        (How::Within(path), _) => path.clone(),
+        (How::Whole, Some(staged)) => staged.clone(),
+        (How::After(base, length), Some(staged)) => join(here, base, *length, staged)?,
+        (How::Whole | How::After(..), None) => return Ok(None),
+    };
+    let file = File::open(&source)?;
+    let (held, length, digest) = if fetch.part.is_lines() {
+        let reading = read::lines(file, &Wanted { limit: Some(fetch.size), ..Wanted::default() })?;
+        let (length, digest) = (reading.raw_length, reading.raw_digest);
+        (Held::Lines { directories: Vec::new(), lines: Lines::of(reading) }, length, digest)
+    } else {
+        let whole = read::whole(file, modified)?;
+        let (length, digest) = (whole.length, whole.digest);
+        (Held::Whole(whole), length, digest)
+    };
+    if (length, digest) != (fetch.size, fetch.digest) {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    Ok(Some((held, source)))
+}
+
+fn join(here: &Here, base: &std::path::Path, length: u64, suffix: &std::path::Path) -> io::Result<PathBuf> {
+    let (path, mut file) = Vault::new_fetched(&here.vault.stage_path())?;
+    copy_prefix(base, &mut file, length)?;
+    file.seek(io::SeekFrom::End(0))?;
+    io::copy(&mut OpenOptions::new().read(true).open(suffix)?, &mut file)?;
+    Ok(path)
+}
+
+fn take(fetch: &Fetch, held: &Held, source: PathBuf, name: &str, here: &mut Here, at: DateTime<Utc>) -> io::Result<()> {
+    match (held, &fetch.part) {
+        (Held::Lines { lines, .. }, Part::Transcript) => {
+            if lines.content.length == 0 {
+                return Ok(());
+            }
+            here.archive.take(&mut here.vault, fetch.session, lines, &source, |content| {
+                let mut note = Note::new(fetch.session, Part::Transcript, Reason::Lost, name, at, (content.length, content.digest));
+                note.title.clone_from(&lines.title);
+                note
+            })
+        }
+        (Held::Lines { lines, .. }, Part::Side(side)) => {
+            let spoken = lines.content.newest.map_or(0, crate::reconcile::transcript::Moment::seconds);
+            here.archive.take_side(fetch.session, side, &source, spoken, lines.content.length)
+        }
+        (Held::Whole(whole), Part::Side(side)) => here.archive.take_side(fetch.session, side, &source, whole.modified, whole.length),
+        (Held::Whole(_), Part::Transcript) => Ok(()),
+    }
+}

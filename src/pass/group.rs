@@ -1,0 +1,172 @@
+//! All members of one repository's group, and the plan over them.
+//!
+//! Promises: members are treated alike; the first is this machine, and nothing here asks which one that is.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::reconcile::manifest::{Part, SessionId};
+use crate::reconcile::plan::{Member, Offer, Presence, SessionPlan, Side, plan};
+use crate::reconcile::relation::{Lines, Relation, relate};
+use crate::reconcile::transcript::Digest;
+use crate::store::read::{self, Wanted};
+use crate::store::vault::Vault;
+
+/// Where the bytes of a content are to be had on this machine: a file that begins with them.
+#[derive(Debug, Default)]
+pub struct Sources(HashMap<Digest, PathBuf>);
+
+impl Sources {
+    /// Notes a source. The first one stays.
+    pub fn add(&mut self, digest: Digest, path: PathBuf) {
+        self.0.entry(digest).or_insert(path);
+    }
+
+    /// The source of a content.
+    #[must_use]
+    pub fn find(&self, digest: Digest) -> Option<&PathBuf> {
+        self.0.get(&digest)
+    }
+
+    /// Takes what is missing of the proofs: prefixes at these lengths, and messages if asked.
+    ///
+    /// # Errors
+    /// When a source cannot be read, or no longer holds the content.
+    fn complete(&self, lines: &mut Lines, lengths: &BTreeSet<u64>, messages: bool) -> io::Result<()> {
+        let marks: Vec<u64> = lengths.iter().copied().filter(|length| *length < lines.content.length && lines.prefix(*length).is_none()).collect();
+        if marks.is_empty() && (!messages || !lines.messages.is_empty()) {
+            return Ok(());
+        }
+        // Without a source nothing more can be proved; the plan then leaves the session alone.
+        let Some(source) = self.find(lines.content.digest) else { return Ok(()) };
+        let wanted = Wanted { marks, messages, limit: Some(lines.content.length) };
+        let reading = read::lines(File::open(source)?, &wanted)?;
+        if reading.content.digest != lines.content.digest {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "changed while it was compared"));
+        }
+        lines.marks.extend(reading.marks);
+        lines.messages = reading.messages;
+        Ok(())
+    }
+}
+
+/// What the members of a group hold.
+#[derive(Debug)]
+pub struct Group {
+    /// The members.
+    pub members: Vec<Member>,
+    /// By session, one presence per member.
+    pub presences: BTreeMap<SessionId, Vec<Presence>>,
+}
+
+/// The plan of a group.
+#[derive(Debug, Default)]
+pub struct GroupPlan {
+    /// By session; forks are among them.
+    pub sessions: BTreeMap<SessionId, SessionPlan>,
+    /// Forks, by the session they come from.
+    pub forks: BTreeMap<SessionId, Vec<SessionId>>,
+    /// Sessions that could not be planned, and why.
+    pub unplanned: BTreeMap<SessionId, String>,
+}
+
+impl Group {
+    /// Plans every session, and the forks that follow from it. New forks are written to the stage and become sources.
+    ///
+    /// # Errors
+    /// When the stage cannot be written.
+    pub fn plan(&mut self, sources: &mut Sources, vault: &Vault) -> io::Result<GroupPlan> {
+        let mut result = GroupPlan::default();
+        let ids: Vec<SessionId> = self.presences.keys().copied().collect();
+        for id in ids {
+            match self.plan_one(id, None, sources) {
+                Ok(Some(planned)) => drop(result.sessions.insert(id, planned)),
+                Ok(None) => {}
+                Err(why) => drop(result.unplanned.insert(id, why)),
+            }
+        }
+        let mut offers: Vec<(SessionId, SessionId, Offer)> = Vec::new();
+        for planned in result.sessions.values() {
+            for loser in &planned.losers {
+                let (Some(fork), Some(source)) = (&loser.fork, sources.find(loser.lines.content.digest)) else { continue };
+                let (lines, path) = write_fork(vault, &loser.lines, source, &fork.title_line)?;
+                sources.add(lines.content.digest, path);
+                offers.push((planned.session, fork.id, Offer { lines, at: loser.members.clone() }));
+            }
+        }
+        for (origin, id, offer) in offers {
+            self.presences.entry(id).or_insert_with(|| vec![Presence::default(); self.members.len()]);
+            match self.plan_one(id, Some(&offer), sources) {
+                Ok(Some(planned)) => {
+                    result.sessions.insert(id, planned);
+                    result.forks.entry(origin).or_default().push(id);
+                }
+                Ok(None) => {}
+                Err(why) => drop(result.unplanned.insert(id, why)),
+            }
+        }
+        Ok(result)
+    }
+
+    fn plan_one(&mut self, id: SessionId, offer: Option<&Offer>, sources: &Sources) -> Result<Option<SessionPlan>, String> {
+        let Some(presences) = self.presences.get_mut(&id) else { return Ok(None) };
+        prove(presences, offer, sources).map_err(|error| error.to_string())?;
+        plan(id, &self.members, presences, offer).map_err(|error| error.to_string())
+    }
+}
+
+/// Takes every proof that the plan of a session may ask for.
+fn prove(presences: &mut [Presence], offer: Option<&Offer>, sources: &Sources) -> io::Result<()> {
+    let offered = offer.map(|offer| offer.lines.clone());
+    prove_lines(presences.iter_mut().flat_map(|presence| presence.transcript.iter_mut().chain(presence.gone.iter_mut())).collect(), offered, sources)?;
+    let paths: BTreeSet<_> = presences.iter().flat_map(|presence| presence.side.keys().cloned()).collect();
+    for path in paths {
+        let copies = presences.iter_mut().filter_map(|presence| match presence.side.get_mut(&path) {
+            Some(Side::Lines(lines)) => Some(lines),
+            _ => None,
+        });
+        prove_lines(copies.collect(), None, sources)?;
+    }
+    Ok(())
+}
+
+fn prove_lines(mut copies: Vec<&mut Lines>, offered: Option<Lines>, sources: &Sources) -> io::Result<()> {
+    let distinct: BTreeSet<Digest> = copies.iter().map(|lines| lines.content.digest).chain(offered.iter().map(|lines| lines.content.digest)).collect();
+    if distinct.len() < 2 {
+        return Ok(());
+    }
+    let lengths: BTreeSet<u64> = copies.iter().map(|lines| lines.content.length).chain(offered.iter().map(|lines| lines.content.length)).collect();
+    for lines in &mut copies {
+        sources.complete(lines, &lengths, false)?;
+    }
+    let diverged = copies.iter().enumerate().any(|(index, one)| copies[..index].iter().any(|other| relate(one, other) == Ok(Relation::Diverged)));
+    if diverged {
+        for lines in &mut copies {
+            sources.complete(lines, &lengths, true)?;
+        }
+    }
+    Ok(())
+}
+
+fn write_fork(vault: &Vault, loser: &Lines, source: &Path, title_line: &[u8]) -> io::Result<(Lines, PathBuf)> {
+    let (path, mut file) = Vault::new_fetched(&vault.stage_path())?;
+    crate::store::vault::copy_prefix(source, &mut file, loser.content.length)?;
+    io::Write::write_all(&mut file, title_line)?;
+    io::Seek::rewind(&mut file)?;
+    let reading = read::lines(&file, &Wanted { marks: vec![loser.content.length], ..Wanted::default() })?;
+    if reading.marks.get(&loser.content.length) != Some(&loser.content.digest) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the copy that lost changed while it was forked"));
+    }
+    Ok((Lines::of(reading), path))
+}
+
+/// The part of a step, for messages.
+#[must_use]
+pub fn part_words(part: &Part) -> &str {
+    match part {
+        Part::Transcript => "transcript",
+        Part::Side(path) => path.as_str(),
+    }
+}

@@ -1,0 +1,256 @@
+//! The plan of a group is carried out: here first, then at every far member, each outcome noted as it is.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use chrono::{DateTime, Utc};
+
+use super::group::{Group, GroupPlan, Sources};
+use super::here::{Here, Rule, nanoseconds};
+use crate::codespace::replica::PutFile;
+use crate::reconcile::manifest::{Part, ProjectName, SessionId, StorePath};
+use crate::reconcile::plan::{Presence, Side, Step, StepKind};
+use crate::reconcile::project::RepositoryId;
+use crate::reconcile::report::{Action, ActionResult, Unplaced, Verb};
+use crate::state::{Held, State};
+use crate::store::apply::{Applied, Deferral, Expected, Job, apply};
+use crate::store::archive::{Here as LastHere, Place};
+use crate::store::ensure_replica_id;
+use crate::store::live::registry;
+use crate::store::tree::Tree;
+use crate::store::vault::{Note, Reason};
+
+use super::visit::Seen;
+
+/// Where each session of a group goes, at every member.
+#[derive(Debug, Default)]
+pub struct Placement {
+    /// Project directories here.
+    pub here: BTreeMap<SessionId, ProjectName>,
+    /// The path below the repository's root that each stands for.
+    pub below: BTreeMap<SessionId, String>,
+    /// Sessions here for which no clone was known.
+    pub unplaced: Vec<Unplaced>,
+}
+
+/// Decides where sessions go. A fork goes where its origin is.
+pub fn place(repository: &RepositoryId, plan: &GroupPlan, here: &Here, far: &[(&Seen, usize)], state: &mut State) -> Placement {
+    let mut placement = Placement::default();
+    let origins: BTreeMap<SessionId, SessionId> = plan.forks.iter().flat_map(|(origin, forks)| forks.iter().map(move |fork| (*fork, *origin))).collect();
+    let mut ids: Vec<SessionId> = plan.sessions.keys().copied().collect();
+    ids.sort_by_key(|id| origins.contains_key(id));
+    for id in ids {
+        let origin = origins.get(&id).copied().unwrap_or(id);
+        let there = far.iter().find_map(|(seen, member)| {
+            let member = &seen.members[*member];
+            member.sessions.get(&id).or_else(|| member.sessions.get(&origin)).map(|session| (session.below.clone(), member.root().to_owned()))
+        });
+        let own = here.sessions.get(&id).or_else(|| here.sessions.get(&origin));
+        let own_below = own.and_then(|session| session.place.as_ref()).map(|place| place.below.clone());
+        let below = own_below.or_else(|| there.as_ref().map(|(below, _)| below.clone())).unwrap_or_default();
+        let project = match own.map(|session| session.project.clone()).or_else(|| placement.here.get(&origin).cloned()) {
+            Some(project) => project,
+            None => {
+                let far_root = there.map_or_else(|| format!("/workspaces/{}", repository.name()), |(_, root)| root);
+                let (project, rule) = here.directory_for(&Place { repository: repository.clone(), below: below.clone() }, &far_root, state);
+                if rule == Rule::NoClone {
+                    placement.unplaced.push(Unplaced { repository: repository.clone(), project: project.to_string() });
+                }
+                project
+            }
+        };
+        placement.here.insert(id, project);
+        placement.below.insert(id, below);
+    }
+    placement.unplaced.sort();
+    placement.unplaced.dedup();
+    placement
+}
+
+/// The actions that a plan asks for, in its order, as yet without results; with each, its session and step.
+#[must_use]
+pub fn actions(repository: &RepositoryId, plan: &GroupPlan, group: &Group) -> Vec<(Action, Step)> {
+    let forks: Vec<SessionId> = plan.forks.values().flatten().copied().collect();
+    let mut actions = Vec::new();
+    for (id, planned) in &plan.sessions {
+        for step in &planned.steps {
+            let verb = match step.kind {
+                StepKind::Create if step.part == Part::Transcript && forks.contains(id) => Verb::Fork,
+                StepKind::Create => Verb::Create,
+                StepKind::Advance(_) => Verb::Extend,
+                StepKind::Replace => Verb::Replace,
+            };
+            let before = if let StepKind::Advance(length) = step.kind { length } else { 0 };
+            let action = Action {
+                at: group.members[step.member].name.clone(),
+                repository: repository.clone(),
+                session: *id,
+                title: planned.winner.title.clone(),
+                part: step.part.clone(),
+                verb,
+                bytes: step.target.length.saturating_sub(before),
+                result: None,
+            };
+            actions.push((action, step.clone()));
+        }
+    }
+    actions
+}
+
+/// What the plan notes of a copy that a step displaces.
+fn note(session: SessionId, step: &Step, from: &str, presence: &Presence, plan: &GroupPlan, at: DateTime<Utc>) -> Option<Note> {
+    let (length, digest, title) = match (&step.part, presence.transcript.as_ref()) {
+        (Part::Transcript, Some(lines)) => (lines.content.length, lines.content.digest, lines.title.clone()),
+        (Part::Transcript, None) => return None,
+        (Part::Side(side), _) => {
+            let (length, digest) = presence.side.get(side)?.target();
+            (length, digest, None)
+        }
+    };
+    let reason = match (step.kind, &step.part) {
+        (StepKind::Advance(_), _) => Reason::Overtaken,
+        (_, Part::Side(_)) => Reason::Side,
+        _ => Reason::Lost,
+    };
+    let fork = plan.sessions.get(&session).and_then(|planned| planned.losers.iter().find(|loser| loser.lines.content.digest == digest)?.fork.as_ref().map(|fork| fork.id));
+    let mut note = Note::new(session, step.part.clone(), reason, from, at, (length, digest));
+    (note.winner, note.fork, note.title) = (Some(step.target.digest), fork, title);
+    Some(note)
+}
+
+/// Everything that carrying out a plan needs to know.
+pub struct Work<'a> {
+    /// The repository.
+    pub repository: &'a RepositoryId,
+    /// The plan.
+    pub plan: &'a GroupPlan,
+    /// What the members hold.
+    pub group: &'a Group,
+    /// Where bytes are.
+    pub sources: &'a Sources,
+    /// Where sessions go.
+    pub placement: &'a Placement,
+    /// The time of the pass.
+    pub at: DateTime<Utc>,
+}
+
+impl Work<'_> {
+    /// Before anything is installed: every copy that will be displaced anywhere is in this machine's vault, and noted.
+    ///
+    /// # Errors
+    /// When the vault cannot be written: then nothing is installed.
+    pub fn secure(&self, here: &mut Here, steps: &[(Action, Step)]) -> io::Result<()> {
+        for (action, step) in steps {
+            let presence = &self.group.presences[&action.session][step.member];
+            let Some(note) = note(action.session, step, &action.at, presence, self.plan, self.at).filter(|note| note.reason != Reason::Overtaken) else { continue };
+            let Some(source) = self.sources.find(note.digest) else { continue };
+            let (session, digest, winner, fork) = (note.session, note.digest, note.winner, note.fork);
+            here.vault.copy(source, note)?;
+            here.vault.annotate(session, digest, |note| (note.winner, note.fork) = (winner, fork))?;
+        }
+        here.archive.settle()
+    }
+
+    /// Installs one file here.
+    pub fn install(&self, here: &mut Here, action: &Action, step: &Step, state: &mut State, now: SystemTime) -> ActionResult {
+        match self.try_install(here, action, step, state, now) {
+            Ok(Applied::Done) => ActionResult::Done,
+            Ok(Applied::Deferred(Deferral::Live)) => ActionResult::Deferred("open in a client here".to_owned()),
+            Ok(Applied::Deferred(Deferral::Changed)) => ActionResult::Deferred("written to in the meantime".to_owned()),
+            Err(error) => ActionResult::Failed(error.to_string()),
+        }
+    }
+
+    fn try_install(&self, here: &mut Here, action: &Action, step: &Step, state: &mut State, now: SystemTime) -> io::Result<Applied> {
+        let id = action.session;
+        let project = self.placement.here.get(&id).ok_or(io::ErrorKind::NotFound)?.clone();
+        let path = StorePath { project, session: id, part: step.part.clone() };
+        let source = self.sources.find(step.target.digest).ok_or_else(|| io::Error::other("its bytes are not here"))?.clone();
+        let claude = here.setting.claude.clone();
+        let replica = ensure_replica_id(&claude)?;
+        here.replica = Some(replica);
+        if here.tree.is_none() {
+            here.tree = Some(Tree::create(&claude)?);
+        }
+        let presence = &self.group.presences[&id][step.member];
+        let expected = self.expected(here, id, step, presence, action)?;
+        let tree = here.tree.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        let transcript = StorePath { part: Part::Transcript, ..path.clone() };
+        let is_live = || Ok(registry(&claude)?.is_live(id, tree.status(&transcript)?.map(|status| status.stamp), now));
+        let applied = apply(tree, &mut here.vault, &Job { path: &path, expected, target: step.target, source: &source, is_live: &is_live })?;
+        if applied == Applied::Done {
+            if let (Some(status), Some(held)) = (tree.status(&path)?, self.held(id, &step.part)) {
+                state.remember(status.stamp, &held, nanoseconds(now));
+            }
+            if step.part == Part::Transcript {
+                let place = Place { repository: self.repository.clone(), below: self.placement.below.get(&id).cloned().unwrap_or_default() };
+                let last = LastHere { replica, length: step.target.length, digest: step.target.digest };
+                here.archive.saw(id, Some(last), Some(place));
+            }
+        }
+        Ok(applied)
+    }
+
+    fn expected(&self, here: &Here, id: SessionId, step: &Step, presence: &Presence, action: &Action) -> io::Result<Expected> {
+        if step.kind == StepKind::Create {
+            return Ok(Expected::Absent);
+        }
+        let session = here.sessions.get(&id).ok_or(io::ErrorKind::NotFound)?;
+        let stamp = match &step.part {
+            Part::Transcript => session.transcript.as_ref().map(|(stamp, _)| *stamp),
+            Part::Side(side) => session.side.get(side).map(|(stamp, _)| *stamp),
+        };
+        let stamp = stamp.ok_or(io::ErrorKind::NotFound)?;
+        let note = note(id, step, &action.at, presence, self.plan, self.at).ok_or(io::ErrorKind::NotFound)?;
+        Ok(Expected::File { stamp, length: note.length, digest: note.digest, note: Box::new(note) })
+    }
+
+    /// What a part holds once its step is done.
+    #[must_use]
+    pub fn held(&self, id: SessionId, part: &Part) -> Option<Held> {
+        match part {
+            Part::Transcript => self.plan.sessions.get(&id).map(|planned| Held::Lines { lines: planned.winner.clone(), directories: Vec::new() }),
+            Part::Side(side) => {
+                let target = self.plan.sessions.get(&id)?.steps.iter().find(|step| step.part == *part)?.target;
+                let held = self.group.presences.get(&id)?.iter().find_map(|presence| presence.side.get(side).filter(|held| held.target() == (target.length, target.digest)))?;
+                Some(match held {
+                    Side::Lines(lines) => Held::Lines { lines: lines.clone(), directories: Vec::new() },
+                    Side::Whole(whole) => Held::Whole(whole.clone()),
+                })
+            }
+        }
+    }
+
+    /// One file for a far member; none where it cannot be placed there.
+    ///
+    /// # Errors
+    /// Why it cannot be sent, for people.
+    pub fn to_send(&self, seen: &Seen, member: usize, number: usize, action: &Action, step: &Step) -> Result<PutFile, String> {
+        let id = action.session;
+        let there = &seen.members[member];
+        let origin = self.plan.forks.iter().find(|(_, forks)| forks.contains(&id)).map(|(origin, _)| *origin);
+        let session = there.sessions.get(&id);
+        let beside = session.or_else(|| origin.and_then(|origin| there.sessions.get(&origin)));
+        let below = self.placement.below.get(&id).map_or("", String::as_str);
+        let project = beside.map(|session| session.project.clone()).or_else(|| there.directory_for(below)).ok_or("no clone of the repository there")?;
+        let part = session.and_then(|session| match &step.part {
+            Part::Transcript => session.transcript.as_ref(),
+            Part::Side(side) => session.side.get(side),
+        });
+        let base = if let StepKind::Advance(length) = step.kind { length } else { 0 };
+        let source: &PathBuf = self.sources.find(step.target.digest).ok_or("its bytes are not here")?;
+        Ok(PutFile {
+            number,
+            session: id,
+            path: StorePath { project, session: id, part: step.part.clone() },
+            base,
+            token: part.filter(|_| step.kind != StepKind::Create).map(|part| part.token.clone()),
+            size: step.target.length,
+            digest: step.target.digest,
+            modified: step.target.modified.unwrap_or(0),
+            source: source.clone(),
+        })
+    }
+}

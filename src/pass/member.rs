@@ -1,0 +1,141 @@
+//! A far replica, as a pass sees it: from one listing to the sessions of each repository that it may speak of.
+//!
+//! Promises: a codespace speaks of the repository that GitHub names, and of others only where the configuration admits it;
+//! an id is taken from one project directory only. Pure but for nothing: values in, values out.
+
+use std::collections::BTreeMap;
+
+use crate::codespace::wire::{FarFile, Listing, Token};
+use crate::reconcile::layout::{Layout, Root, layout};
+use crate::reconcile::manifest::{Part, ProjectName, SessionId, SidePath, Stamp};
+use crate::reconcile::project::RepositoryId;
+use crate::reconcile::report::Skipped;
+use crate::state::{Held, ReplicaMemory};
+
+/// A file at a far replica.
+#[derive(Debug, Clone)]
+pub struct FarPart {
+    /// Its stamp.
+    pub stamp: Stamp,
+    /// The same, as the far side wrote it.
+    pub token: Token,
+    /// What it holds, once that is known.
+    pub held: Option<Held>,
+}
+
+/// A session at a far replica.
+#[derive(Debug, Clone)]
+pub struct FarSession {
+    /// Its project directory there.
+    pub project: ProjectName,
+    /// The path below the repository's root that it stands for.
+    pub below: String,
+    /// Its transcript.
+    pub transcript: Option<FarPart>,
+    /// Its side files.
+    pub side: BTreeMap<SidePath, FarPart>,
+    /// A client has it open there.
+    pub live: bool,
+    /// Why it is not to be touched.
+    pub closed: Option<String>,
+}
+
+/// A replica that has a repository, seen from that repository's group.
+#[derive(Debug)]
+pub struct FarMember {
+    /// The repository.
+    pub repository: RepositoryId,
+    /// Where it lies there.
+    pub layout: Layout,
+    /// Its sessions.
+    pub sessions: BTreeMap<SessionId, FarSession>,
+}
+
+impl FarMember {
+    /// The project directory there for a session that is not there yet; none without a clone.
+    #[must_use]
+    pub fn directory_for(&self, below: &str) -> Option<ProjectName> {
+        self.layout.roots.first().map(|root| ProjectName::of(&crate::reconcile::layout::join(root, below)))
+    }
+
+    /// The path of a session's working directory there, for the directory of a machine without a clone.
+    #[must_use]
+    pub fn root(&self) -> &str {
+        self.layout.roots.first().map_or("", String::as_str)
+    }
+}
+
+/// Which repositories a replica may speak of.
+#[derive(Debug, Clone)]
+pub struct Admitted {
+    /// The repository.
+    pub repository: RepositoryId,
+    /// Where it lies if no clone says so.
+    pub default_root: Option<String>,
+}
+
+/// Sorts a listing by repository. `below` are, per repository, paths below the root that other members' sessions stand for.
+/// What belongs to nobody admitted is listed in `skipped`.
+#[must_use]
+pub fn members(
+    listing: &Listing,
+    admitted: &[Admitted],
+    below: &dyn Fn(&RepositoryId) -> Vec<String>,
+    memory: Option<&ReplicaMemory>,
+    live: &dyn Fn(SessionId, Option<Stamp>) -> bool,
+    skipped: &mut Vec<Skipped>,
+) -> Vec<FarMember> {
+    let roots: Vec<Root> = listing
+        .roots
+        .iter()
+        .map(|root| Root { path: root.path.clone(), remotes: root.remotes.iter().filter_map(|url| RepositoryId::from_remote(url)).collect() })
+        .collect();
+    let mut members: Vec<FarMember> = Vec::new();
+    for Admitted { repository, default_root } in admitted {
+        let below = below(repository);
+        let below: Vec<&str> = below.iter().map(String::as_str).collect();
+        let layout = layout(repository, &roots, &listing.working_directories, &below, default_root.as_deref());
+        members.push(FarMember { repository: repository.clone(), layout, sessions: BTreeMap::new() });
+    }
+    let known: BTreeMap<_, _> = memory.into_iter().flat_map(|memory| &memory.files).map(|(path, file)| (path, file)).collect();
+    let mut strangers: BTreeMap<ProjectName, usize> = BTreeMap::new();
+    for FarFile { path, stamp, token } in &listing.files {
+        let Some(member) = members.iter_mut().find(|member| member.layout.projects.contains_key(&path.project)) else {
+            *strangers.entry(path.project.clone()).or_default() += usize::from(path.part == Part::Transcript);
+            continue;
+        };
+        let below = member.layout.projects.get(&path.project).cloned().unwrap_or_default();
+        let session = member.sessions.entry(path.session).or_insert_with(|| FarSession {
+            project: path.project.clone(),
+            below,
+            transcript: None,
+            side: BTreeMap::new(),
+            live: false,
+            closed: None,
+        });
+        if session.project != path.project {
+            session.closed = Some(format!("lies in {} and {} there; the client resumes neither", session.project, path.project));
+            continue;
+        }
+        let held = known.get(path).filter(|file| file.stamp == *stamp).map(|file| file.held.clone());
+        let part = FarPart { stamp: *stamp, token: token.clone(), held };
+        match &path.part {
+            Part::Transcript => session.transcript = Some(part),
+            Part::Side(side) => drop(session.side.insert(side.clone(), part)),
+        }
+    }
+    for member in &mut members {
+        for (id, session) in &mut member.sessions {
+            session.live = live(*id, session.transcript.as_ref().map(|part| part.stamp));
+        }
+    }
+    for (project, count) in strangers.into_iter().filter(|(_, count)| *count > 0) {
+        let other = members.iter().find_map(|member| member.layout.others.get(&project)).cloned().flatten();
+        let why = match other {
+            Some(repository) => format!("{count} sessions of another clone, {repository}; `also_in` of its [[repository]] admits them"),
+            None => format!("{count} sessions of no repository that is synced here"),
+        };
+        skipped.push(Skipped { name: project.to_string(), why });
+    }
+    members
+}

@@ -1,0 +1,267 @@
+//! One visit: what a far replica holds is listed, hashed where that is not known, and fetched where it is not here.
+//!
+//! Promises: reads only. What is fetched lies in the stage, unproved; [`absorb`](super::absorb) proves it. A visit that breaks
+//! keeps what came whole. Nothing is concluded from what was not read.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::bases::{Base, Bases};
+use super::member::{Admitted, FarMember, FarPart, members};
+use crate::codespace::replica::{Far, HashWant, Range, VisitError};
+use crate::codespace::wire::Listing;
+use crate::reconcile::manifest::{Part, SessionId, Stamp, StorePath};
+use crate::reconcile::plan::Window;
+use crate::reconcile::report::Skipped;
+use crate::reconcile::transcript::Digest;
+use crate::state::{Held, ReplicaMemory};
+use crate::store::vault::Vault;
+
+/// A visit begins no file after this time.
+const BEGINS_NO_FILE_AFTER: Duration = Duration::from_secs(60);
+
+/// In a store without a registry, a transcript written within this time counts as open, in seconds.
+const FRESH_SECONDS: i64 = 120;
+
+/// What a visit is told beforehand.
+#[derive(Debug, Clone)]
+pub struct Errand {
+    /// The repositories that the replica may speak of.
+    pub admitted: Vec<Admitted>,
+    /// Directories that may be clones there.
+    pub folders: Vec<String>,
+    /// This machine's window, so that what is too old for it is not read.
+    pub window: Window,
+    /// Where fetched bytes go: this machine's stage.
+    pub stage: PathBuf,
+}
+
+/// How a file's bytes are to be put together here.
+#[derive(Debug, Clone)]
+pub enum How {
+    /// This machine has the very content.
+    Known(Box<Base>),
+    /// They are the beginning of this file.
+    Within(PathBuf),
+    /// The first n bytes of this file, then what is fetched.
+    After(PathBuf, u64),
+    /// All of them are fetched.
+    Whole,
+}
+
+/// A file whose content was not known.
+#[derive(Debug, Clone)]
+pub struct Fetch {
+    /// Index of the member.
+    pub member: usize,
+    /// The session.
+    pub session: SessionId,
+    /// The part.
+    pub part: Part,
+    /// Bytes there, a torn tail included.
+    pub size: u64,
+    /// SHA-256 of them, as the far side says.
+    pub digest: Digest,
+    /// How they come together here.
+    pub how: How,
+    /// What was fetched, once it is here whole.
+    pub staged: Option<PathBuf>,
+}
+
+/// What a visit found.
+#[derive(Debug)]
+pub struct Seen {
+    /// The listing.
+    pub listing: Listing,
+    /// By repository.
+    pub members: Vec<FarMember>,
+    /// What was not known.
+    pub fetches: Vec<Fetch>,
+    /// What was passed over.
+    pub skipped: Vec<Skipped>,
+    /// Content bytes fetched.
+    pub bytes_in: u64,
+    /// What broke the visit after the listing.
+    pub broken: Option<VisitError>,
+}
+
+/// Looks at one far replica.
+///
+/// # Errors
+/// When there is no listing. Whatever breaks later is in [`Seen::broken`].
+pub async fn look(far: &mut Far, errand: &Errand, bases: &Arc<Bases>, memories: impl FnOnce(&Listing) -> Option<ReplicaMemory>) -> Result<Seen, VisitError> {
+    let began = Instant::now();
+    let listing = far.list(&errand.folders).await?;
+    let memory = memories(&listing);
+    let mut skipped: Vec<Skipped> = listing.skipped.iter().map(|skipped| Skipped { name: skipped.name.clone(), why: skipped.why.clone() }).collect();
+    let live = |id: SessionId, transcript: Option<Stamp>| is_live(&listing, id, transcript);
+    let mut found = members(&listing, &errand.admitted, &|repository| bases.below(repository), memory.as_ref(), &live, &mut skipped);
+    refuse_strangers(&mut found, bases, &mut skipped);
+    let mut seen = Seen { listing, members: found, fetches: Vec::new(), skipped, bytes_in: 0, broken: None };
+    if let Err(error) = seen.read(far, errand, bases, began).await {
+        seen.broken = Some(error);
+    }
+    Ok(seen)
+}
+
+fn is_live(listing: &Listing, id: SessionId, transcript: Option<Stamp>) -> bool {
+    if listing.registry {
+        listing.live.iter().any(|live| live.session == id)
+    } else {
+        transcript.is_some_and(|stamp| listing.clock - stamp.modified.div_euclid(1_000_000_000) < FRESH_SECONDS)
+    }
+}
+
+/// An id that belongs to another repository on this machine is refused, whatever the far side says of it.
+fn refuse_strangers(members: &mut [FarMember], bases: &Bases, skipped: &mut Vec<Skipped>) {
+    for member in members {
+        for (id, session) in &mut member.sessions {
+            if let Some(other) = bases.place(*id).filter(|other| **other != member.repository) {
+                let why = format!("belongs to {other} on this machine");
+                skipped.push(Skipped { name: format!("{}/{id}", session.project), why: why.clone() });
+                session.closed = Some(why);
+            }
+        }
+    }
+}
+
+/// A part to be hashed.
+struct Question {
+    member: usize,
+    path: StorePath,
+    size: u64,
+    live: bool,
+}
+
+impl Seen {
+    async fn read(&mut self, far: &mut Far, errand: &Errand, bases: &Arc<Bases>, began: Instant) -> Result<(), VisitError> {
+        let questions = self.questions(errand, bases);
+        if questions.is_empty() {
+            return Ok(());
+        }
+        let mut wants = Vec::new();
+        for question in &questions {
+            let shorter = bases.of_part(question.path.session, &question.path.part).iter().map(|base| base.length).filter(|length| *length < question.size);
+            let shorter: HashSet<u64> = if question.path.part.is_lines() { shorter.collect() } else { HashSet::new() };
+            wants.extend(shorter.into_iter().map(|length| HashWant { path: question.path.clone(), first: Some(length) }));
+            // Of a file that grows while it is hashed, only the bytes that were listed.
+            wants.push(HashWant { path: question.path.clone(), first: question.live.then_some(question.size) });
+        }
+        let hashes = far.hash(&wants).await?;
+        for question in questions {
+            let digest = hashes.find(&question.path, question.live.then_some(question.size));
+            let Some(digest) = digest else {
+                self.close(&question, "could not be read there");
+                continue;
+            };
+            let prefix = |length| hashes.find(&question.path, Some(length));
+            let how = choose(&question, digest, bases, &prefix).await.map_err(VisitError::Here)?;
+            let Question { member, path, size, .. } = question;
+            self.fetches.push(Fetch { member, session: path.session, part: path.part, size, digest, how, staged: None });
+        }
+        self.fetch(far, errand, began).await
+    }
+
+    /// Every file whose content is not remembered and that may matter: known here by its id, or young enough.
+    fn questions(&self, errand: &Errand, bases: &Bases) -> Vec<Question> {
+        let oldest = errand.window.chosen.min(errand.window.retention).seconds();
+        let mut questions = Vec::new();
+        for (index, member) in self.members.iter().enumerate() {
+            for (id, session) in &member.sessions {
+                let young = session.transcript.as_ref().is_some_and(|part| part.stamp.modified.div_euclid(1_000_000_000) > oldest);
+                let known = !bases.of_part(*id, &Part::Transcript).is_empty();
+                if session.closed.is_some() || !(young || known) {
+                    continue;
+                }
+                let mut ask = |part: Part, far: &FarPart| {
+                    if far.held.is_none() {
+                        let path = StorePath { project: session.project.clone(), session: *id, part };
+                        questions.push(Question { member: index, path, size: far.stamp.size, live: session.live });
+                    }
+                };
+                session.side.iter().for_each(|(side, far)| ask(Part::Side(side.clone()), far));
+                session.transcript.iter().for_each(|far| ask(Part::Transcript, far));
+            }
+        }
+        questions
+    }
+
+    fn close(&mut self, question: &Question, why: &str) {
+        self.skipped.push(Skipped { name: question.path.to_string(), why: why.to_owned() });
+        if let Some(session) = self.members[question.member].sessions.get_mut(&question.path.session) {
+            session.closed = Some(why.to_owned());
+        }
+    }
+
+    async fn fetch(&mut self, far: &mut Far, errand: &Errand, began: Instant) -> Result<(), VisitError> {
+        let mut ranges = Vec::new();
+        let mut order = Vec::new();
+        for (index, fetch) in self.fetches.iter().enumerate() {
+            let offset = match &fetch.how {
+                How::After(_, length) => *length,
+                How::Whole => 0,
+                How::Known(_) | How::Within(_) => continue,
+            };
+            let project = self.members[fetch.member].sessions.get(&fetch.session).map(|session| session.project.clone());
+            let Some(project) = project else { continue };
+            let path = StorePath { project, session: fetch.session, part: fetch.part.clone() };
+            ranges.push(Range { path, offset, length: fetch.size - offset });
+            order.push(index);
+        }
+        if ranges.is_empty() {
+            return Ok(());
+        }
+        let mut getting = far.get(&ranges).await?;
+        for (range, index) in ranges.iter().zip(order) {
+            if began.elapsed() > BEGINS_NO_FILE_AFTER {
+                getting.abandon().await;
+                return Err(VisitError::OutOfTime);
+            }
+            let (path, file) = stage(&errand.stage).map_err(VisitError::Here)?;
+            if getting.next(range, file).await? {
+                self.bytes_in += range.length;
+                self.fetches[index].staged = Some(path);
+            } else {
+                Vault::discard_fetched(&path).map_err(VisitError::Here)?;
+            }
+        }
+        getting.finish().await
+    }
+}
+
+fn stage(directory: &std::path::Path) -> io::Result<(PathBuf, File)> {
+    Vault::new_fetched(directory)
+}
+
+/// How the bytes of a file come together here, at the least cost in bytes over the line.
+async fn choose(question: &Question, digest: Digest, bases: &Arc<Bases>, prefix: &dyn Fn(u64) -> Option<Digest>) -> io::Result<How> {
+    let known = bases.of_part(question.path.session, &question.path.part);
+    if let Some(base) = known.iter().find(|base| base.digest == digest && base.length == question.size) {
+        return Ok(How::Known(Box::new(base.clone())));
+    }
+    if !question.path.part.is_lines() {
+        return Ok(How::Whole);
+    }
+    // Longer ones here may begin with it: read on this machine, which costs the line nothing.
+    for base in known.iter().filter(|base| base.length > question.size) {
+        let (base, size) = (base.clone(), question.size);
+        let path = base.path.clone();
+        let begins = tokio::task::spawn_blocking(move || base.begins_with(size, digest)).await.map_err(io::Error::other)??;
+        if begins {
+            return Ok(How::Within(path));
+        }
+    }
+    let mut shorter: Vec<&Base> = known.iter().filter(|base| base.length < question.size && prefix(base.length) == Some(base.digest)).collect();
+    shorter.sort_by_key(|base| base.length);
+    Ok(shorter.last().map_or(How::Whole, |base| How::After(base.path.clone(), base.length)))
+}
+
+/// What a part holds, if that is known.
+#[must_use]
+pub fn held(part: Option<&FarPart>) -> Option<&Held> {
+    part.and_then(|part| part.held.as_ref())
+}
