@@ -56,6 +56,8 @@ pub enum ListError {
         token: TokenSource,
         /// The host to ask for the scope, as `github.com`.
         host: String,
+        /// The HTTP status: 403, or 404 where GitHub hides what the token may not see.
+        status: u16,
         /// A fine-grained token has permissions instead of scopes.
         fine_grained: bool,
         /// What GitHub said.
@@ -203,10 +205,12 @@ impl ListError {
         match self {
             Self::NotLoggedIn { .. } => Some(401),
             Self::NotFound { .. } => Some(404),
-            Self::ScopeMissing { .. } | Self::SsoRequired { .. } => Some(403),
-            Self::Refused { status, .. } | Self::RateLimited { status, .. } | Self::SecondaryLimit { status, .. } | Self::ServerError { status, .. } => {
-                Some(*status)
-            }
+            Self::SsoRequired { .. } => Some(403),
+            Self::ScopeMissing { status, .. }
+            | Self::Refused { status, .. }
+            | Self::RateLimited { status, .. }
+            | Self::SecondaryLimit { status, .. }
+            | Self::ServerError { status, .. } => Some(*status),
             Self::BadAnswer { .. } | Self::Network { .. } => None,
         }
     }
@@ -260,8 +264,8 @@ impl Asked {
             403 if text(headers, "x-github-sso").is_some_and(|sso| sso.starts_with("required")) => {
                 ListError::SsoRequired { token, url: sso_page(headers, &host), answer }
             }
-            403 if lacks_scope(headers) || is_permission(message) => ListError::ScopeMissing { token, host, fine_grained, answer },
-            404 if lacks_scope(headers) => ListError::ScopeMissing { token, host, fine_grained, answer },
+            403 if lacks_scope(headers) || is_permission(message) => ListError::ScopeMissing { token, host, status, fine_grained, answer },
+            404 if lacks_scope(headers) => ListError::ScopeMissing { token, host, status, fine_grained, answer },
             404 => ListError::NotFound { token, path: self.path.clone(), answer },
             408 | 500..600 => ListError::ServerError { token, status, fine_grained, answer },
             400..500 => ListError::Refused { token, status, answer },
