@@ -1,1 +1,5 @@
 //! The far side: which codespaces run, how one is reached without starting it, and what is asked of it.
+
+pub mod github;
+pub mod guard;
+pub mod token;
