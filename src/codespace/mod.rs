@@ -1,1 +1,4 @@
 //! The far side: which codespaces run, how one is reached without starting it, and what is asked of it.
+
+pub mod failure;
+pub mod ssh;
