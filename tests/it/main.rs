@@ -1,9 +1,18 @@
-//! Tests of the parts together: one binary, so that it links once.
+//! The program against real parts: a real sshd, a stand-in of gh, shells, a stub of GitHub's API. One binary, so that it links
+//! once.
 
 #[cfg(test)]
 mod answers;
 #[cfg(test)]
 mod api;
+#[cfg(test)]
+mod canned;
+#[cfg(test)]
+mod connection;
+#[cfg(test)]
+mod far;
+#[cfg(test)]
+mod gh;
 #[cfg(test)]
 mod github;
 #[cfg(test)]
@@ -11,4 +20,10 @@ mod guard;
 #[cfg(test)]
 mod rows;
 #[cfg(test)]
+mod skip;
+#[cfg(test)]
+mod sshd;
+#[cfg(test)]
 mod token;
+#[cfg(test)]
+mod wait;

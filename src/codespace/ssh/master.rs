@@ -1,0 +1,200 @@
+//! The control master: one child in a process group of its own, from its start to its end.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use tokio::process::{Child, Command};
+
+use super::name::{CodespaceName, Host};
+use super::runtime::{Socket, plain};
+use super::tail::Tail;
+use super::{Environment, Guarded, Setting, SshError, spawn_error};
+use crate::codespace::failure::{Failure, Phase};
+
+/// Between two looks whether the master is usable.
+const LOOK: Duration = Duration::from_millis(50);
+/// Longest wait for an answer of the master itself, and for each step of its end.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Bytes of stderr that are kept.
+const KEPT: usize = 8 * 1024;
+
+/// A running control master. Dropped, its process group is killed first, then the socket is removed.
+#[derive(Debug)]
+pub(super) struct Master {
+    group: Group,
+    child: Mutex<Child>,
+    handle: Handle,
+    _socket: Socket,
+    // Goes on reading what nobody will look at, so that the master never blocks on it.
+    _tail: Tail,
+}
+
+/// How to read the last words of a master that ended too soon.
+type Reading = fn(Option<i32>, &str) -> Failure;
+
+impl Master {
+    /// Through `gh codespace ssh`, which points ssh at the tunnel and authorises the key.
+    pub(super) async fn through_gh(name: &CodespaceName, guarded: &Guarded, key: &Path, setting: &Setting) -> Result<Self, SshError> {
+        plain(key)?;
+        let socket = Socket::reserve(&setting.runtime)?;
+        let mut gh = setting.environment.command(&setting.programs.gh);
+        for name in &guarded.remove {
+            gh.env_remove(name);
+        }
+        gh.envs(guarded.set.iter().map(|(name, value)| (name, value)));
+        gh.args(["codespace", "ssh", "-c", &name.to_string(), "--", "-F", "none", "-i"]).arg(key);
+        gh.args(["-o", "IdentitiesOnly=yes", "-o", "UserKnownHostsFile=/dev/null", "-o", "StrictHostKeyChecking=no"]);
+        options(&mut gh, &socket);
+        Self::start(gh, &setting.programs.gh, socket, setting, Failure::of_gh).await
+    }
+
+    /// Through ssh, with the user's own configuration and keys.
+    pub(super) async fn to_host(host: &Host, setting: &Setting) -> Result<Self, SshError> {
+        let socket = Socket::reserve(&setting.runtime)?;
+        let mut ssh = setting.environment.command(&setting.programs.ssh);
+        options(&mut ssh, &socket);
+        ssh.args(["-o", "RemoteCommand=none", "-o", "PermitLocalCommand=no", "--"]).arg(host.to_string());
+        Self::start(ssh, &setting.programs.ssh, socket, setting, Failure::of_ssh).await
+    }
+
+    async fn start(mut command: Command, program: &Path, socket: Socket, setting: &Setting, reading: Reading) -> Result<Self, SshError> {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
+        let mut child = command.spawn().map_err(|source| spawn_error(program, source))?;
+        // From here on, dropping the group ends it, whatever happens to this future.
+        let group = Group::of(&child);
+        let mut tail = Tail::of(child.stderr.take(), KEPT);
+        let handle = Handle { ssh: setting.programs.ssh.clone(), control_path: socket.option(), environment: setting.environment.clone() };
+        socket.served_by(group.number()).map_err(|source| SshError::Files { what: "control sockets", path: socket.path().to_owned(), source })?;
+        let ended = tokio::select! {
+            biased;
+            () = ready(&handle, &socket) => None,
+            status = child.wait() => Some(status.ok().and_then(|status| status.code())),
+            () = tokio::time::sleep(setting.ready_deadline) => return Err(Failure::Timeout { phase: Phase::Connection }.into()),
+        };
+        if let Some(code) = ended {
+            group.finish();
+            return Err(reading(code, &tail.text().await).into());
+        }
+        Ok(Self { group, child: Mutex::new(child), handle, _socket: socket, _tail: tail })
+    }
+
+    /// How channels reach it.
+    pub(super) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Whether the child is known to have ended; then nothing of its group is left.
+    pub(super) fn ended(&self) -> bool {
+        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        let ended = !matches!(child.try_wait(), Ok(None));
+        if ended {
+            self.group.finish();
+        }
+        ended
+    }
+
+    pub(super) fn process_group(&self) -> i32 {
+        self.group.number()
+    }
+
+    /// Asks it to end, tells it, kills it.
+    pub(super) async fn close(self) {
+        let mut child = self.child.into_inner().unwrap_or_else(PoisonError::into_inner);
+        self.handle.control("exit").await;
+        for signal in [None, Some(Signal::SIGTERM), Some(Signal::SIGKILL)] {
+            if let Some(signal) = signal {
+                self.group.send(signal);
+            }
+            if tokio::time::timeout(PATIENCE, child.wait()).await.is_ok() {
+                self.group.finish();
+                break;
+            }
+        }
+    }
+}
+
+async fn ready(handle: &Handle, socket: &Socket) {
+    loop {
+        // ssh makes the socket once it is authenticated: before that there is nobody to ask.
+        if socket.path().exists() && handle.answers().await {
+            return;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// What a channel must know of its master: how to ask whether it still is there.
+#[derive(Debug, Clone)]
+pub(super) struct Handle {
+    pub(super) ssh: PathBuf,
+    pub(super) control_path: String,
+    environment: Environment,
+}
+
+impl Handle {
+    /// Whether the master answers, within 2 s.
+    pub(super) async fn answers(&self) -> bool {
+        self.control("check").await
+    }
+
+    async fn control(&self, word: &str) -> bool {
+        let mut command = self.environment.command(&self.ssh);
+        command.args(["-F", "none", "-o", &self.control_path, "-O", word, "x"]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+        matches!(tokio::time::timeout(PATIENCE, command.status()).await, Ok(Ok(status)) if status.success())
+    }
+}
+
+/// A process group that we made, named by its leader. Dropped, it is killed.
+///
+/// The number is ours as long as the leader was not waited for or another member lives. So whoever waits for the leader calls
+/// [`Group::finish`] right after, and no signal goes to that number again.
+#[derive(Debug)]
+pub(super) struct Group(AtomicI32);
+
+impl Group {
+    /// Of a child that was just started with `process_group(0)`.
+    pub(super) fn of(child: &Child) -> Self {
+        Self(AtomicI32::new(child.id().and_then(|id| i32::try_from(id).ok()).unwrap_or(0)))
+    }
+
+    /// The leader's process id; 0 when the group is finished.
+    pub(super) fn number(&self) -> i32 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Sends a signal to all of it.
+    fn send(&self, signal: Signal) {
+        if let group @ 1.. = self.number() {
+            // It fails when nobody is left, which is what is wanted.
+            let _ = killpg(Pid::from_raw(group), signal);
+        }
+    }
+
+    /// Kills what is left of it, and forgets it.
+    pub(super) fn finish(&self) {
+        self.send(Signal::SIGKILL);
+        self.0.store(0, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+/// Options that both kinds of master share. gh adds `-C` itself; a host's compression is the user's choice.
+fn options(command: &mut Command, socket: &Socket) {
+    let fixed = ["BatchMode=yes", "ControlMaster=yes", "ControlPersist=no", "ConnectTimeout=20", "ServerAliveInterval=15", "ServerAliveCountMax=3"];
+    // LogLevel: a banner of the far side must not stand among the words that are classified.
+    for option in fixed.into_iter().chain(["ForwardAgent=no", "ClearAllForwardings=yes", "LogLevel=ERROR"]) {
+        command.args(["-o", option]);
+    }
+    command.args(["-o", &socket.option(), "-N"]);
+}
