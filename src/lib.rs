@@ -4,4 +4,6 @@
 //! `pass → {codespace, store, state} → reconcile → nothing`.
 
 pub mod codespace;
+pub mod config;
+pub mod paths;
 pub mod reconcile;

@@ -4,4 +4,5 @@
 //! values. Never: a decision that depends on who is local, on what is remembered, or on a clock.
 
 pub mod manifest;
+pub mod plain;
 pub mod project;
