@@ -5,5 +5,6 @@
 
 pub mod codespace;
 pub mod config;
+pub mod logging;
 pub mod paths;
 pub mod reconcile;
