@@ -240,7 +240,7 @@ mod tests {
         assert_eq!(paths.vault, Path::new("/h/.local/share/claude-session-sync/vault"));
         assert_eq!(paths.logs, Path::new("/h/.local/state/claude-session-sync/log"));
         assert_eq!(paths.runtime, Path::new("/h/.cache/claude-session-sync/run"));
-        assert_eq!(paths.runtimes(), [paths.runtime.clone()]);
+        assert_eq!(paths.runtimes(), vec![paths.runtime.clone()]);
         assert_eq!(paths.claude, Path::new("/h/.claude"));
     }
 

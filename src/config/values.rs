@@ -234,7 +234,10 @@ impl FromStr for Cron {
             return Err(refuse(format!("is no cron pattern: it has {fields} fields, not five (or six, seconds first)")));
         }
         let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build();
-        let pattern = parser.parse(text).map_err(|error| refuse(format!("is no cron pattern: {}", error.to_string().trim_end_matches('.'))))?;
+        let pattern = parser.parse(text).map_err(|error| {
+            let text = error.to_string().to_lowercase();
+            refuse(format!("is no cron pattern: {}", text.strip_prefix("component error: ").unwrap_or(&text).trim_end_matches('.')))
+        })?;
         // Any start will do: what is not due within the four years that hold every date is never due.
         let start = chrono::DateTime::UNIX_EPOCH;
         pattern.find_next_occurrence(&start, true).map_err(|_| refuse("is a time that never comes".to_owned()))?;
