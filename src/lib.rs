@@ -3,8 +3,12 @@
 //! The map, and the one rule of dependence: `main → cli → {agent, pass, service, doctor, demo}`;
 //! `pass → {codespace, store, state} → reconcile → nothing`.
 
+pub mod cli;
 pub mod codespace;
+pub mod config;
+pub mod logging;
 pub mod pass;
+pub mod paths;
 pub mod reconcile;
 pub mod state;
 pub mod store;

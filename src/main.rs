@@ -1,2 +1,10 @@
 //! The program: arguments in, exit code out.
-fn main() {}
+
+use std::process::ExitCode;
+
+use claude_session_sync::cli;
+use claude_session_sync::paths::Environment;
+
+fn main() -> ExitCode {
+    cli::main(std::env::args_os(), Environment::of_process())
+}

@@ -1,1 +1,263 @@
-//! A far replica: four verbs over one connection.
+//! A far replica: list, hash, get and put over one connection, each on a channel of its own.
+//!
+//! Promises: every phase has a deadline or an idle limit; an answer is taken whole or not at all. Never: a second connection.
+
+use std::fs::File;
+use std::io;
+use std::time::Duration;
+
+use tokio::process::ChildStdout;
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+use super::ssh::{ChannelEnd, Connection, Counts, SshError};
+use super::wire::{self, Answer, FarPath, Fetched, Listing, Nonce, PutAnswer, PutRequest, Request, RequestError, WireError};
+use crate::reconcile::manifest::StorePath;
+use crate::reconcile::transcript::Digest;
+
+/// Longest silence in the middle of an answer.
+const IDLE: Duration = Duration::from_secs(30);
+/// Longest silence where the far side hashes or unpacks before it speaks.
+const WORKING: Duration = Duration::from_secs(600);
+/// How long a channel may take to close once its answer was whole.
+const CLOSING: Duration = Duration::from_secs(10);
+
+/// Why a visit ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum VisitError {
+    /// The connection.
+    #[error(transparent)]
+    Connection(#[from] SshError),
+    /// The answer.
+    #[error(transparent)]
+    Answer(#[from] WireError),
+    /// The request could not be written.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// A file of this machine could not be read or written.
+    #[error("a file of this machine: {0}")]
+    Here(io::Error),
+    /// The visit had lasted too long to begin another file.
+    #[error("the visit took its time; the rest comes at the next pass")]
+    OutOfTime,
+}
+
+impl VisitError {
+    /// What mends it, if a person can.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Connection(error) => error.hint(),
+            _ => None,
+        }
+    }
+}
+
+/// A digest to ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HashWant {
+    /// The file.
+    pub path: StorePath,
+    /// How many of its first bytes; none is all of them.
+    pub first: Option<u64>,
+}
+
+/// Bytes to ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Range {
+    /// The file.
+    pub path: StorePath,
+    /// The first byte.
+    pub offset: u64,
+    /// How many.
+    pub length: u64,
+}
+
+/// The digests that were asked for.
+#[derive(Debug)]
+pub struct Hashes(wire::Hashes);
+
+impl Hashes {
+    /// The digest of a file, or of its first bytes; none where it could not be read.
+    #[must_use]
+    pub fn find(&self, path: &StorePath, first: Option<u64>) -> Option<Digest> {
+        self.0.get(&FarPath::Store(path.clone()), first).map(Digest)
+    }
+}
+
+/// A far replica that is connected.
+#[derive(Debug)]
+pub struct Far {
+    connection: Connection,
+    claude: Option<String>,
+    workspaces: Option<String>,
+}
+
+impl Far {
+    /// Over this connection. `claude` is its claude directory, if it is known beforehand; `workspaces` replaces `/workspaces`.
+    #[must_use]
+    pub fn new(connection: Connection, claude: Option<String>, workspaces: Option<String>) -> Self {
+        Self { connection, claude, workspaces }
+    }
+
+    /// How much the connection was used.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.connection.counts()
+    }
+
+    /// Ends the connection.
+    pub async fn close(self) {
+        self.connection.close().await;
+    }
+
+    /// What is there. Must come first.
+    ///
+    /// # Errors
+    /// Whatever breaks the channel or the answer.
+    pub async fn list(&mut self, folders: &[String]) -> Result<Listing, VisitError> {
+        let request = Request::List { claude: self.claude.clone(), workspaces: self.workspaces.clone(), roots: folders.to_vec() };
+        let call = self.call(request, IDLE).await?;
+        let (answer, rest) = call.split();
+        let listing = rest.judge(Listing::read(answer).await).await?;
+        self.claude = Some(listing.claude.clone());
+        Ok(listing)
+    }
+
+    /// Digests.
+    ///
+    /// # Errors
+    /// Whatever breaks the channel or the answer.
+    pub async fn hash(&mut self, wants: &[HashWant]) -> Result<Hashes, VisitError> {
+        let wants: Vec<_> = wants.iter().map(|want| wire::HashWant { path: FarPath::Store(want.path.clone()), first: want.first }).collect();
+        let call = self.call(Request::Hash { claude: self.directory(), wants: wants.clone() }, WORKING).await?;
+        let (answer, rest) = call.split();
+        Ok(Hashes(rest.judge(wire::Hashes::read(answer, &wants).await).await?))
+    }
+
+    /// Bytes; to be taken one by one from what this gives, in order.
+    ///
+    /// # Errors
+    /// Whatever breaks the channel.
+    pub async fn get(&mut self, wants: &[Range]) -> Result<Getting, VisitError> {
+        let wants = wants.iter().map(wire_range).collect();
+        let (answer, rest) = self.call(Request::Get { claude: self.directory(), wants }, IDLE).await?.split();
+        Ok(Getting { answer, rest })
+    }
+
+    /// Files to install.
+    ///
+    /// # Errors
+    /// Whatever breaks the channel or the answer. What was done then is not known: the next listing tells.
+    pub async fn put(&mut self, files: Vec<wire::PutFile>, replica: Uuid, need_kib: u64, drops: Vec<wire::VaultDrop>) -> Result<PutAnswer, VisitError> {
+        let request = PutRequest { claude: self.directory(), replica: Some(replica), need_kib: Some(need_kib), files, drops };
+        let call = self.call(Request::Put(request.clone()), WORKING).await?;
+        let (answer, rest) = call.split();
+        rest.judge(PutAnswer::read(answer, &request).await).await
+    }
+
+    fn directory(&self) -> String {
+        self.claude.clone().unwrap_or_default()
+    }
+
+    async fn call(&self, request: Request, idle: Duration) -> Result<Call, VisitError> {
+        let nonce = Nonce::random();
+        let channel = self.connection.channel(&wire::script()).await?;
+        let stdin = channel.stdin.into_owned_fd().map_err(VisitError::Here)?;
+        let said = nonce.clone();
+        // The request is written beside the reading, so that neither side waits for the other with full pipes.
+        let writing = tokio::task::spawn_blocking(move || {
+            let stdin = File::from(stdin);
+            rustix::fs::fcntl_setfl(&stdin, rustix::fs::OFlags::empty()).map_err(|error| RequestError::Send(error.into()))?;
+            request.write(&said, &mut io::BufWriter::with_capacity(64 << 10, stdin))
+        });
+        match Answer::open(channel.stdout, &nonce, idle).await {
+            Ok(answer) => Ok(Call { answer, rest: Rest { end: channel.end, writing } }),
+            Err(error) => Err(Rest { end: channel.end, writing }.blame(error).await),
+        }
+    }
+}
+
+fn wire_range(range: &Range) -> wire::Range {
+    wire::Range { path: FarPath::Store(range.path.clone()), offset: range.offset, length: range.length }
+}
+
+struct Call {
+    answer: Answer<ChildStdout>,
+    rest: Rest,
+}
+
+impl Call {
+    fn split(self) -> (Answer<ChildStdout>, Rest) {
+        (self.answer, self.rest)
+    }
+}
+
+/// What is left of a call once its answer is being read.
+#[derive(Debug)]
+struct Rest {
+    end: ChannelEnd,
+    writing: JoinHandle<Result<(), RequestError>>,
+}
+
+impl Rest {
+    /// A whole answer stands; for a broken one, the channel's own end usually says why.
+    async fn judge<T>(self, read: Result<T, WireError>) -> Result<T, VisitError> {
+        match read {
+            Ok(value) => {
+                self.end.finish(CLOSING).await?;
+                match self.writing.await {
+                    Ok(Err(error)) => Err(error.into()),
+                    _ => Ok(value),
+                }
+            }
+            Err(error) => Err(self.blame(error).await),
+        }
+    }
+
+    async fn blame(self, error: WireError) -> VisitError {
+        let early = matches!(error, WireError::EndedEarly | WireError::NoMarker { .. } | WireError::Read(_));
+        if !early {
+            return error.into();
+        }
+        match self.end.finish(CLOSING).await {
+            Err(ended @ SshError::MasterGone) => ended.into(),
+            Ok(finished) if !finished.stderr.is_empty() => WireError::Far(format!("{error}: {}", finished.stderr)).into(),
+            _ => error.into(),
+        }
+    }
+}
+
+/// Ranges on their way here.
+#[derive(Debug)]
+pub struct Getting {
+    answer: Answer<ChildStdout>,
+    rest: Rest,
+}
+
+impl Getting {
+    /// The next range of the request into this file; false where it is no longer to be had.
+    ///
+    /// # Errors
+    /// Whatever breaks the channel or the answer, or keeps the file from being written.
+    pub async fn next(&mut self, want: &Range, file: File) -> Result<bool, VisitError> {
+        let mut file = tokio::fs::File::from_std(file);
+        let fetched = self.answer.fetch(&wire_range(want), &mut file).await?;
+        tokio::io::AsyncWriteExt::flush(&mut file).await.map_err(VisitError::Here)?;
+        Ok(fetched == Fetched::Data)
+    }
+
+    /// The end of the answer.
+    ///
+    /// # Errors
+    /// When there is more, or less.
+    pub async fn finish(self) -> Result<(), VisitError> {
+        let ended = self.answer.finish().await;
+        self.rest.judge(ended).await
+    }
+
+    /// Leaves the rest where it is.
+    pub async fn abandon(self) {
+        drop(self);
+    }
+}

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 
 use super::group::{Group, GroupPlan, Sources};
 use super::here::{Here, Rule, nanoseconds};
-use crate::codespace::replica::PutFile;
+use crate::codespace::wire::{DataSource, Operation, PutFile};
 use crate::reconcile::manifest::{Part, ProjectName, SessionId, StorePath};
 use crate::reconcile::plan::{Presence, Side, Step, StepKind};
 use crate::reconcile::project::RepositoryId;
@@ -114,7 +114,10 @@ fn note(session: SessionId, step: &Step, from: &str, presence: &Presence, plan: 
         (_, Part::Side(_)) => Reason::Side,
         _ => Reason::Lost,
     };
-    let fork = plan.sessions.get(&session).and_then(|planned| planned.losers.iter().find(|loser| loser.lines.content.digest == digest)?.fork.as_ref().map(|fork| fork.id));
+    let fork = plan
+        .sessions
+        .get(&session)
+        .and_then(|planned| planned.losers.iter().find(|loser| loser.lines.content.digest == digest)?.fork.as_ref().map(|fork| fork.id));
     let mut note = Note::new(session, step.part.clone(), reason, from, at, (length, digest));
     (note.winner, note.fork, note.title) = (Some(step.target.digest), fork, title);
     Some(note)
@@ -144,7 +147,9 @@ impl Work<'_> {
     pub fn secure(&self, here: &mut Here, steps: &[(Action, Step)]) -> io::Result<()> {
         for (action, step) in steps {
             let presence = &self.group.presences[&action.session][step.member];
-            let Some(note) = note(action.session, step, &action.at, presence, self.plan, self.at).filter(|note| note.reason != Reason::Overtaken) else { continue };
+            let Some(note) = note(action.session, step, &action.at, presence, self.plan, self.at).filter(|note| note.reason != Reason::Overtaken) else {
+                continue;
+            };
             let Some(source) = self.sources.find(note.digest) else { continue };
             let (session, digest, winner, fork) = (note.session, note.digest, note.winner, note.fork);
             here.vault.copy(source, note)?;
@@ -214,7 +219,12 @@ impl Work<'_> {
             Part::Transcript => self.plan.sessions.get(&id).map(|planned| Held::Lines { lines: planned.winner.clone(), directories: Vec::new() }),
             Part::Side(side) => {
                 let target = self.plan.sessions.get(&id)?.steps.iter().find(|step| step.part == *part)?.target;
-                let held = self.group.presences.get(&id)?.iter().find_map(|presence| presence.side.get(side).filter(|held| held.target() == (target.length, target.digest)))?;
+                let held = self
+                    .group
+                    .presences
+                    .get(&id)?
+                    .iter()
+                    .find_map(|presence| presence.side.get(side).filter(|held| held.target() == (target.length, target.digest)))?;
                 Some(match held {
                     Side::Lines(lines) => Held::Lines { lines: lines.clone(), directories: Vec::new() },
                     Side::Whole(whole) => Held::Whole(whole.clone()),
@@ -227,7 +237,7 @@ impl Work<'_> {
     ///
     /// # Errors
     /// Why it cannot be sent, for people.
-    pub fn to_send(&self, seen: &Seen, member: usize, number: usize, action: &Action, step: &Step) -> Result<PutFile, String> {
+    pub fn to_send(&self, seen: &Seen, member: usize, number: u32, action: &Action, step: &Step) -> Result<PutFile, String> {
         let id = action.session;
         let there = &seen.members[member];
         let origin = self.plan.forks.iter().find(|(_, forks)| forks.contains(&id)).map(|(origin, _)| *origin);
@@ -241,16 +251,19 @@ impl Work<'_> {
         });
         let base = if let StepKind::Advance(length) = step.kind { length } else { 0 };
         let source: &PathBuf = self.sources.find(step.target.digest).ok_or("its bytes are not here")?;
+        let operation = match (step.kind, part) {
+            (StepKind::Create, _) => Operation::Create,
+            (_, Some(part)) => Operation::Replace { token: part.token.clone(), base },
+            (_, None) => return Err("it is no longer there".to_owned()),
+        };
         Ok(PutFile {
-            number,
-            session: id,
-            path: StorePath { project, session: id, part: step.part.clone() },
-            base,
-            token: part.filter(|_| step.kind != StepKind::Create).map(|part| part.token.clone()),
+            n: number,
+            operation,
             size: step.target.length,
-            digest: step.target.digest,
-            modified: step.target.modified.unwrap_or(0),
-            source: source.clone(),
+            sha256: step.target.digest.0,
+            path: StorePath { project, session: id, part: step.part.clone() },
+            mtime: step.target.modified.unwrap_or(0),
+            data: DataSource { path: source.clone(), offset: base, len: step.target.length - base },
         })
     }
 }

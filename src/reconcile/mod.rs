@@ -7,6 +7,7 @@ pub mod fork;
 pub mod layout;
 pub mod manifest;
 pub mod order;
+pub mod plain;
 pub mod plan;
 pub mod project;
 pub mod relation;

@@ -15,7 +15,7 @@ use nix::unistd::Pid;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 
-use crate::api::Api;
+use crate::canned::Api;
 use crate::far::Far;
 use crate::gh::Gh;
 use crate::sshd::{Codespace, Shell};

@@ -1,0 +1,185 @@
+//! The command line: arguments in, one verb run, exit code out.
+//!
+//! Promises: one file per verb, each with its arguments and one `run`; only [`render`] prints; only this edge turns errors into
+//! [`Failure`]s. Never: work that a verb's library part could do.
+
+mod config;
+mod conflicts;
+mod demo;
+pub mod failure;
+mod list;
+pub mod render;
+mod status;
+mod sync;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+pub use failure::{Exit, Failure, Kind};
+pub use render::Render;
+
+use crate::config::{Config, Origin};
+use crate::paths::{Environment, Paths};
+
+/// The name that is typed.
+pub const PROGRAM: &str = env!("CARGO_PKG_NAME");
+
+/// The verbs as the help groups them, everyday ones first.
+const GROUPS: [(&str, &[&str]); 3] = [("Everyday", &["sync", "status"]), ("Set-up", &["config", "demo"]), ("Repair", &["list", "conflicts"])];
+
+/// Keeps Claude Code sessions equal between this machine and GitHub Codespaces.
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true, disable_help_subcommand = true)]
+struct Arguments {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Args)]
+struct Global {
+    /// Read this configuration
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Bring sessions home from running codespaces, and take this machine's there
+    Sync(sync::Arguments),
+    /// Show what is equal, ahead, behind or waiting
+    Status(status::Arguments),
+    /// List codespaces or sessions
+    List(list::Arguments),
+    /// Show what diverged, which copy won, and where the other lies
+    Conflicts(conflicts::Arguments),
+    /// Write, check or show the configuration
+    Config(config::Arguments),
+    /// Show the whole story in a throw-away world, without network or account
+    Demo(demo::Arguments),
+}
+
+/// What a verb has to work with.
+pub struct Context {
+    /// The variables of this process.
+    pub environment: Environment,
+    /// The printer.
+    pub render: Render,
+    config_option: Option<PathBuf>,
+}
+
+/// The configuration and the places, read and checked.
+#[derive(Debug)]
+pub struct Settings {
+    /// The places, with what the configuration says of them.
+    pub paths: Paths,
+    /// The configuration.
+    pub config: Config,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+impl Context {
+    /// The places, before the configuration is read.
+    ///
+    /// # Errors
+    /// No home, or a variable that names a relative path.
+    pub fn paths(&self) -> Result<Paths, Failure> {
+        let paths = Paths::of(&self.environment)?;
+        let Some(file) = &self.config_option else { return Ok(paths) };
+        let refuse = |error| Failure::new(Kind::Usage, format!("--config {}", file.display())).because(&error);
+        Ok(paths.with_config_file(std::path::absolute(file).map_err(refuse)?))
+    }
+
+    /// The configuration, and the places that follow from it.
+    ///
+    /// # Errors
+    /// As [`Context::paths`]; or the configuration is wrong.
+    pub fn settings(&self) -> Result<Settings, Failure> {
+        let paths = self.paths()?;
+        let (config, origin) = Config::load(&paths)?;
+        Ok(Settings { paths: paths.settled(&config), config, origin })
+    }
+}
+
+/// Runs the verb that the arguments name (the program's own name first).
+#[must_use]
+pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: Environment) -> ExitCode {
+    let parsed = command().try_get_matches_from(arguments).and_then(|matches| Arguments::from_arg_matches(&matches));
+    let Arguments { global, verb } = match parsed {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version go to standard output and end with 0; a reader that went away is none of our business.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();
+        }
+    };
+    let render = Render::of_process(&environment);
+    let mut context = Context { environment, render, config_option: global.config };
+    let exit = verb.run(&mut context).unwrap_or_else(|failure| {
+        context.render.failure(&failure);
+        failure.kind.exit()
+    });
+    context.render.finish(exit).into()
+}
+
+impl Verb {
+    fn run(&self, context: &mut Context) -> Result<Exit, Failure> {
+        match self {
+            Self::Sync(arguments) => sync::run(arguments, context),
+            Self::Status(arguments) => status::run(arguments, context),
+            Self::List(arguments) => list::run(arguments, context),
+            Self::Conflicts(arguments) => conflicts::run(arguments, context),
+            Self::Config(arguments) => config::run(arguments, context),
+            Self::Demo(arguments) => demo::run(arguments, context),
+        }
+    }
+}
+
+/// The whole command line; the verbs in groups in its help.
+#[must_use]
+pub fn command() -> clap::Command {
+    let command = Arguments::command();
+    let mut verbs = String::new();
+    for (group, names) in GROUPS {
+        verbs.push_str(&format!("{group}:\n"));
+        for name in names {
+            let about = command.find_subcommand(name).and_then(clap::Command::get_about).map(ToString::to_string).unwrap_or_default();
+            verbs.push_str(&format!("  {name:<11}{about}\n"));
+        }
+        verbs.push('\n');
+    }
+    command.help_template(format!("{{about}}\n\n{{usage-heading}} {{usage}}\n\n{verbs}Options:\n{{options}}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent_and_every_verb_stands_in_one_group() {
+        command().debug_assert();
+        let mut grouped: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| *names).copied().collect();
+        let command = command();
+        let mut verbs: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+        grouped.sort_unstable();
+        verbs.sort_unstable();
+        assert_eq!(grouped, verbs);
+    }
+
+    #[test]
+    fn sync_takes_its_options() {
+        let parse = |line: &str| Arguments::try_parse_from(line.split(' '));
+        let Verb::Sync(sync) = parse("x sync acme/widget . --days 3 --pull --wait --json").unwrap().verb else { panic!("no sync") };
+        assert_eq!((sync.names.len(), sync.days, sync.pull, sync.wait.map(|wait| wait.duration().as_secs())), (2, Some(3), true, Some(300)));
+        let Verb::Sync(sync) = parse("x sync --wait=90s a").unwrap().verb else { panic!("no sync") };
+        assert_eq!((sync.names, sync.wait.map(|wait| wait.duration().as_secs())), (vec!["a".to_owned()], Some(90)));
+        assert!(parse("x sync --pull --push").is_err());
+        assert!(parse("x sync --days 0").is_err());
+        assert!(parse("x conflicts --json").is_ok() && parse("x conflicts list --json").is_ok());
+    }
+}

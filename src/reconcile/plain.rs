@@ -1,0 +1,89 @@
+//! Foreign text made fit to be printed: nothing in it can move a cursor, colour a terminal or turn a line around.
+//!
+//! Promises: the result holds no C0 or C1 control, no DEL, no bidirectional control and no line or paragraph separator, and text
+//! without them comes back as it was, not copied. Never: a change to what is stored; only what is shown goes through here.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+/// Whether a character acts on a terminal, or on the order of a line, instead of being shown.
+///
+/// The bidirectional controls are those of Unicode's UAX #9.
+#[must_use]
+pub fn is_active(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// The text with every active character as `\n`, `\r`, `\t` or `\u{1b}`.
+#[must_use]
+pub fn plain(text: &str) -> Cow<'_, str> {
+    escaped(text, |c, into| {
+        let _ = write!(into, "{}", c.escape_default());
+    })
+}
+
+/// The same for a text that is JSON already: every active character as `\u001b`, so that it stays JSON.
+#[must_use]
+pub fn plain_json(text: &str) -> Cow<'_, str> {
+    escaped(text, |c, into| {
+        let _ = write!(into, "\\u{:04x}", u32::from(c));
+    })
+}
+
+fn escaped(text: &str, escape: impl Fn(char, &mut String)) -> Cow<'_, str> {
+    let Some(first) = text.find(is_active) else { return Cow::Borrowed(text) };
+    let mut shown = String::with_capacity(text.len() + 16);
+    shown.push_str(&text[..first]);
+    for c in text[first..].chars() {
+        if is_active(c) { escape(c, &mut shown) } else { shown.push(c) }
+    }
+    Cow::Owned(shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Written down once more, as numbers, so that a hole in `is_active` shows.
+    fn acts(c: char) -> bool {
+        let n = u32::from(c);
+        n < 0x20 || (0x7f..=0x9f).contains(&n) || n == 0x61c || n == 0x200e || n == 0x200f || (0x2028..=0x202e).contains(&n) || (0x2066..=0x2069).contains(&n)
+    }
+
+    fn texts() -> impl Strategy<Value = String> {
+        let spiced = prop_oneof![any::<char>(), prop::char::range('\0', '\u{ff}'), prop::char::range('\u{2000}', '\u{2070}'), Just('\u{1b}'), Just('\u{61c}'),];
+        prop::collection::vec(spiced, 0..80).prop_map(|chars| chars.into_iter().collect())
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_active_is_left(text in texts()) {
+            prop_assert!(!plain(&text).chars().any(acts));
+            prop_assert!(!plain_json(&text).chars().any(acts));
+        }
+
+        #[test]
+        fn text_without_controls_is_not_copied(text in texts()) {
+            let calm: String = text.chars().filter(|c| !acts(*c)).collect();
+            prop_assert!(matches!(plain(&calm), Cow::Borrowed(same) if same == calm));
+        }
+
+        #[test]
+        fn a_second_time_changes_nothing(text in texts()) {
+            let once = plain(&text).into_owned();
+            prop_assert_eq!(plain(&once), once.as_str());
+        }
+
+        #[test]
+        fn escaped_json_says_the_same(text in texts()) {
+            let json = serde_json::to_string(&text).unwrap();
+            prop_assert_eq!(serde_json::from_str::<String>(&plain_json(&json)).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn a_colour_and_a_turned_line_are_shown_as_text() {
+        assert_eq!(plain("a\x1b[31mb\u{9b}2J\u{202e}\r\n\té"), "a\\u{1b}[31mb\\u{9b}2J\\u{202e}\\r\\n\\té");
+    }
+}
