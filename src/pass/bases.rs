@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::group::Sources;
 use super::here::Here;
 use crate::reconcile::manifest::{Part, SessionId};
 use crate::reconcile::plan::Side;
@@ -12,7 +13,8 @@ use crate::reconcile::project::RepositoryId;
 use crate::reconcile::relation::Lines;
 use crate::reconcile::transcript::Digest;
 use crate::state::Held;
-use crate::store::read;
+use crate::store::read::{self, Wanted};
+use crate::store::vault::Object;
 
 /// A content here.
 #[derive(Debug, Clone)]
@@ -64,6 +66,11 @@ impl Bases {
                 all.places.entry(*id).or_insert_with(|| (place.repository.clone(), place.below.clone()));
             }
         }
+        for object in here.vault.objects().iter().filter(|object| object.note.part == Part::Transcript) {
+            if let Some(lines) = displaced(object) {
+                all.add_lines(object.note.session, Part::Transcript, &lines, object.path.clone());
+            }
+        }
         all
     }
 
@@ -78,6 +85,13 @@ impl Bases {
         let bases = self.bases.entry((id, part)).or_default();
         if !bases.iter().any(|known| known.digest == base.digest) {
             bases.push(base);
+        }
+    }
+
+    /// Makes every content here a source.
+    pub fn add_to(&self, sources: &mut Sources) {
+        for base in self.bases.values().flatten() {
+            sources.add(base.digest, base.path.clone());
         }
     }
 
@@ -101,6 +115,13 @@ impl Bases {
         below.dedup();
         below
     }
+}
+
+/// The content of a displaced copy; its times are read again only where it is needed as a base.
+fn displaced(object: &Object) -> Option<Lines> {
+    let note = &object.note;
+    let reading = read::lines(File::open(&object.path).ok()?, &Wanted { limit: Some(note.length), ..Wanted::default() }).ok()?;
+    (reading.content.digest == note.digest).then(|| Lines::of(reading))
 }
 
 impl Base {

@@ -1,8 +1,322 @@
-//! One pass.
+//! One pass: every running codespace's sessions come home, then this machine's go there.
+//!
+//! Promises: scheduled, requested and manual passes are this function under one lock. A codespace that fails is data in the
+//! report; an error of the pass means that nothing could be attempted. Nothing is installed before everything that was read
+//! is kept.
+
 pub mod absorb;
 pub mod bases;
+pub mod connect;
 pub mod group;
 pub mod here;
 pub mod install;
 pub mod member;
+pub mod remember;
+pub mod round;
+pub mod target;
 pub mod visit;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use chrono::{DateTime, Utc};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tracing::Instrument as _;
+
+use crate::codespace::github::Class;
+use crate::config::Config;
+use crate::paths::{Environment, Paths};
+use crate::reconcile::project::RepositoryId;
+use crate::reconcile::report::{self, ActionResult, Fault, Outcome, Report, Visit};
+use crate::state::{LockError, PassLock, State};
+
+use bases::Bases;
+use connect::{Doorway, Listed, list};
+use group::Sources;
+use here::Here;
+use round::{Direction, Planned, Round, Visiting};
+use target::{NameError, Target, choose};
+
+/// Codespaces visited at once.
+const AT_ONCE: usize = 4;
+/// How long those that have looked wait for the others of their round.
+const BARRIER: Duration = Duration::from_secs(20);
+/// How long a pass waits for another one.
+pub const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a pass works with.
+#[derive(Debug, Clone)]
+pub struct Setting {
+    /// The configuration.
+    pub config: Config,
+    /// Where things lie.
+    pub paths: Paths,
+    /// The environment.
+    pub environment: Environment,
+}
+
+/// What is asked of a pass.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Which codespaces and machines; all of them for none.
+    pub names: Vec<String>,
+    /// The repository of the user's directory, for the name `.`.
+    pub dot: Option<RepositoryId>,
+    /// Days of the window; the configuration's for none.
+    pub days: Option<u32>,
+    /// What may be installed where.
+    pub direction: Direction,
+    /// Install nothing.
+    pub dry_run: bool,
+    /// How long a named codespace that is on its way up is waited for.
+    pub wait: Option<Duration>,
+}
+
+/// Why nothing could be attempted.
+#[derive(Debug, thiserror::Error)]
+pub enum PassError {
+    /// Another pass runs, or the lock is unusable.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// A name that fits nothing, or several.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// The list of codespaces, on which a given name depends, was not to be had.
+    #[error("the codespaces cannot be listed: {}", .0.message)]
+    Listing(Fault),
+    /// This machine's store or vault.
+    #[error("this machine's {what} cannot be used")]
+    Here {
+        /// What of it.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A part of the pass panicked.
+    #[error("the pass broke off: {0}")]
+    Broken(String),
+}
+
+fn here_error(what: &'static str) -> impl FnOnce(io::Error) -> PassError {
+    move |source| PassError::Here { what, source }
+}
+
+/// One pass, from the lock to the saved state.
+///
+/// # Errors
+/// When nothing could be attempted; see [`PassError`].
+pub async fn run(setting: &Setting, options: &Options, now: DateTime<Utc>) -> Result<Report, PassError> {
+    let _lock = PassLock::take(&setting.paths.state, LOCK_PATIENCE).await?;
+    let mut report = Report { version: report::VERSION, began: now, ended: now, dry_run: options.dry_run, ..Report::default() };
+    let mut state = State::open(&setting.paths.state).map_err(here_error("state"))?;
+    let Listed { door, targets, fault, notes } = list(setting, options).await;
+    if let (Some(fault), false) = (&fault, options.names.is_empty()) {
+        let machines = targets.iter().all(|target| options.names.contains(&target.name)) && !targets.is_empty();
+        if !machines {
+            return Err(PassError::Listing(fault.clone()));
+        }
+    }
+    report.listing = fault;
+    report.notes = notes;
+    let known = targets.iter().flat_map(|target| target.repositories()).chain(setting.config.repositories.iter().map(|entry| entry.name.clone())).collect();
+    let chosen = choose(targets, &options.names, options.dot.as_ref())?;
+    let (to_visit, passed): (Vec<Target>, Vec<Target>) = chosen.into_iter().partition(|target| target.not_visited.is_none());
+    report.visits.extend(passed.iter().map(|target| blank(target, Outcome::NotVisited { why: target.not_visited.clone().unwrap_or_default() })));
+
+    let mut pass = Pass { setting, options, door, known, now, report };
+    state = pass.open_and_archive(state).await?;
+    // Members of one group stay together, so that one round makes them equal.
+    let mut to_visit = to_visit;
+    to_visit.sort_by_key(|target| (target.repositories().into_iter().next(), target.name.clone()));
+    for batch in to_visit.chunks(AT_ONCE) {
+        state = pass.batch(batch, state).await?;
+    }
+    pass.close(state).await
+}
+
+struct Pass<'a> {
+    setting: &'a Setting,
+    options: &'a Options,
+    door: Option<Doorway>,
+    known: std::collections::BTreeSet<RepositoryId>,
+    now: DateTime<Utc>,
+    report: Report,
+}
+
+/// Runs file work where it cannot be cancelled between its steps.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, PassError> {
+    let span = tracing::Span::current();
+    tokio::task::spawn_blocking(move || span.in_scope(work)).await.map_err(|error| PassError::Broken(error.to_string()))
+}
+
+impl Pass<'_> {
+    fn here_setting(&self) -> here::Setting {
+        let Setting { config, paths, .. } = self.setting;
+        let named = config.repositories.iter().filter_map(|entry| Some((entry.name.clone(), entry.path.clone()?)));
+        here::Setting {
+            claude: paths.claude.clone(),
+            data: paths.data.clone(),
+            git: PathBuf::from(config.programs.git.to_string()),
+            archive: config.vault.archive,
+            configured: named.collect(),
+            clone_roots: config.sync.clone_roots.clone(),
+        }
+    }
+
+    async fn open_here(&self, mut state: State) -> Result<(Here, State), PassError> {
+        let (setting, known) = (self.here_setting(), self.known.clone());
+        blocking(move || Here::open(setting, &mut state, &known, SystemTime::now()).map(|here| (here, state))).await?.map_err(here_error("sessions"))
+    }
+
+    /// What a crash left is looked at, and everything here is archived; also when no codespace is to be visited.
+    async fn open_and_archive(&mut self, state: State) -> Result<State, PassError> {
+        let (mut here, state) = self.open_here(state).await?;
+        self.report.skipped.clone_from(&here.skipped);
+        if self.options.dry_run {
+            return Ok(state);
+        }
+        let now = self.now;
+        blocking(move || {
+            here.vault.clear_stage(now)?;
+            here.archive_all(now)?;
+            here.vault.sweep(&here.archive).map(|_| state)
+        })
+        .await?
+        .map_err(here_error("vault"))
+    }
+
+    /// Visits these at once; those that look in time are one round, a late one is a round of its own.
+    async fn batch(&mut self, targets: &[Target], mut state: State) -> Result<State, PassError> {
+        let (here, known_state) = self.open_here(state).await?;
+        state = known_state;
+        let bases = Arc::new(Bases::of(&here));
+        let stage = here.vault.stage_path();
+        let retention = round::retention_here(&here);
+        let window = round::window(self.now, self.options.days.unwrap_or(self.setting.config.sync.days), retention);
+        drop(here);
+        let replicas = Arc::new(state.replicas.clone());
+        let Some(door) = self.door.take() else { return Ok(state) };
+        let mut looking: FuturesUnordered<_> = targets
+            .iter()
+            .map(|target| {
+                let span = tracing::info_span!("codespace", name = %target.name);
+                Box::pin(connect::look(&door, target, window, stage.clone(), Arc::clone(&bases), Arc::clone(&replicas)).instrument(span))
+            })
+            .collect();
+        loop {
+            let mut ready: Vec<Visiting> = Vec::new();
+            let mut deadline = None;
+            while let Some(looked) = next_before(&mut looking, deadline).await {
+                match looked {
+                    Ok(visiting) => {
+                        ready.push(visiting);
+                        deadline.get_or_insert_with(|| tokio::time::Instant::now() + BARRIER);
+                    }
+                    Err((target, fault, counts)) => {
+                        let mut visit = blank(&target, Outcome::Failed(fault));
+                        (visit.connections, visit.channels) = counts;
+                        remember::failed(&mut state, &visit, self.now);
+                        self.report.visits.push(visit);
+                    }
+                }
+            }
+            if ready.is_empty() && looking.is_empty() {
+                break;
+            }
+            if !ready.is_empty() {
+                state = self.round(ready, Arc::clone(&bases), state).await?;
+            }
+        }
+        drop(looking);
+        self.door = Some(door);
+        Ok(state)
+    }
+
+    /// Plans, installs here, then there, and remembers what came of it.
+    async fn round(&mut self, mut ready: Vec<Visiting>, bases: Arc<Bases>, state: State) -> Result<State, PassError> {
+        let (here, state) = self.open_here(state).await?;
+        let mut sources = Sources::default();
+        Bases::of(&here).add_to(&mut sources);
+        let report = std::mem::take(&mut self.report);
+        let config = self.setting.config.clone();
+        let days = self.options.days.unwrap_or(config.sync.days);
+        let mut round = Round { here, state, sources, bases, report, config, direction: self.options.direction, days, now: self.now };
+        let (mut round, mut ready, planned) = blocking(move || {
+            let planned = round.plan(&mut ready).map(|mut planned| {
+                if !round.report.dry_run {
+                    round.install_here(&mut planned, SystemTime::now());
+                }
+                planned
+            });
+            let settled = if round.report.dry_run { Ok(()) } else { round.here.archive.settle() };
+            (round, ready, settled.and(planned))
+        })
+        .await?;
+        let mut planned: Vec<Planned> = planned.map_err(here_error("vault"))?;
+        if !self.options.dry_run {
+            remember::put_all(&mut round, &mut ready, &mut planned).await;
+        }
+        remember::fold(&mut round, ready, planned).await;
+        self.report = round.report;
+        Ok(round.state)
+    }
+
+    async fn close(mut self, mut state: State) -> Result<Report, PassError> {
+        let (mut here, back) = self.open_here(state).await?;
+        state = back;
+        self.report.ended = Utc::now();
+        state.last_pass = serde_json::to_value(&self.report).ok();
+        let (now, dry_run) = (self.now, self.options.dry_run);
+        let saved = blocking(move || {
+            let cleared = here.vault.clear_stage(now);
+            let archived = if dry_run { Ok(()) } else { here.archive_all(now) };
+            let saved = if dry_run { Ok(()) } else { state.save() };
+            cleared.and(archived).and(saved)
+        });
+        if let Err(error) = saved.await? {
+            tracing::warn!(%error, "the state was not saved; the next pass takes longer");
+            self.report.notes.push(format!("the state was not saved: {error}"));
+        }
+        Ok(self.report)
+    }
+}
+
+/// The next that has looked; none when there is none left, or the deadline has passed.
+async fn next_before<F: Future + Unpin>(looking: &mut FuturesUnordered<F>, deadline: Option<tokio::time::Instant>) -> Option<F::Output> {
+    match deadline {
+        None => looking.next().await,
+        Some(deadline) => tokio::time::timeout_at(deadline, looking.next()).await.ok().flatten(),
+    }
+}
+
+fn blank(target: &Target, outcome: Outcome) -> Visit {
+    Visit {
+        name: target.name.clone(),
+        display_name: target.display_name.clone(),
+        repositories: target.repositories(),
+        outcome,
+        sessions: 0,
+        not_home: 0,
+        standings: Default::default(),
+        connections: 0,
+        channels: 0,
+        bytes_in: 0,
+        bytes_out: 0,
+        skipped: Vec::new(),
+        notes: Vec::new(),
+    }
+}
+
+/// Whether a failure of the listing stays until a person acts.
+fn stays(class: Class) -> bool {
+    class == Class::Permanent
+}
+
+/// Whether an action came to nothing.
+#[must_use]
+pub fn failed(result: Option<&ActionResult>) -> bool {
+    matches!(result, Some(ActionResult::Failed(_)))
+}

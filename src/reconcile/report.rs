@@ -26,6 +26,8 @@ pub struct Report {
     pub dry_run: bool,
     /// Why the codespaces could not be listed.
     pub listing: Option<Fault>,
+    /// Warnings that concern no one visit.
+    pub notes: Vec<String>,
     /// Every codespace and machine of the pass.
     pub visits: Vec<Visit>,
     /// Every file that was, or would be, installed.

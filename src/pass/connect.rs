@@ -1,0 +1,226 @@
+//! From the configuration and GitHub's list to connections: who is there, and how each is reached.
+//!
+//! Promises: no codespace is reached but through its guard; a listing that failed concludes nothing.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::bases::Bases;
+use super::round::Visiting;
+use super::target::{Reach, Target};
+use super::visit::{Errand, look as look_there};
+use super::{Options, Setting, stays};
+use crate::codespace::failure::{Class as FailureClass, Failure};
+use crate::codespace::github::{CodespaceName, GitHub, install_crypto, web_host};
+use crate::codespace::guard::{Guard, REMOVED_VARIABLES};
+use crate::codespace::replica::{Far, VisitError};
+use crate::codespace::ssh::{self, Connection, Guarded, Programs, READY_DEADLINE, SshError};
+use crate::codespace::token::{GH_DEADLINE, Lookup};
+use crate::config::Reach as Way;
+use crate::paths::make_private;
+use crate::reconcile::plan::Window;
+use crate::reconcile::report::Fault;
+use crate::state::ReplicaMemory;
+
+/// What is needed to connect.
+#[derive(Debug)]
+pub struct Doorway {
+    github: Option<Arc<GitHub>>,
+    ssh: ssh::Setting,
+    key: Option<PathBuf>,
+    gh_home: PathBuf,
+    gh: Option<Fault>,
+    codespace_claude: Option<String>,
+}
+
+/// Who is there.
+#[derive(Debug)]
+pub struct Listed {
+    /// How they are reached.
+    pub door: Option<Doorway>,
+    /// All of them, also those that are not to be visited.
+    pub targets: Vec<Target>,
+    /// Why GitHub's list is missing.
+    pub fault: Option<Fault>,
+    /// Warnings.
+    pub notes: Vec<String>,
+}
+
+/// Lists codespaces and machines.
+pub async fn list(setting: &Setting, options: &Options) -> Listed {
+    let Setting { config, paths, environment } = setting;
+    let program = |program: &crate::config::Program| PathBuf::from(program.to_string());
+    let programs = Programs { gh: program(&config.programs.gh), ssh: program(&config.programs.ssh), ssh_keygen: program(&config.programs.ssh_keygen) };
+    let pairs = environment.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let ssh = ssh::Setting { programs, environment: ssh::Environment::from_pairs(pairs), runtime: paths.runtime.clone(), ready_deadline: READY_DEADLINE };
+    let codespace_claude = config.claude.codespace_directory.as_ref().map(ToString::to_string);
+    let mut door = Doorway { github: None, ssh, key: None, gh_home: paths.data.join("gh"), gh: None, codespace_claude };
+    let mut targets: Vec<Target> = config.machines.iter().map(|machine| Target::machine(machine, config)).collect();
+    let (mut fault, mut notes) = (None, Vec::new());
+    // A pass over machines alone asks nothing of GitHub.
+    let machines_only = !options.names.is_empty() && options.names.iter().all(|name| targets.iter().any(|target| target.name == *name));
+    if !machines_only {
+        match codespaces(setting, options, &mut notes).await {
+            Ok((github, found)) => {
+                door.github = Some(github);
+                targets.extend(found);
+            }
+            Err(error) => fault = Some(error),
+        }
+    }
+    if let Err(error) = make_private(&door.ssh.runtime) {
+        notes.push(format!("the runtime directory {}: {error}", door.ssh.runtime.display()));
+    }
+    match ssh::clean_stale(&door.ssh.runtime) {
+        Ok(cleaned) if cleaned.masters > 0 => notes.push(format!("ended {} connections that an earlier process left", cleaned.masters)),
+        Ok(_) => {}
+        Err(error) => tracing::debug!(%error, "stale sockets were not looked at"),
+    }
+    if targets.iter().any(|target| target.not_visited.is_none() && matches!(target.reach, Reach::Codespace(_))) {
+        door.prepare(setting, &mut notes).await;
+    }
+    Listed { door: Some(door), targets, fault, notes }
+}
+
+async fn codespaces(setting: &Setting, options: &Options, notes: &mut Vec<String>) -> Result<(Arc<GitHub>, Vec<Target>), Fault> {
+    let Setting { config, environment, .. } = setting;
+    install_crypto();
+    let url = config.github.api_url.to_string();
+    let gh = PathBuf::from(config.programs.gh.to_string());
+    let variable = |name: &str| environment.get(name).map(ToOwned::to_owned);
+    let lookup = Lookup { environment: &variable, token_file: config.github.token_file.as_deref(), gh: &gh, host: &web_host(&url), deadline: GH_DEADLINE };
+    let token = lookup.find().await.map_err(|error| Fault { message: error.to_string(), hint: error.hint(), permanent: true })?;
+    let agent = concat!("claude-session-sync/", env!("CARGO_PKG_VERSION"));
+    let github = GitHub::new(&url, token, agent).map_err(|error| Fault { message: error.to_string(), hint: None, permanent: true })?;
+    let github = Arc::new(github);
+    let began = tokio::time::Instant::now();
+    loop {
+        let listing = github.codespaces().await;
+        let listing = listing.map_err(|error| Fault { message: error.to_string(), hint: error.hint(), permanent: stays(error.class()) })?;
+        let targets: Vec<Target> = listing.codespaces.into_iter().map(|codespace| Target::codespace(codespace, config)).collect();
+        let waiting = options.wait.filter(|wait| began.elapsed() < *wait && on_their_way(&targets, options));
+        if waiting.is_some() {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            continue;
+        }
+        notes.extend(listing.unreadable.iter().map(|row| format!("GitHub's list: {row}")));
+        if listing.partly_hidden {
+            notes.push("GitHub's list is partly hidden from this token".to_owned());
+        }
+        return Ok((github, targets));
+    }
+}
+
+/// Whether a named codespace is not Available yet but may come to be.
+fn on_their_way(targets: &[Target], options: &Options) -> bool {
+    let named = super::target::choose(targets.to_vec(), &options.names, options.dot.as_ref());
+    named.map_or(true, |named| named.iter().any(|target| matches!(&target.reach, Reach::Codespace(codespace) if !codespace.may_be_visited())))
+}
+
+impl Doorway {
+    /// The key and the version of gh, once for all codespaces of the pass.
+    async fn prepare(&mut self, setting: &Setting, notes: &mut Vec<String>) {
+        let told = |error: &SshError| Fault { message: error.to_string(), hint: error.hint(), permanent: true };
+        match ssh::gh_version(&self.ssh.programs, &self.ssh.environment).await {
+            Ok(version) => notes.extend(version.warning()),
+            Err(error) => self.gh = Some(told(&error)),
+        }
+        let gh_home = make_private(&self.gh_home);
+        match (ssh::key::ensure(&setting.paths.data.join("ssh"), &self.ssh.programs, &self.ssh.environment).await, gh_home) {
+            (Ok(key), Ok(())) => self.key = Some(key),
+            (Err(error), _) => self.gh = Some(told(&error)),
+            (_, Err(error)) => self.gh = Some(Fault { message: format!("{} cannot be made: {error}", self.gh_home.display()), hint: None, permanent: true }),
+        }
+    }
+
+    async fn open(&self, target: &Target) -> Result<(Far, Option<Guard>), Fault> {
+        match &target.reach {
+            Reach::Machine(machine) => {
+                let way = match &machine.reach {
+                    Way::Ssh(host) => ssh::Target::Ssh { host: host.to_string().parse().map_err(|error: ssh::NameError| plain_fault(error.to_string()))? },
+                    Way::Command(command) => ssh::Target::Command(command.clone()),
+                };
+                let connection = Connection::open(way, &self.ssh).await.map_err(|error| ssh_fault(&error))?;
+                let claude = machine.claude.as_ref().map(ToString::to_string);
+                Ok((Far::new(connection, claude, Some(machine.workspaces.to_string())), None))
+            }
+            Reach::Codespace(codespace) => {
+                if let Some(fault) = &self.gh {
+                    return Err(fault.clone());
+                }
+                let (Some(github), Some(key)) = (&self.github, &self.key) else { return Err(plain_fault("gh is not ready".to_owned())) };
+                let guard = start_guard(github, &codespace.name).await.map_err(|error| plain_fault(format!("the guard cannot listen: {error}")))?;
+                let guarded = Guarded { set: guard.environment(&self.gh_home.to_string_lossy()), remove: REMOVED_VARIABLES.map(str::to_owned).to_vec() };
+                let name = codespace.name.as_str().parse().map_err(|error: ssh::NameError| plain_fault(error.to_string()))?;
+                let way = ssh::Target::Codespace { name, guarded, key: key.clone() };
+                let connection = Connection::open(way, &self.ssh).await.map_err(|error| ssh_fault(&error))?;
+                Ok((Far::new(connection, self.codespace_claude.clone(), None), Some(guard)))
+            }
+        }
+    }
+}
+
+async fn start_guard(github: &Arc<GitHub>, name: &CodespaceName) -> io::Result<Guard> {
+    Guard::start(Arc::clone(github), name.clone()).await
+}
+
+fn plain_fault(message: String) -> Fault {
+    Fault { message, hint: None, permanent: false }
+}
+
+fn ssh_fault(error: &SshError) -> Fault {
+    let permanent = match error {
+        SshError::Failed(failure) => matches!(failure.class(), FailureClass::UntilUserActs | FailureClass::ThisEpisode),
+        SshError::MasterGone => false,
+        _ => true,
+    };
+    Fault { message: error.to_string(), hint: error.hint(), permanent }
+}
+
+/// A failure of a visit that is none: the codespace went to sleep, or away, in the meantime.
+#[must_use]
+pub fn is_skip(error: &SshError) -> bool {
+    matches!(error, SshError::Failed(Failure::NotAvailable | Failure::Pending | Failure::Gone))
+}
+
+/// What a visit's failure is in the report.
+#[must_use]
+pub fn visit_fault(error: &VisitError) -> Fault {
+    match error {
+        VisitError::Connection(error) => ssh_fault(error),
+        error => Fault { message: error.to_string(), hint: error.hint(), permanent: false },
+    }
+}
+
+/// A visit that found nothing: whom, why, and how many connections and channels it took.
+pub type Missed = (Box<Target>, Fault, (u32, u32));
+
+/// Connects to a target and looks at it.
+///
+/// # Errors
+/// Why there is no listing, with the connections and channels that it took.
+pub async fn look(
+    door: &Doorway,
+    target: &Target,
+    window: Window,
+    stage: PathBuf,
+    bases: Arc<Bases>,
+    replicas: Arc<std::collections::BTreeMap<Uuid, ReplicaMemory>>,
+) -> Result<Visiting, Missed> {
+    // The guard must live until the master is connected: gh asks it before anything else, and only then.
+    let (mut far, _guard) = door.open(target).await.map_err(|fault| (Box::new(target.clone()), fault, (0, 0)))?;
+    let errand = Errand { admitted: target.admitted.clone(), folders: target.folders.clone(), window, stage };
+    let seen = look_there(&mut far, &errand, &bases, |listing| replicas.get(&listing.replica?).cloned()).await;
+    match seen {
+        Ok(seen) => Ok(Visiting { target: target.clone(), far, seen }),
+        Err(error) => {
+            let counts = far.counts();
+            far.close().await;
+            Err((Box::new(target.clone()), visit_fault(&error), (counts.connections, counts.channels)))
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! The end of a round: what goes to the far replicas, and what is remembered of it all.
+//!
+//! Promises: outcomes, never intentions, reach the state. A put whose answer was lost leaves the far files unknown, so that the
+//! next visit reads them again.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use futures_util::future::join_all;
+use uuid::Uuid;
+
+use super::connect::visit_fault;
+use super::round::{Planned, Round, Visiting, is_done, word};
+use crate::codespace::replica::VisitError;
+use crate::codespace::wire::{Outcome as FarOutcome, PutAnswer, PutFile, Token};
+use crate::reconcile::manifest::{Part, StorePath};
+use crate::reconcile::report::{ActionResult, Outcome, Skipped, Visit};
+use crate::state::{FarMemory, Held, ReplicaMemory, State, VisitMemory};
+
+/// KiB left free beside what is sent.
+const RESERVE_KIB: u64 = 1024;
+/// A clock that is off by more than this is mentioned, in seconds.
+const CLOCK_TOLERANCE: i64 = 300;
+
+/// Takes to every far replica what the plans have for it, all at once, and notes each outcome.
+pub async fn put_all(round: &mut Round, visits: &mut [Visiting], planned: &mut [Planned]) {
+    let parcels: Vec<_> = visits.iter().enumerate().map(|(index, visit)| round.parcel(planned, index, &visit.seen)).collect();
+    let sending = visits.iter_mut().zip(&parcels).map(|(visit, (files, _))| send(visit, files));
+    let answers = join_all(sending).await;
+    for ((visit, (files, meaning)), answer) in visits.iter_mut().zip(&parcels).zip(answers) {
+        match answer {
+            None => {}
+            Some(Ok(answer)) => note(visit, planned, files, meaning, &answer),
+            Some(Err(error)) => {
+                for (group, action) in meaning {
+                    planned[*group].actions[*action].0.result = Some(ActionResult::Failed(error.to_string()));
+                }
+                // Whether anything was done there is not known.
+                for file in files {
+                    forget(visit, &file.path);
+                }
+                visit.seen.broken = Some(error);
+            }
+        }
+    }
+}
+
+/// Sends a parcel. Nothing to send, and a replica that has its id: nothing is said at all.
+async fn send(visit: &mut Visiting, files: &[PutFile]) -> Option<Result<PutAnswer, VisitError>> {
+    let Visiting { far, seen, .. } = visit;
+    let has_sessions = seen.members.iter().any(|member| !member.sessions.is_empty());
+    if seen.broken.is_some() || (files.is_empty() && (seen.listing.replica.is_some() || !has_sessions)) {
+        return None;
+    }
+    let bytes: u64 = files.iter().map(|file| file.size).sum();
+    let need = 2 * bytes / 1024 + RESERVE_KIB;
+    Some(far.put(files.to_vec(), Uuid::new_v4(), need, Vec::new()).await)
+}
+
+fn note(visit: &mut Visiting, planned: &mut [Planned], files: &[PutFile], meaning: &[(usize, usize)], answer: &PutAnswer) {
+    visit.seen.listing.replica = answer.replica.or(visit.seen.listing.replica);
+    for (file, (group, action)) in files.iter().zip(meaning) {
+        let planned = &mut planned[*group];
+        let (result, token) = match answer.outcomes.get(&file.n) {
+            Some(FarOutcome::Done { token, .. }) => (ActionResult::Done, Some(token.clone())),
+            Some(FarOutcome::Live) => (ActionResult::Deferred("open in a client there".to_owned()), None),
+            Some(FarOutcome::Changed | FarOutcome::Exists) => (ActionResult::Deferred("written to in the meantime".to_owned()), None),
+            Some(FarOutcome::Bad) => (ActionResult::Failed("the bytes that arrived are not those that were sent".to_owned()), None),
+            Some(FarOutcome::Failed(why)) => (ActionResult::Failed(why.clone()), None),
+            None => (ActionResult::Failed("the far side did not say".to_owned()), None),
+        };
+        match token {
+            Some(token) => {
+                let held = held(planned, *action);
+                installed(visit, &planned.repository.clone(), &file.path, &token, held);
+            }
+            None => forget(visit, &file.path),
+        }
+        planned.actions[*action].0.result = Some(result);
+    }
+}
+
+fn held(planned: &Planned, action: usize) -> Option<Held> {
+    let (of, _) = &planned.actions[action];
+    let Planned { repository, plan, group, placement, .. } = planned;
+    let sources = super::group::Sources::default();
+    let work = super::install::Work { repository, plan, group, sources: &sources, placement, at: DateTime::<Utc>::MIN_UTC };
+    work.held(of.session, &of.part)
+}
+
+fn installed(visit: &mut Visiting, repository: &crate::reconcile::project::RepositoryId, path: &StorePath, token: &Token, held: Option<Held>) {
+    let Some(member) = visit.seen.members.iter_mut().find(|member| member.repository == *repository) else { return };
+    let session = member.sessions.entry(path.session).or_insert_with(|| super::member::FarSession {
+        project: path.project.clone(),
+        below: String::new(),
+        transcript: None,
+        side: BTreeMap::new(),
+        live: false,
+        closed: None,
+    });
+    let part = super::member::FarPart { stamp: token.stamp(), token: token.clone(), held };
+    match &path.part {
+        Part::Transcript => session.transcript = Some(part),
+        Part::Side(side) => drop(session.side.insert(side.clone(), part)),
+    }
+}
+
+fn forget(visit: &mut Visiting, path: &StorePath) {
+    for session in visit.seen.members.iter_mut().filter_map(|member| member.sessions.get_mut(&path.session)) {
+        match &path.part {
+            Part::Transcript => session.transcript.iter_mut().for_each(|part| part.held = None),
+            Part::Side(side) => session.side.get_mut(side).into_iter().for_each(|part| part.held = None),
+        }
+    }
+}
+
+/// Ends the visits and folds what came of them into state and report.
+pub async fn fold(round: &mut Round, visits: Vec<Visiting>, planned: Vec<Planned>) {
+    for (index, visiting) in visits.into_iter().enumerate() {
+        let mut standings: BTreeMap<String, usize> = BTreeMap::new();
+        let mut bytes_out = 0;
+        for planned in &planned {
+            for member in planned.far.iter().enumerate().filter(|(_, (visit, _))| *visit == index).map(|(place, _)| place + 1) {
+                for (id, of) in &planned.plan.sessions {
+                    let word = word(&of.standings[member], is_done(planned, *id, member));
+                    *standings.entry(word.to_owned()).or_default() += 1;
+                }
+                let sent = planned.actions.iter().filter(|(action, step)| step.member == member && action.result == Some(ActionResult::Done));
+                bytes_out += sent.map(|(action, _)| action.bytes).sum::<u64>();
+            }
+        }
+        let visit = finish(round, visiting, standings, bytes_out).await;
+        round.report.visits.push(visit);
+    }
+    round.report.actions.extend(planned.into_iter().flat_map(|planned| planned.actions).map(|(action, _)| action));
+}
+
+async fn finish(round: &mut Round, visiting: Visiting, standings: BTreeMap<String, usize>, bytes_out: u64) -> Visit {
+    let Visiting { target, far, seen } = visiting;
+    let counts = far.counts();
+    far.close().await;
+    let transcripts = seen.listing.files.iter().filter(|file| file.path.part == Part::Transcript).count();
+    let home =
+        seen.members.iter().flat_map(|member| member.sessions.values()).filter(|session| session.transcript.as_ref().is_some_and(|part| part.held.is_some()));
+    let listed = |session: &&super::member::FarSession| seen.listing.files.iter().any(|file| file.path.project == session.project);
+    let home = home.filter(listed).count().min(transcripts);
+    let mut notes = Vec::new();
+    let skew = seen.listing.clock - Utc::now().timestamp();
+    if skew.abs() > CLOCK_TOLERANCE {
+        notes.push(format!("its clock is {skew} s off this machine's"));
+    }
+    let outcome = seen.broken.as_ref().map_or(Outcome::Visited, |error| Outcome::Failed(visit_fault(error)));
+    let mut skipped: Vec<Skipped> = seen.skipped.clone();
+    skipped.sort();
+    skipped.dedup();
+    let visit = Visit {
+        name: target.name.clone(),
+        display_name: target.display_name.clone(),
+        repositories: target.repositories(),
+        outcome,
+        sessions: transcripts,
+        not_home: transcripts - home,
+        standings,
+        connections: counts.connections,
+        channels: counts.channels,
+        bytes_in: seen.bytes_in,
+        bytes_out,
+        skipped,
+        notes,
+    };
+    if !round.report.dry_run {
+        if let Some(replica) = seen.listing.replica {
+            let memory = memory(&seen, round.state.replicas.remove(&replica).unwrap_or_default());
+            round.state.replicas.insert(replica, memory);
+        }
+        let episode = match &target.reach {
+            super::target::Reach::Codespace(codespace) => codespace.last_used_at,
+            super::target::Reach::Machine(_) => None,
+        };
+        visited(&mut round.state, &visit, round.now, episode);
+    }
+    visit
+}
+
+/// What is known of a far replica now. Sessions that are gone keep their last content: they were deleted there.
+fn memory(seen: &super::visit::Seen, old: ReplicaMemory) -> ReplicaMemory {
+    let mut memory = ReplicaMemory { files: Vec::new(), seen: old.seen };
+    for member in &seen.members {
+        for (id, session) in &member.sessions {
+            let transcript = session.transcript.iter().map(|part| (Part::Transcript, part));
+            let side = session.side.iter().map(|(path, part)| (Part::Side(path.clone()), part));
+            for (part, far) in side.chain(transcript) {
+                let Some(held) = &far.held else { continue };
+                if let (Part::Transcript, Held::Lines { lines, .. }) = (&part, held) {
+                    memory.seen.insert(*id, lines.clone());
+                }
+                let path = StorePath { project: session.project.clone(), session: *id, part };
+                memory.files.push((path, FarMemory { stamp: far.stamp, held: held.clone() }));
+            }
+        }
+    }
+    memory.files.sort_by(|a, b| a.0.cmp(&b.0));
+    memory
+}
+
+fn visited(state: &mut State, visit: &Visit, now: DateTime<Utc>, episode: Option<DateTime<Utc>>) {
+    let memory = state.visits.entry(visit.name.clone()).or_default();
+    let good = visit.outcome == Outcome::Visited;
+    *memory = VisitMemory {
+        repositories: visit.repositories.clone(),
+        tried: Some(now),
+        outcome: outcome_words(&visit.outcome),
+        visited: if good { Some(now) } else { memory.visited },
+        answered: Some(true),
+        sessions: visit.sessions,
+        not_home: visit.not_home,
+        episode,
+        standings: visit.standings.clone(),
+    };
+}
+
+/// Notes a visit that found nothing.
+pub fn failed(state: &mut State, visit: &Visit, now: DateTime<Utc>) {
+    let memory = state.visits.entry(visit.name.clone()).or_default();
+    memory.repositories.clone_from(&visit.repositories);
+    (memory.tried, memory.outcome, memory.answered) = (Some(now), outcome_words(&visit.outcome), Some(false));
+}
+
+/// An outcome in one line.
+#[must_use]
+pub fn outcome_words(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Visited => "visited".to_owned(),
+        Outcome::NotVisited { why } => why.clone(),
+        Outcome::Failed(fault) => fault.message.clone(),
+    }
+}

@@ -1,0 +1,336 @@
+//! The middle of a pass: visits that have looked become groups, groups become plans, plans become files.
+//!
+//! Promises: everything that was read is in the archive or the vault before anything is installed; here comes first.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::time::SystemTime;
+
+use chrono::{DateTime, Days, Utc};
+
+use super::absorb::{Keep, absorb};
+use super::bases::Bases;
+use super::group::{Group, GroupPlan, Sources};
+use super::here::Here;
+use super::install::{Placement, Work, actions, place};
+use super::visit::Seen;
+use crate::codespace::replica::Far;
+use crate::codespace::wire::PutFile;
+use crate::config::Config;
+use crate::pass::target::Target;
+use crate::reconcile::manifest::{Part, SessionId};
+use crate::reconcile::plan::{Member, Presence, Side, Standing, Step, Window};
+use crate::reconcile::project::RepositoryId;
+use crate::reconcile::relation::Lines;
+use crate::reconcile::report::{Action, ActionResult, Conflict, Left, Report};
+use crate::reconcile::transcript::{Content, Moment};
+use crate::state::{Held, State};
+
+/// Days that the client keeps sessions if its settings do not say.
+const DEFAULT_RETENTION: u32 = 30;
+
+/// What may be installed where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// Everywhere.
+    Both,
+    /// Here only.
+    Pull,
+    /// Far only.
+    Push,
+}
+
+/// A visit that has looked.
+#[derive(Debug)]
+pub struct Visiting {
+    /// Whom.
+    pub target: Target,
+    /// The connection.
+    pub far: Far,
+    /// What it saw.
+    pub seen: Seen,
+}
+
+/// One planned group, ready to be carried out.
+#[derive(Debug)]
+pub struct Planned {
+    /// The repository.
+    pub repository: RepositoryId,
+    /// Which visit and which of its members stand behind each far member, in the group's order from 1 on.
+    pub far: Vec<(usize, usize)>,
+    /// What the members hold.
+    pub group: Group,
+    /// The plan.
+    pub plan: GroupPlan,
+    /// Where sessions go.
+    pub placement: Placement,
+    /// Every step, with what came of it.
+    pub actions: Vec<(Action, Step)>,
+}
+
+/// Everything that a round works on.
+#[derive(Debug)]
+pub struct Round {
+    /// This machine.
+    pub here: Here,
+    /// The memory.
+    pub state: State,
+    /// Where bytes are.
+    pub sources: Sources,
+    /// What is here of each session.
+    pub bases: std::sync::Arc<Bases>,
+    /// The report so far.
+    pub report: Report,
+    /// The configuration.
+    pub config: Config,
+    /// What may be installed where.
+    pub direction: Direction,
+    /// The days of the window.
+    pub days: u32,
+    /// The time of the pass.
+    pub now: DateTime<Utc>,
+}
+
+/// The window of a side that keeps sessions for `retention` days.
+#[must_use]
+pub fn window(now: DateTime<Utc>, days: u32, retention: Option<u32>) -> Window {
+    let before = |days: u32| Moment(now.checked_sub_days(Days::new(days.into())).map_or(i64::MIN, |time| time.timestamp_micros()));
+    Window { chosen: before(days), retention: before(retention.unwrap_or(DEFAULT_RETENTION).saturating_sub(1)) }
+}
+
+impl Round {
+    /// Whether nothing may be written.
+    fn keep(&self) -> Keep {
+        if self.report.dry_run { Keep::Nowhere } else { Keep::InVault }
+    }
+
+    /// Proves and keeps what the visits fetched, then plans every group that they concern.
+    ///
+    /// # Errors
+    /// When this machine's vault or stage cannot be written.
+    pub fn plan(&mut self, visits: &mut [Visiting]) -> io::Result<Vec<Planned>> {
+        let keep = self.keep();
+        let bases = std::sync::Arc::clone(&self.bases);
+        for visit in visits.iter_mut() {
+            absorb(&mut visit.seen, &visit.target.name, &mut self.here, &bases, &mut self.sources, keep, self.now)?;
+        }
+        if keep == Keep::InVault {
+            self.here.archive.settle()?;
+        }
+        let repositories: BTreeSet<RepositoryId> =
+            visits.iter().filter(|visit| visit.seen.broken.is_none()).flat_map(|visit| &visit.seen.members).map(|member| member.repository.clone()).collect();
+        repositories.into_iter().map(|repository| self.plan_group(repository, visits)).collect()
+    }
+
+    fn plan_group(&mut self, repository: RepositoryId, visits: &[Visiting]) -> io::Result<Planned> {
+        let far: Vec<(usize, usize)> = visits
+            .iter()
+            .enumerate()
+            .filter(|(_, visit)| visit.seen.broken.is_none())
+            .flat_map(|(index, visit)| visit.seen.members.iter().enumerate().map(move |(member, of)| (index, member, of)))
+            .filter(|(_, _, member)| member.repository == repository)
+            .map(|(visit, member, _)| (visit, member))
+            .collect();
+        let mut group = self.group(&repository, &far, visits);
+        let plan = group.plan(&mut self.sources, &self.here.vault)?;
+        let seen: Vec<(&Seen, usize)> = far.iter().map(|(visit, member)| (&visits[*visit].seen, *member)).collect();
+        let placement = place(&repository, &plan, &self.here, &seen, &mut self.state);
+        let actions = actions(&repository, &plan, &group);
+        self.tell(&repository, &group, &plan);
+        Ok(Planned { repository, far, group, plan, placement, actions })
+    }
+
+    fn group(&self, repository: &RepositoryId, far: &[(usize, usize)], visits: &[Visiting]) -> Group {
+        let policy = self.config.policy(repository);
+        let retention = retention_here(&self.here);
+        let mut members = vec![Member {
+            name: "here".to_owned(),
+            accepts: policy.pulls() && self.direction != Direction::Push,
+            window: window(self.now, self.days, retention),
+        }];
+        let mut ids: BTreeSet<SessionId> = self
+            .here
+            .sessions
+            .iter()
+            .filter(|(_, session)| session.place.as_ref().is_some_and(|place| place.repository == *repository))
+            .map(|(id, _)| *id)
+            .collect();
+        for (visit, member) in far {
+            let Visiting { target, seen, .. } = &visits[*visit];
+            let placed = !seen.members[*member].layout.roots.is_empty();
+            members.push(Member {
+                name: target.name.clone(),
+                accepts: placed && policy.pushes() && self.direction != Direction::Pull,
+                window: window(self.now, self.days, seen.listing.retention_days),
+            });
+            ids.extend(seen.members[*member].sessions.keys());
+        }
+        let mut presences = BTreeMap::new();
+        for id in ids {
+            let mut row = vec![self.presence_here(id, repository)];
+            row.extend(far.iter().map(|(visit, member)| self.presence_there(id, &visits[*visit].seen, *member)));
+            presences.insert(id, row);
+        }
+        Group { members, presences }
+    }
+
+    fn presence_here(&self, id: SessionId, repository: &RepositoryId) -> Presence {
+        let Some(session) = self.here.sessions.get(&id) else {
+            let gone = self.here.gone(id).map(|last| bare(last.length, last.digest));
+            return Presence { gone, ..Presence::default() };
+        };
+        let closed = match &session.place {
+            _ if session.unreadable.is_some() => session.unreadable.clone(),
+            Some(place) if place.repository == *repository => None,
+            Some(place) => Some(format!("belongs to {} here", place.repository)),
+            None => Some(format!("lies in {} here, whose repository is not known", session.project)),
+        };
+        if closed.is_some() {
+            return Presence { closed, ..Presence::default() };
+        }
+        let side = session.side.iter().map(|(path, (_, side))| (path.clone(), side.clone())).collect();
+        Presence { transcript: session.transcript.as_ref().map(|(_, lines)| lines.clone()), side, live: session.live, gone: None, closed: None }
+    }
+
+    fn presence_there(&self, id: SessionId, seen: &Seen, member: usize) -> Presence {
+        let replica = seen.listing.replica;
+        let Some(session) = seen.members[member].sessions.get(&id) else {
+            let memory = replica.and_then(|replica| self.state.replicas.get(&replica)).filter(|_| !seen.listing.files.is_empty());
+            let gone = memory.and_then(|memory| memory.seen.get(&id)).cloned();
+            let live = seen.listing.live.iter().any(|live| live.session == id);
+            return Presence { gone, live, ..Presence::default() };
+        };
+        let unread = session.transcript.as_ref().is_some_and(|part| part.held.is_none()).then(|| "older than the window, not read".to_owned());
+        if let Some(closed) = session.closed.clone().or(unread) {
+            return Presence { closed: Some(closed), ..Presence::default() };
+        }
+        let lines = session.transcript.as_ref().and_then(|part| match &part.held {
+            Some(Held::Lines { lines, .. }) => Some(lines.clone()),
+            _ => None,
+        });
+        let side = session.side.iter().filter_map(|(path, part)| {
+            let side = match part.held.as_ref()? {
+                Held::Lines { lines, .. } => Side::Lines(lines.clone()),
+                Held::Whole(whole) => Side::Whole(whole.clone()),
+            };
+            Some((path.clone(), side))
+        });
+        Presence { transcript: lines, side: side.collect(), live: session.live, gone: None, closed: None }
+    }
+
+    /// What the report says of a plan before anything is done.
+    fn tell(&mut self, _repository: &RepositoryId, group: &Group, plan: &GroupPlan) {
+        for (id, planned) in &plan.sessions {
+            let title = planned.winner.title.clone();
+            for loser in &planned.losers {
+                let lost_at = loser.members.iter().map(|member| group.members[*member].name.clone()).collect();
+                let fork = loser.fork.as_ref().map(|fork| fork.id);
+                self.report.conflicts.push(Conflict { session: *id, title: loser.lines.title.clone(), lost_at, fork });
+            }
+            for (member, standing) in group.members.iter().zip(&planned.standings) {
+                if let Some((word, why)) = left(standing) {
+                    self.report.left.push(Left { at: member.name.clone(), session: *id, title: title.clone(), word: word.to_owned(), why });
+                }
+            }
+        }
+        for (id, why) in &plan.unplanned {
+            self.report.left.push(Left { at: "here".to_owned(), session: *id, title: None, word: "unproven".to_owned(), why: why.clone() });
+        }
+    }
+
+    /// Installs here what the plans say. A plan whose losers cannot be kept first is not carried out.
+    pub fn install_here(&mut self, planned: &mut [Planned], clock: SystemTime) {
+        for planned in planned {
+            let Planned { repository, group, plan, placement, actions, .. } = planned;
+            let work = Work { repository, plan, group, sources: &self.sources, placement, at: self.now };
+            if let Err(error) = work.secure(&mut self.here, actions) {
+                for (action, _) in actions.iter_mut() {
+                    action.result = Some(ActionResult::Failed(format!("the vault cannot be written: {error}")));
+                }
+                continue;
+            }
+            for (action, step) in actions.iter_mut().filter(|(_, step)| step.member == 0) {
+                action.result = Some(work.install(&mut self.here, action, step, &mut self.state, clock));
+            }
+            self.report.unplaced.extend(placement.unplaced.iter().cloned());
+            for (id, below) in &placement.below {
+                let place = crate::store::archive::Place { repository: repository.clone(), below: below.clone() };
+                self.here.archive.saw(*id, None, Some(place));
+            }
+        }
+    }
+
+    /// What one visit is to take to its far replica: files, and for each the group and action it stands for.
+    pub fn parcel(&self, planned: &mut [Planned], visit: usize, seen: &Seen) -> (Vec<PutFile>, Vec<(usize, usize)>) {
+        let (mut files, mut meaning) = (Vec::new(), Vec::new());
+        for (index, Planned { repository, far, group, plan, placement, actions }) in planned.iter_mut().enumerate() {
+            let work = Work { repository, plan, group, sources: &self.sources, placement, at: self.now };
+            for (place, (action, step)) in actions.iter_mut().enumerate() {
+                let Some((_, member)) = step.member.checked_sub(1).and_then(|far_member| far.get(far_member)).filter(|(of, _)| *of == visit) else { continue };
+                if action.result.is_some() {
+                    continue;
+                }
+                let number = u32::try_from(files.len()).unwrap_or(u32::MAX);
+                match work.to_send(seen, *member, number, action, step) {
+                    Ok(file) => {
+                        files.push(file);
+                        meaning.push((index, place));
+                    }
+                    Err(why) => action.result = Some(ActionResult::Failed(why)),
+                }
+            }
+        }
+        (files, meaning)
+    }
+}
+
+/// A content of which only length and digest are known.
+fn bare(length: u64, digest: crate::reconcile::transcript::Digest) -> Lines {
+    let content = Content { length, digest, newest_message: None, newest: None };
+    Lines { content, marks: BTreeMap::new(), messages: BTreeSet::new(), title: None }
+}
+
+/// `cleanupPeriodDays` of this machine's client.
+#[must_use]
+pub fn retention_here(here: &Here) -> Option<u32> {
+    let text = std::fs::read(here.setting.claude.join("settings.json")).ok()?;
+    let settings: serde_json::Value = serde_json::from_slice(&text).ok()?;
+    settings.get("cleanupPeriodDays")?.as_u64().and_then(|days| u32::try_from(days).ok())
+}
+
+/// The word and the reason for a member that is left alone; none where it is equal or about to be.
+fn left(standing: &Standing) -> Option<(&'static str, String)> {
+    Some(match standing {
+        Standing::Waiting(Some(bytes)) => ("waiting", format!("open in a client there; {bytes} bytes wait for it")),
+        Standing::Waiting(None) => ("waiting", "open in a client there".to_owned()),
+        Standing::Deleted => ("deleted", "was deleted there and has not grown since".to_owned()),
+        Standing::Closed(why) => ("refused", why.clone()),
+        Standing::Withheld => ("withheld", "the settings keep it from there".to_owned()),
+        _ => return None,
+    })
+}
+
+/// The word for a standing, as `status` counts it.
+#[must_use]
+pub fn word(standing: &Standing, done: bool) -> &'static str {
+    match standing {
+        Standing::Equal => "equal",
+        Standing::Missing | Standing::Behind(_) | Standing::Diverged if done => "equal",
+        Standing::Missing => "missing",
+        Standing::Behind(_) => "behind",
+        Standing::Diverged => "diverged",
+        Standing::Waiting(_) => "waiting",
+        Standing::Older => "older",
+        Standing::Silent => "silent",
+        Standing::Deleted => "deleted",
+        Standing::Closed(_) => "refused",
+        Standing::Withheld => "withheld",
+    }
+}
+
+/// Whether every step of a session at a member came to its end.
+#[must_use]
+pub fn is_done(planned: &Planned, session: SessionId, member: usize) -> bool {
+    let transcript = planned.actions.iter().filter(|(action, step)| action.session == session && step.member == member && step.part == Part::Transcript);
+    transcript.clone().count() > 0 && transcript.into_iter().all(|(action, _)| action.result == Some(ActionResult::Done))
+}
