@@ -1,4 +1,5 @@
 //! The table of bad answers: what GitHub, a proxy or a broken line can send, and what must come of it.
+//! The two functions are long because they are tables: one row an answer.
 
 use claude_session_sync::codespace::github::ListError;
 

@@ -17,7 +17,7 @@ pub(crate) fn token(text: &str) -> Token {
     Token::new(text.as_bytes(), TokenSource::Variable("GH_TOKEN")).unwrap()
 }
 
-/// Fast retries; a whole second is enough for a loopback answer and short enough for one that never comes.
+/// Fast retries, and time enough for a loopback answer on a busy machine.
 pub(crate) fn github(api: &Api, text: &str) -> GitHub {
     let patience = Patience { connect: Duration::from_secs(5), whole: Duration::from_secs(10), delay: Duration::from_millis(1), retries: 2 };
     GitHub::with_patience(&api.url(), token(text), AGENT, patience).unwrap()
