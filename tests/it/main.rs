@@ -14,3 +14,5 @@ mod skip;
 mod sshd;
 #[cfg(test)]
 mod wait;
+#[cfg(test)]
+mod way;
