@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use crate::config::ConfigError;
 use crate::paths::PathsError;
+use crate::reconcile::report::Fault;
 
 /// The exit codes, which scripts may rely on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,6 +129,15 @@ impl Failure {
             source = error.source();
         }
     }
+}
+
+/// A fault of a report, as a failure of the program.
+#[must_use]
+pub fn fault(kind: Kind, message: &str, fault: &Fault) -> Failure {
+    let mut failure = Failure::new(kind, message);
+    failure.causes.push(fault.message.clone());
+    failure.hint.clone_from(&fault.hint);
+    failure
 }
 
 impl From<ConfigError> for Failure {

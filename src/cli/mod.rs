@@ -11,6 +11,7 @@ mod list;
 pub mod render;
 mod status;
 mod sync;
+mod told;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

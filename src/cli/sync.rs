@@ -1,7 +1,17 @@
 //! `sync`: one pass, now, in this process.
 
-use super::{Context, Exit, Failure, Kind};
-use crate::config::{Span, SyncPolicy};
+use chrono::Utc;
+
+use super::failure::fault;
+use super::told;
+use super::{Context, Exit, Failure, Kind, Settings};
+use crate::config::Span;
+use crate::logging;
+use crate::pass::here::repository_of;
+use crate::pass::round::Direction;
+use crate::pass::{Options, PassError, Setting, run as run_pass};
+use crate::reconcile::report::{Outcome, Report};
+use crate::state::LockError;
 
 /// What `sync` is asked.
 #[derive(Debug, clap::Args)]
@@ -34,19 +44,86 @@ pub(super) struct Arguments {
 
 impl Arguments {
     /// What may be installed; what is read is never limited.
-    #[expect(dead_code, reason = "PLACEHOLDER: for the verb, which is not built yet")]
-    pub(super) fn direction(&self) -> SyncPolicy {
+    fn direction(&self) -> Direction {
         match (self.pull, self.push) {
-            (true, _) => SyncPolicy::Pull,
-            (_, true) => SyncPolicy::Push,
-            _ => SyncPolicy::Both,
+            (true, _) => Direction::Pull,
+            (_, true) => Direction::Push,
+            _ => Direction::Both,
         }
     }
 }
 
 /// Runs the verb.
-pub(super) fn run(_arguments: &Arguments, context: &mut Context) -> Result<Exit, Failure> {
-    let _settings = context.settings()?;
-    // PLACEHOLDER: to be filled with the pass.
-    Err(Failure::new(Kind::Failed, "`sync` is not built yet"))
+pub(super) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, Failure> {
+    match sync(arguments, context) {
+        Err(failure) if arguments.best_effort => {
+            context.render.warning(&format!("sync: {}", failure.message));
+            Ok(Exit::Done)
+        }
+        Ok(exit) if arguments.best_effort && exit != Exit::Done => Ok(Exit::Done),
+        ended => ended,
+    }
+}
+
+fn sync(arguments: &Arguments, context: &mut Context) -> Result<Exit, Failure> {
+    let settings = context.settings()?;
+    let log = logging::start(&settings.paths.logs, &settings.config.log);
+    if let Some(trouble) = &log.trouble {
+        context.render.note(&format!("no log is written: {trouble}"));
+    }
+    let report = pass(arguments, context, settings)?;
+    if arguments.json {
+        context.render.json(&report);
+    } else if arguments.best_effort {
+        if let Some(line) = told::worst(&report) {
+            context.render.warning(&format!("sync: {line}"));
+        }
+    } else {
+        told::report(&report, &mut context.render);
+    }
+    Ok(exit(&report, !arguments.names.is_empty()))
+}
+
+fn pass(arguments: &Arguments, context: &Context, settings: Settings) -> Result<Report, Failure> {
+    let Settings { paths, config, .. } = settings;
+    let setting = Setting { config, paths, environment: context.environment.clone() };
+    let dot = if arguments.names.iter().any(|name| name == ".") { Some(dot(&setting)?) } else { None };
+    let options = Options {
+        names: arguments.names.clone(),
+        dot,
+        days: arguments.days,
+        direction: arguments.direction(),
+        dry_run: arguments.dry_run,
+        wait: arguments.wait.map(Span::duration),
+    };
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| Failure::new(Kind::Failed, "cannot start").because(&error))?;
+    runtime.block_on(run_pass(&setting, &options, Utc::now())).map_err(|error| failure(&error))
+}
+
+fn dot(setting: &Setting) -> Result<crate::reconcile::project::RepositoryId, Failure> {
+    let directory = std::env::current_dir().map_err(|error| Failure::new(Kind::Usage, "`.`: this directory cannot be read").because(&error))?;
+    let git = std::path::PathBuf::from(setting.config.programs.git.to_string());
+    let found = repository_of(&git, &directory);
+    found.ok_or_else(|| Failure::new(Kind::Usage, "`.`: this directory is in no clone of a repository").hint("name a codespace, or go to a clone"))
+}
+
+fn failure(error: &PassError) -> Failure {
+    match error {
+        PassError::Lock(LockError::Busy { .. }) => Failure::of(Kind::Busy, error),
+        PassError::Name(_) => Failure::of(Kind::Usage, error).hint("claude-session-sync list codespaces"),
+        PassError::Listing(told) => fault(Kind::Failed, "the codespaces cannot be listed", told),
+        error => Failure::of(Kind::Failed, error),
+    }
+}
+
+/// 1 where the list was not to be had or nothing went well; 3 where a part failed, or somebody named does not run.
+fn exit(report: &Report, named: bool) -> Exit {
+    let asleep = named && report.visits.iter().any(|visit| matches!(visit.outcome, Outcome::NotVisited { .. }));
+    match (report.listing.is_some(), report.has_failures(), report.has_successes()) {
+        (true, ..) | (_, true, false) => Exit::Failed,
+        (_, true, true) => Exit::Partly,
+        _ if asleep => Exit::Partly,
+        _ => Exit::Done,
+    }
 }

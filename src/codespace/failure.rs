@@ -3,10 +3,8 @@
 //! Promises: a kind says how long it lasts, in one line, with a hint where the user can mend it; foreign text in it is escaped and
 //! short. Words that a far machine can put into gh's mouth never become a verdict on the account. Never: a retry; the pass decides.
 
+use super::guard::NOT_AVAILABLE;
 use std::fmt::Write as _;
-
-/// Said by our guard, with status 409, of a codespace that is not `Available`. gh repeats it on stderr; nobody else says it.
-pub const GUARD_REFUSAL: &str = "claude-session-sync starts no codespace";
 
 /// Longest foreign text in a message, in bytes after escaping.
 const LONGEST_TEXT: usize = 300;
@@ -105,7 +103,7 @@ impl Failure {
             Self::ScopeMissing
         } else if (code == Some(4) && has("gh auth login")) || has("HTTP 401") {
             Self::NotLoggedIn
-        } else if has("HTTP 409") && has(GUARD_REFUSAL) {
+        } else if has("HTTP 409") && has(NOT_AVAILABLE) {
             Self::NotAvailable
         } else if has("pending operation") {
             Self::Pending
@@ -204,7 +202,7 @@ mod tests {
             ("HTTP 403: Must have admin rights to Repository.", Failure::ScopeMissing, Class::UntilUserActs),
             ("HTTP 403: x\nThis API operation needs the \"codespace\" scope.", Failure::ScopeMissing, Class::UntilUserActs),
             ("getting full codespace details: HTTP 404: Not Found", Failure::Gone, Class::Skip),
-            ("HTTP 409: claude-session-sync starts no codespace (Shutdown)", Failure::NotAvailable, Class::Skip),
+            ("HTTP 409: claude-session-sync visits a codespace only while it is Available and starts none (Shutdown)", Failure::NotAvailable, Class::Skip),
             ("codespace is disabled while it has a pending operation: x", Failure::Pending, Class::Skip),
             ("failed to start SSH server: Please check if an SSH server is installed in the container.", Failure::NoSshd, Class::ThisEpisode),
             ("", Failure::Transient("exit code 1 without a word".to_owned()), Class::Transient),
@@ -236,7 +234,7 @@ mod tests {
         assert_eq!(gh("HTTP 404: Not Found\nThis API operation needs the \"codespace\" scope."), Failure::ScopeMissing);
         assert_eq!(gh("HTTP 401: Bad credentials\nHTTP 404"), Failure::NotLoggedIn);
         assert_eq!(Failure::of_gh(Some(4), "needs the \"codespace\" scope, run gh auth login"), Failure::ScopeMissing);
-        assert_eq!(gh("HTTP 409: claude-session-sync starts no codespace\npending operation"), Failure::NotAvailable);
+        assert_eq!(gh("HTTP 409: claude-session-sync visits a codespace only while it is Available and starts none\npending operation"), Failure::NotAvailable);
         assert_eq!(gh("context deadline exceeded\ncheck if an SSH server is installed"), Failure::NoSshd);
         assert_eq!(gh("Permission denied (publickey).\nshell closed: exit status 255").class(), Class::ThisEpisode);
     }

@@ -310,6 +310,13 @@ impl Here {
     }
 }
 
+/// The repository of a directory of this machine, by the first remote of the clone that holds it.
+#[must_use]
+pub fn repository_of(git: &Path, directory: &Path) -> Option<RepositoryId> {
+    let mut memory = BTreeMap::new();
+    Clones::new(git, &mut memory).of(directory)?.remotes.into_iter().next()
+}
+
 /// Which of a clone's remotes it stands for: the first that takes part, else the first.
 fn chosen(checkout: &Checkout, known: &BTreeSet<RepositoryId>) -> Option<RepositoryId> {
     checkout.remotes.iter().find(|remote| known.contains(remote)).or(checkout.remotes.first()).cloned()

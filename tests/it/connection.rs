@@ -1,107 +1,23 @@
 //! One connection, many channels, and the ends that both can have.
 
-use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use claude_session_sync::codespace::failure::{Class, Failure, GUARD_REFUSAL, Phase};
+use claude_session_sync::codespace::failure::{Class, Failure, Phase};
+use claude_session_sync::codespace::guard::NOT_AVAILABLE;
 use claude_session_sync::codespace::ssh::{
-    CHANNELS_AT_ONCE, Channel, Cleaned, Connection, Counts, Environment, Finished, GhVersion, Guarded, Programs, Setting, SshError, TOKEN_VARIABLES, Target,
-    clean_stale, gh_version, key,
+    CHANNELS_AT_ONCE, Channel, Cleaned, Connection, Counts, Finished, GhVersion, Setting, SshError, Target, clean_stale, gh_version,
 };
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 
-use crate::canned::Api;
 use crate::far::Far;
 use crate::gh::Gh;
 use crate::sshd::{Codespace, Shell};
 use crate::wait::{LONGEST, members, until};
-
-const NAME: &str = "fluffy-space-guacamole-5g9x7";
-const NONCE: &str = "nonce-of-the-guard";
-const TOKEN: &str = "gho_this_must_never_be_seen";
-
-/// Everything that a way to one codespace needs.
-struct Way {
-    codespace: Codespace,
-    gh: Gh,
-    api: Api,
-    setting: Setting,
-    key: PathBuf,
-    _dir: tempfile::TempDir,
-}
-
-impl Way {
-    async fn new() -> Option<Self> {
-        Self::with(Codespace::start()?).await
-    }
-
-    async fn with(codespace: Codespace) -> Option<Self> {
-        let (gh, api) = (Gh::install()?, Api::start());
-        gh.leads_to(NAME, &codespace);
-        api.codespace(NAME, "Available");
-        let dir = short_directory();
-        let setting = setting(dir.path(), Some(&gh));
-        let key = key::ensure(&dir.path().join("ssh"), &setting.programs, &setting.environment).await.unwrap();
-        Some(Self { codespace, gh, api, setting, key, _dir: dir })
-    }
-
-    fn target(&self) -> Target {
-        let set = [("GITHUB_API_URL", self.api.url()), ("GH_ENTERPRISE_TOKEN", NONCE.to_owned())].map(|(name, value)| (name.to_owned(), value));
-        let guarded = Guarded { set: set.to_vec(), remove: vec!["GH_DEBUG".to_owned()] };
-        Target::Codespace { name: NAME.parse().unwrap(), guarded, key: self.key.clone() }
-    }
-
-    async fn open(&self) -> Result<Connection, SshError> {
-        Connection::open(self.target(), &self.setting).await
-    }
-
-    /// How opening fails.
-    async fn failure(&self) -> Failure {
-        match self.open().await {
-            Err(SshError::Failed(failure)) => failure,
-            other => panic!("expected a failure, got {other:?}"),
-        }
-    }
-
-    fn left_in_runtime(&self) -> usize {
-        fs::read_dir(&self.setting.runtime).unwrap().count()
-    }
-}
-
-/// Short, as the path of a socket must be.
-fn short_directory() -> tempfile::TempDir {
-    tempfile::Builder::new().prefix("css").tempdir_in("/tmp").unwrap()
-}
-
-fn setting(dir: &Path, gh: Option<&Gh>) -> Setting {
-    let tokens = TOKEN_VARIABLES.iter().map(|name| (OsString::from(name), OsString::from(TOKEN)));
-    let environment = Environment::from_pairs(std::env::vars_os().chain(tokens).chain([("GH_DEBUG".into(), "1".into())]));
-    let programs = Programs { gh: gh.map_or_else(|| "gh".into(), Gh::program), ..Programs::default() };
-    Setting { programs, environment, runtime: dir.join("run"), ready_deadline: LONGEST }
-}
-
-/// Runs a script to its end: what it said, and how it ended.
-async fn run(connection: &Connection, script: &str) -> Result<(String, Finished), SshError> {
-    let Channel { stdin, mut stdout, end } = connection.channel(script).await?;
-    drop(stdin);
-    let mut said = String::new();
-    stdout.read_to_string(&mut said).await.unwrap();
-    Ok((said, end.finish(LONGEST).await?))
-}
-
-/// A channel that has said its first line and now waits for its stdin.
-async fn waiting(connection: &Connection) -> Channel {
-    let mut channel = connection.channel("echo started; read line; echo \"$line\"; cat").await.unwrap();
-    let mut line = String::new();
-    BufReader::new(&mut channel.stdout).read_line(&mut line).await.unwrap();
-    assert_eq!(line, "started\n");
-    channel
-}
+use crate::way::{NAME, NONCE, TOKEN, Way, run, setting, short_directory, waiting, wrapper};
 
 #[tokio::test]
 async fn three_channels_cost_one_connection() {
@@ -135,9 +51,10 @@ async fn at_most_four_channels_are_open_and_one_serves_while_another_streams() {
     tokio::select! {
         biased;
         _ = &mut fifth => panic!("a fifth channel was opened"),
-        _ = run_elsewhere() => {}
+        () = std::future::ready(()) => {}
     }
-    assert_eq!(way.codespace.sessions(), 1 + CHANNELS_AT_ONCE);
+    // The first poll would have started it.
+    assert_eq!(connection.counts().channels as usize, 1 + CHANNELS_AT_ONCE);
     let mut last = open.pop().unwrap();
     last.stdin.write_all(b"answer\nrest").await.unwrap();
     drop(last.stdin);
@@ -147,14 +64,6 @@ async fn at_most_four_channels_are_open_and_one_serves_while_another_streams() {
     assert_eq!(last.end.finish(LONGEST).await.unwrap().code, Some(0));
     assert_eq!(fifth.await.unwrap().0, "fifth\n");
     assert_eq!(way.codespace.connections(), 1);
-}
-
-/// Gives everything else the time that a whole process needs.
-async fn run_elsewhere() {
-    let far = Far::new();
-    let dir = short_directory();
-    let connection = Connection::open(Target::Command(far.command()), &setting(dir.path(), None)).await.unwrap();
-    run(&connection, "true").await.unwrap();
 }
 
 #[tokio::test]
@@ -180,6 +89,22 @@ async fn a_master_that_dies_ends_its_channels_and_nothing_connects_anew() {
     let next = run(&connection, "echo never").await;
     assert!(matches!(next, Err(SshError::MasterGone)), "{next:?}");
     assert_eq!((way.codespace.connections(), way.codespace.sessions(), way.gh.calls().len()), (1, 1, 1));
+}
+
+#[tokio::test]
+async fn a_channel_without_its_socket_does_not_connect_by_itself() {
+    let Some(mut way) = Way::new().await else { return };
+    // An ssh that would find the way, were it to connect.
+    let ssh = way.setting.runtime.with_file_name("ssh-that-knows");
+    wrapper(&ssh, &format!("exec ssh -o HostName=127.0.0.1 -o Port={} \"$@\"", way.codespace.port()));
+    way.setting.programs.ssh = ssh;
+    let connection = way.open().await.unwrap();
+    assert_eq!(run(&connection, "echo on").await.unwrap().0, "on\n");
+    let socket = fs::read_dir(&way.setting.runtime).unwrap().map(|entry| entry.unwrap().path()).find(|path| path.extension().is_none()).unwrap();
+    fs::remove_file(socket).unwrap();
+    let next = run(&connection, "echo never").await;
+    assert!(matches!(next, Err(SshError::MasterGone)), "{next:?}");
+    assert_eq!((way.codespace.connections(), way.codespace.sessions()), (1, 1));
 }
 
 #[tokio::test]
@@ -279,7 +204,7 @@ async fn what_gh_says_becomes_a_failure() {
     }
     let path = format!("/user/codespaces/{NAME}");
     for (status, body, failure) in [
-        (409, format!(r#"{{"message":"{GUARD_REFUSAL} (Shutdown)"}}"#), Failure::NotAvailable),
+        (409, format!(r#"{{"message":"{NOT_AVAILABLE} (Shutdown)"}}"#), Failure::NotAvailable),
         (404, r#"{"message":"Not Found"}"#.to_owned(), Failure::Gone),
         (401, r#"{"message":"Bad credentials"}"#.to_owned(), Failure::NotLoggedIn),
         (200, r#"{"state":"Available","pending_operation":true}"#.to_owned(), Failure::Pending),
@@ -355,10 +280,7 @@ async fn a_machine_is_reached_with_the_users_own_ssh_configuration() {
         way.key.display()
     );
     fs::write(dir.path().join("config"), configuration).unwrap();
-    let wrapper = "#!/bin/sh\ncase \"$1\" in -F) exec ssh \"$@\" ;; *) exec ssh -F \"${0%/*}/config\" \"$@\" ;; esac\n";
-    let written =
-        std::process::Command::new("sh").args(["-c", "printf %s \"$2\" > \"$1\" && chmod 755 \"$1\"", "sh"]).arg(dir.path().join("ssh")).arg(wrapper).status();
-    assert!(written.unwrap().success());
+    wrapper(&dir.path().join("ssh"), "case \"$1\" in -F) exec ssh \"$@\" ;; *) exec ssh -F \"${0%/*}/config\" \"$@\" ;; esac");
     let mut setting = way.setting.clone();
     setting.programs.ssh = dir.path().join("ssh");
     let connection = Connection::open(Target::Ssh { host: "box".parse().unwrap() }, &setting).await.unwrap();

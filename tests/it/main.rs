@@ -1,19 +1,33 @@
 //! The program against real parts: a real sshd, a stand-in of gh, shells, a stub of GitHub's API. One binary, so that it links
 //! once.
 
-#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
-
+#[cfg(test)]
 mod answers;
+#[cfg(test)]
 mod api;
+#[cfg(test)]
 mod canned;
+#[cfg(test)]
 mod config;
+#[cfg(test)]
 mod connection;
+#[cfg(test)]
 mod far;
+#[cfg(test)]
 mod gh;
+#[cfg(test)]
 mod github;
+#[cfg(test)]
 mod guard;
+#[cfg(test)]
 mod rows;
+#[cfg(test)]
 mod skip;
+#[cfg(test)]
 mod sshd;
+#[cfg(test)]
 mod token;
+#[cfg(test)]
 mod wait;
+#[cfg(test)]
+mod way;
