@@ -1,0 +1,837 @@
+# shellcheck shell=sh
+# The far side of one visit. It travels as the one argument of `exec sh -c`, hence: no apostrophe and no two backslashes in a
+# row anywhere in this file, and no exclamation mark but before a space or an equals sign. It is one file because it is one argument. Names, numbers and bytes come by stdin, never by argument.
+#
+#   in:   VERB NONCE / the claude directory / the body up to its end
+#   out:  css1 NONCE / items: KIND LENGTH and exactly that many bytes / end NONCE
+#
+# Promises: list, hash and get make no mutating system call; put leaves nothing but <claude>/.claude-session-sync/, and never
+# replaces what is not, by inode, size and times, what its token says. Here-documents are not used (some shells write a file).
+set -uf
+LC_ALL=C
+export LC_ALL
+umask 077
+unset CDPATH
+nl="
+"
+tab=$(printf "\t")
+# Lines are what is split throughout; fields only where IFS is set to a space for one command.
+IFS=$nl
+
+item() {
+    printf "%s %s\n%s" "$1" "${#2}" "$2"
+}
+
+finish() {
+    printf "end %s\n" "$nonce"
+    exit 0
+}
+
+fail() {
+    item fail "$1"
+    finish
+}
+
+# Which tools are these: GNU, busybox or BSD. Asked once.
+tools() {
+    if stat -c %i / >/dev/null 2>&1; then
+        stat_flag=-c
+        case $(stat -c %.9Y / 2>/dev/null) in
+            *[0-9].[0-9]*) modified=%.9Y changed=%.9Z ;;
+            *) modified=%Y changed=%Z ;;
+        esac
+        inode=%i size=%s name=%n device=%d
+    else
+        stat_flag=-f
+        inode=%i size=%z modified=%Fm changed=%Fc name=%N device=%d
+    fi
+}
+
+# The digests of the files whose names come by stdin, one a line.
+digests() {
+    if command -v sha256sum >/dev/null 2>&1; then
+        tr "\n" "\0" | xargs -0 sha256sum 2>/dev/null
+    else
+        tr "\n" "\0" | xargs -0 shasum -a 256 2>/dev/null
+    fi
+}
+
+digest() {
+    if command -v sha256sum >/dev/null 2>&1; then sha256sum; else shasum -a 256; fi
+}
+
+# What stat says, in the format given, of the files whose names come by stdin, one a line.
+stats() {
+    tr "\n" "\0" | xargs -0 stat "$@" 2>/dev/null
+}
+
+nearest() {
+    near=$claude
+    until [ -d "$near" ]; do
+        near=${near%/*}
+        [ -n "$near" ] || near=/
+    done
+}
+
+free_kib() {
+    nearest
+    df -Pk "$near" 2>/dev/null | sed -n "\$s/^.* \([0-9][0-9]*\)  *[0-9-][0-9]*%* .*\$/\1/p"
+}
+
+replica_id() {
+    id=
+    { IFS= read -r id <"$own/replica-id"; } 2>/dev/null
+    case $id in
+        ????????-????-????-????-????????????) printf "%s" "$id" ;;
+    esac
+}
+
+# Whether a process has this pid and is no zombie. `began` becomes its start time, where /proc tells.
+alive() {
+    began=
+    if [ -r /proc/self/stat ]; then
+        { IFS= read -r process <"/proc/$1/stat"; } 2>/dev/null || return 1
+        IFS=" "
+        # shellcheck disable=SC2086
+        set -- ${process##*) }
+        IFS=$nl
+        case ${1:-} in
+            Z | X) return 1 ;;
+        esac
+        began=${20:-}
+    else
+        ps -o lstart= -p "$1" >/dev/null 2>&1
+    fi
+}
+
+# The text of a small file, without a process.
+slurp() {
+    text=
+    while IFS= read -r slurped || [ -n "$slurped" ]; do
+        text=$text$slurped$nl
+    done 2>/dev/null <"$1"
+}
+
+# A registry entry as `<session> <updatedAt> <status>`, if its process lives. Overwritten in place by the client, so a torn one
+# is read once more; one that stays torn counts by its pid alone.
+entry() {
+    pid=${1##*/}
+    pid=${pid%.json}
+    case $pid in
+        *.*) return 0 ;;
+    esac
+    alive "$pid" || return 0
+    slurp "$1"
+    case $text in
+        *"}$nl") ;;
+        *) slurp "$1" ;;
+    esac
+    session="" recorded="" updated=0 status=-
+    for field in $(printf "%s" "$text" | sed -n "
+h
+s/.*\"sessionId\"[[:space:]]*:[[:space:]]*\"\([0-9a-f-]\{36\}\)\".*/i\1/p
+g
+s/.*\"procStart\"[[:space:]]*:[[:space:]]*\"\{0,1\}\([0-9]\{1,20\}\).*/p\1/p
+g
+s/.*\"updatedAt\"[[:space:]]*:[[:space:]]*\"\{0,1\}\([0-9]\{1,18\}\).*/u\1/p
+g
+s/.*\"status\"[[:space:]]*:[[:space:]]*\"\([A-Za-z_-]\{1,32\}\)\".*/s\1/p"); do
+        case $field in
+            i*) session=${field#i} ;;
+            p*) recorded=${field#p} ;;
+            u*) updated=${field#u} ;;
+            s*) status=${field#s} ;;
+        esac
+    done
+    [ -n "$session" ] || return 0
+    case $text in
+        *"}$nl") ;;
+        *) recorded= ;;
+    esac
+    if [ -n "$recorded" ] && [ -n "$began" ] && [ "$recorded" != "$began" ]; then
+        return 0
+    fi
+    printf "%s %s %s\n" "$session" "$updated" "$status"
+}
+
+registry() {
+    set +f
+    for registered in "$claude"/sessions/[0-9]*.json; do
+        set -f
+        [ -f "$registered" ] && entry "$registered"
+    done
+    set -f
+}
+
+# Whether a session is live, asked before its file is replaced: no process is started for an entry that does not name it.
+live() {
+    [ -d "$claude/sessions" ] || return 1
+    set +f
+    for registered in "$claude"/sessions/[0-9]*.json; do
+        set -f
+        [ -f "$registered" ] || continue
+        slurp "$registered"
+        case $text in
+            *"$1"*"}$nl") ;;
+            *"}$nl") continue ;;
+        esac
+        case $(entry "$registered") in
+            "$1 "*) return 0 ;;
+        esac
+    done
+    set -f
+    return 1
+}
+
+# ---- list
+
+find_claude() {
+    case $claude in
+        /*) return 0 ;;
+    esac
+    claude=$(sh -lc "printf \"\ncss-directory=%s\n\" \"\${CLAUDE_CONFIG_DIR:-}\"" </dev/null 2>/dev/null | sed -n "s/^css-directory=//p" | tail -n 1)
+    case $claude in
+        /*) return 0 ;;
+    esac
+    set +f
+    for process in /proc/[0-9]*; do
+        command=
+        { IFS= read -r command <"$process/comm"; } 2>/dev/null
+        case $command in
+            claude) ;;
+            node | bun)
+                case $(tr "\0" " " 2>/dev/null <"$process/cmdline") in
+                    *claude*) ;;
+                    *) continue ;;
+                esac
+                ;;
+            *) continue ;;
+        esac
+        claude=$(tr "\0" "\n" 2>/dev/null <"$process/environ" | sed -n "s/^CLAUDE_CONFIG_DIR=//p" | head -n 1)
+        case $claude in
+            /*) [ -d "$claude" ] && break ;;
+        esac
+        claude=
+    done
+    set -f
+    [ -n "$claude" ] || claude=${HOME:-}/.claude
+    [ "$claude" != /.claude ] || fail "no home directory"
+}
+
+# Every regular file that may be of a session, and what is no file and no directory, in one walk. The last line is the exit
+# code of find: a walk that failed is not a walk.
+walk() {
+    cd "$projects" && find . -name "*$nl*" -prune -exec printf "odd n ?%.0s\n" {} + \
+        -o "(" -path "./*/memory" ! -path "./*/*/memory" ")" -prune \
+        -o -type f -path "./*/*" -exec stat "$stat_flag" "$inode $size $modified $changed $name" {} + \
+        -o -type l -exec printf "odd l %s\n" {} + -o -type p -exec printf "odd p %s\n" {} + -o -type s -exec printf "odd s %s\n" {} + \
+        -o ! -type f ! -type d -exec printf "odd o %s\n" {} +
+    printf "walked %s\n" "$?"
+}
+
+list_files() {
+    files=$(walk | sed "s| \./| |")
+    case $files in
+        *"walked 0") ;;
+        *) files=$(walk | sed "s| \./| |") ;;
+    esac
+    case $files in
+        *"walked 0") files=${files%walked 0} ;;
+        *) fail "cannot list $projects" ;;
+    esac
+    files=${files%"$nl"}
+    case $nl$files in
+        *"${nl}odd "*)
+            odd=$(printf "%s\n" "$files" | sed -n "s/^odd //p" | head -n 200)
+            files=$(printf "%s\n" "$files" | sed "/^odd /d")
+            ;;
+    esac
+}
+
+list_cwds() {
+    cwds=$(cd "$projects" && find . -name "*$nl*" -prune -o -type d -path "./*/*" -prune -o -type f -path "./*/*.jsonl" \
+        -exec grep -a -H -o -m 1 -E "\"cwd\":\"([^\"\]|[\].)*\"" {} + | sed "s|^\./\([^/:]*\)/[^/:]*:|\1:|" | sort -u)
+    project=
+    cwds=$(for line in $cwds; do
+        if [ "$project" != "${line%%:*}" ]; then
+            project=${line%%:*}
+            count=0
+        fi
+        count=$((count + 1))
+        [ "$count" -gt 20 ] || printf "%s\n" "$line"
+    done)
+}
+
+# The clone that a directory lies in, with its remotes; once. Read with sed, so no git is needed.
+root() {
+    at=$1
+    case $at in
+        /*) ;;
+        *) return 0 ;;
+    esac
+    [ -d "$at" ] || return 0
+    until [ -e "$at/.git" ]; do
+        at=${at%/*}
+        [ -n "$at" ] || return 0
+    done
+    case "$nl$seen$nl" in
+        *"$nl$at$nl"*) return 0 ;;
+    esac
+    seen=$seen$nl$at
+    at=$(cd "$at" && pwd -P) || return 0
+    case "$nl$resolved$nl" in
+        *"$nl$at$nl"*) return 0 ;;
+    esac
+    resolved=$resolved$nl$at
+    case $at in
+        *"$nl"* | *"$tab"*) return 0 ;;
+    esac
+    git=$at/.git
+    if [ -f "$git" ]; then
+        IFS= read -r git <"$git"
+        git=${git#gitdir: }
+        case $git in
+            /*) ;;
+            *) git=$at/$git ;;
+        esac
+        git=${git%/worktrees/*}
+    fi
+    first="" others=""
+    # shellcheck disable=SC2013
+    for remote in $(sed -n "
+/^[[:space:]]*\[/{
+s/^[[:space:]]*\[remote \"\([^\"]*\)\"\].*/\1/
+t keep
+s/.*//
+:keep
+h
+d
+}
+/^[[:space:]]*url[[:space:]]*=/{
+s/^[[:space:]]*url[[:space:]]*=[[:space:]]*//
+s/[[:space:]]*\$//
+G
+s/^\(.*\)\n\(.*\)\$/\2 \1/
+p
+}" "$git/config" 2>/dev/null); do
+        case $remote in
+            " "*) ;;
+            "origin "*) first=$first$at$tab${remote#* }$nl ;;
+            *) others=$others$at$tab${remote#* }$nl ;;
+        esac
+    done
+    [ -n "$first$others" ] || first=$at$tab$nl
+    printf "%s%s" "$first" "$others"
+}
+
+list_roots() {
+    workspaces=/workspaces
+    for line in $body; do
+        case $line in
+            "workspaces "*) workspaces=${line#* } ;;
+        esac
+    done
+    seen="" resolved=""
+    set +f
+    for line in "$workspaces"/*; do
+        set -f
+        [ -e "$line/.git" ] && root "$line"
+    done
+    set -f
+    for line in $body; do
+        case $line in
+            "root "*) root "${line#* }" ;;
+        esac
+    done
+    for line in $cwds; do
+        line=${line#*:*:?}
+        root "${line%?}"
+    done
+}
+
+verb_list() {
+    body=$(cat)
+    find_claude
+    own=$claude/.claude-session-sync
+    projects=$claude/projects
+    nearest
+    [ -x "$near" ] || fail "cannot enter $near"
+    files="" odd="" cwds=""
+    if [ -d "$projects" ]; then
+        list_files
+        list_cwds
+    elif [ -e "$projects" ] || [ -L "$projects" ]; then
+        fail "$projects is no directory"
+    fi
+    item claude "$claude"
+    item replica "$(replica_id)"
+    item clock "$(date +%s)"
+    item free "$(free_kib)"
+    item retention "$([ -f "$claude/settings.json" ] &&
+        sed -n "s/.*\"cleanupPeriodDays\"[[:space:]]*:[[:space:]]*\([0-9]\{1,6\}\).*/\1/p" "$claude/settings.json" 2>/dev/null | head -n 1)"
+    if [ -d "$claude/sessions" ]; then
+        item live "$(printf "registry\n" && registry)"
+    else
+        item live none
+    fi
+    item files "$files"
+    item odd "$odd"
+    item cwds "$cwds"
+    item roots "$(list_roots | head -n 200)"
+    item vault "$([ -d "$own/vault" ] && cd "$own/vault" && find . -type f -exec stat "$stat_flag" "$size $name" {} + 2>/dev/null | sed "s| \./| |")"
+}
+
+# ---- hash
+
+# Of the names that come by stdin, those that can be read.
+readable() {
+    # shellcheck disable=SC2013
+    for path in $(cat); do
+        if [ -f "$path" ] && [ -r "$path" ]; then printf "%s\n" "$path"; fi
+    done
+}
+
+# Asked and found, sorted by name, so that what was found stands just before what was asked.
+hash_whole() {
+    found=
+    # shellcheck disable=SC2013
+    for line in $(
+        {
+            printf "%s\n" "$whole" | sed "s/\$/ z/"
+            paths=$(printf "%s\n" "$whole" | readable)
+            [ -z "$paths" ] || printf "%s\n" "$paths" | digests | sed -n "s/^\([0-9a-f]\{64\}\)  \(.*\)\$/\2 a \1/p"
+        } | sort -u
+    ); do
+        case $line in
+            *" a "*) found=$line ;;
+            *)
+                path=${line% z}
+                case $found in
+                    "$path a "*) printf "w %s %s\n" "${found##* }" "$path" ;;
+                    *) printf "x %s\n" "$path" ;;
+                esac
+                ;;
+        esac
+    done
+}
+
+hash_parts() {
+    found=
+    for line in $(
+        {
+            printf "%s\n" "$parts" | sed "s/^\([0-9]*\) \(.*\)\$/\2 z \1/"
+            paths=$(printf "%s\n" "$parts" | sed "s/^[0-9]* //" | sort -u | readable)
+            [ -z "$paths" ] || printf "%s\n" "$paths" | stats -L "$stat_flag" "$name a $size"
+        } | sort -u
+    ); do
+        case $line in
+            *" a "*) found=$line ;;
+            *)
+                path=${line% z *}
+                length=${line##* }
+                case $found in
+                    "$path a "*) available=${found##* } ;;
+                    *) available=-1 ;;
+                esac
+                if [ "$available" -ge "$length" ]; then
+                    printf "h %s %s\n" "$length" "$path"
+                    head -c "$length" <"$path" | digest
+                else
+                    printf "x %s\n\n" "$path"
+                fi
+                ;;
+        esac
+    done | sed "N
+s/^\(h [0-9]*\) \(.*\)\n\([0-9a-f]*\).*/\1 \3 \2/
+s/\n.*//"
+}
+
+verb_hash() {
+    body=$(cat)
+    cd "$claude" || fail "cannot enter $claude"
+    whole=$(printf "%s\n" "$body" | sed -n "s/^w //p")
+    parts=$(printf "%s\n" "$body" | sed -n "s/^h //p")
+    item hashes "$(
+        [ -z "$whole" ] || hash_whole
+        [ -z "$parts" ] || hash_parts
+    )"
+}
+
+# ---- get
+
+send() {
+    if [ "$2" = 0 ]; then
+        :
+    elif [ "$1" = 0 ]; then
+        head -c "$2" <"$3"
+    elif [ "$ranges" = cde ]; then
+        dd if="$3" iflag=skip_bytes,count_bytes skip="$1" count="$2" bs=1048576 2>/dev/null
+    else
+        tail -c "+$(($1 + 1))" <"$3" | head -c "$2"
+    fi
+}
+
+verb_get() {
+    body=$(cat)
+    cd "$claude" || fail "cannot enter $claude"
+    ranges=$(printf abcdef | dd iflag=skip_bytes,count_bytes skip=2 count=3 bs=4096 2>/dev/null)
+    paths=$(printf "%s\n" "$body" | sed "s/^[0-9]* [0-9]* //" | readable)
+    # One line a readable request, in the order of the requests.
+    # shellcheck disable=SC2046
+    set -- $([ -z "$paths" ] || printf "%s\n" "$paths" | stats -L "$stat_flag" "$size $name")
+    for line in $body; do
+        offset=${line%% *}
+        line=${line#* }
+        length=${line%% *}
+        path=${line#* }
+        available=-1
+        case ${1:-} in
+            *" $path")
+                available=${1%% *}
+                shift
+                ;;
+        esac
+        if [ $((offset + length)) -le "$available" ]; then
+            printf "data %s\n" "$length"
+            send "$offset" "$length" "$path"
+        else
+            printf "gone 0\n"
+        fi
+    done
+}
+
+# ---- put
+# The plan goes through four steps, each of which reads lines and prints lines with the last fields filled in:
+#   number, operation, session, token, size, digest, path, staged file, vault name, verdict (ok so far, or the outcome)
+
+clean() {
+    cd / && rm -rf "$stage"
+    [ -z "$abroad" ] || find "$projects/" -name ".css-$nonce-*" -exec rm -f {} + 2>/dev/null
+}
+
+take_lock() {
+    command -v flock >/dev/null 2>&1 || return 0
+    (: >>"$own/lock") 2>/dev/null || fail "cannot open $own/lock"
+    exec 9>>"$own/lock"
+    waited=0
+    until flock -n 9; do
+        waited=$((waited + 1))
+        [ "$waited" -le 20 ] || fail "another writer holds $own/lock"
+        sleep 1
+    done
+}
+
+# Whether a directory on the way to a path below projects/ is a symbolic link.
+linked() {
+    rest=$1 way=$projects
+    while :; do
+        case $rest in
+            */*) ;;
+            *) return 1 ;;
+        esac
+        way=$way/${rest%%/*}
+        rest=${rest#*/}
+        [ ! -L "$way" ] || return 0
+    done
+}
+
+build() {
+    for line in $plan; do
+        case $line in
+            "file "*) ;;
+            *) continue ;;
+        esac
+        IFS=" "
+        # shellcheck disable=SC2086
+        set -- $line
+        IFS=$nl
+        staged=data/$2 verdict=ok
+        if linked "$9"; then
+            verdict="failed symlink"
+        elif [ ! -f "$staged" ]; then
+            verdict=bad
+        elif [ "$5" = 0 ]; then
+            :
+        elif [ ! -f "$projects/$9" ] || [ -L "$projects/$9" ]; then
+            verdict=changed
+        else
+            staged=new/$2
+            if ! trouble=$({ { head -c "$5" <"$projects/$9" && cat "data/$2"; } >"$staged" && touch -r "data/$2" "$staged"; } 2>&1); then
+                verdict="failed ${trouble##*"$nl"}"
+            fi
+        fi
+        printf "%s %s %s %s %s %s %s %s - %s\n" "$2" "$3" "$4" "$6" "$7" "$8" "$9" "$staged" "$verdict"
+    done
+}
+
+# The asked digests, sizes and tokens are written as the tools will print them: equal texts settle all files at once.
+inspect() {
+    fields="^[^ ]* \([^ ]*\) [^ ]* \([^ ]*\) \([^ ]*\) \([^ ]*\) \([^ ]*\) \([^ ]*\) -"
+    staged=$(printf "%s\n" "$lines" | sed -n "s|$fields ok\$|\6|p")
+    sums_asked=$(printf "%s\n" "$lines" | sed -n "s|$fields ok\$|\4  \6|p")
+    sizes_asked=$(printf "%s\n" "$lines" | sed -n "s|$fields ok\$|\3 \6|p")
+    tokens_asked=$(printf "%s\n" "$lines" | sed -n "/^[^ ]* r /s|$fields .*|\2 ./\5|p")
+    sums="" sizes="" tokens=""
+    if [ -n "$staged" ]; then
+        sums=$(printf "%s\n" "$staged" | digests)
+        sizes=$(printf "%s\n" "$staged" | stats "$stat_flag" "$size $name")
+    fi
+    if [ -n "$tokens_asked" ] && [ -d "$projects" ]; then
+        tokens=$(printf "%s\n" "$tokens_asked" | sed "s/^[^ ]* //" | (cd "$projects" && stats "$stat_flag" "$inode:$size:$modified:$changed $name"))
+    fi
+    now=$(date +%s)
+}
+
+sound() {
+    { [ "$sums" = "$sums_asked" ] || case "$nl$sums$nl" in *"$nl$2  $3$nl"*) ;; *) false ;; esac } &&
+        { [ "$sizes" = "$sizes_asked" ] || case "$nl$sizes$nl" in *"$nl$1 $3$nl"*) ;; *) false ;; esac }
+}
+
+unchanged() {
+    [ "$tokens" = "$tokens_asked" ] || case "$nl$tokens$nl" in *"$nl$1 ./$2$nl"*) ;; *) false ;; esac
+}
+
+# Written less than 120 s ago, where there is no registry to ask.
+fresh() {
+    [ ! -d "$claude/sessions" ] || return 1
+    written=${1#*:*:}
+    written=${written%%[.:]*}
+    written=$((now - written))
+    [ "$written" -lt 120 ] && [ "$written" -ge -120 ]
+}
+
+# A second name for the old file, or a copy where a second name is refused.
+keep() {
+    if ! ln "$1" "$own/vault/$2" 2>/dev/null; then
+        if ! cp -p "$1" "$own/vault/$2" || [ "$(stat "$stat_flag" "$size" "$own/vault/$2")" != "$3" ]; then
+            rm -f "$own/vault/$2"
+            return 1
+        fi
+    fi
+}
+
+# Its vault name is dropped again where the file was not displaced after all.
+keep_not() {
+    if [ "$1" != - ] && [ "$(stat "$stat_flag" "$inode" "$own/vault/$1")" = "$(stat "$stat_flag" "$inode" "$2")" ]; then
+        rm -f "$own/vault/$1"
+    fi
+}
+
+# Where projects/ leads to another device, the staged file must stand beside its place before it can be renamed.
+bring_near() {
+    [ -z "$abroad" ] || cp -p "$stage/$2" "${target%/*}/.css-$nonce-$1"
+}
+
+prepare() {
+    for line in $lines; do
+        IFS=" "
+        # shellcheck disable=SC2086
+        set -- $line
+        shift 9
+        verdict=$*
+        # shellcheck disable=SC2086
+        set -- $line
+        IFS=$nl
+        target=$projects/$7 vault=- old=${4#*:}
+        old=${old%%:*}
+        if [ "$verdict" = ok ] && ! sound "$5" "$6" "$8"; then verdict=bad; fi
+        case $verdict in
+            ok | bad) if [ "$2" = r ] && ! unchanged "$4" "$7"; then verdict=changed; fi ;;
+        esac
+        if [ "$verdict" != ok ]; then
+            :
+        elif live "$3" || { [ "$2" = r ] && fresh "$4"; }; then
+            verdict=live
+        elif [ "$2" = c ] && { [ -e "$target" ] || [ -L "$target" ]; }; then
+            verdict=exists
+        elif ! trouble=$({ [ -d "${target%/*}" ] || mkdir -p "${target%/*}"; } 2>&1 && bring_near "$1" "$8" 2>&1); then
+            verdict="failed ${trouble##*"$nl"}"
+        elif [ "$2" = r ]; then
+            vault=${6#????????????????}
+            vault=$3.$old.${6%"$vault"}.$nonce-$1
+            if ! trouble=$(keep "$target" "$vault" "$old" 2>&1); then
+                vault=- verdict="failed ${trouble##*"$nl"}"
+            fi
+        fi
+        printf "%s %s %s %s %s %s %s %s %s %s\n" "$1" "$2" "$3" "$4" "$5" "$6" "$7" "$8" "$vault" "$verdict"
+    done
+}
+
+# Everything that could have happened since is asked again, and then the name is given.
+install() {
+    for line in $lines; do
+        IFS=" "
+        # shellcheck disable=SC2086
+        set -- $line
+        shift 9
+        verdict=$*
+        # shellcheck disable=SC2086
+        set -- $line
+        IFS=$nl
+        target=$projects/$7 ready=$stage/$8
+        [ -z "$abroad" ] || ready=${target%/*}/.css-$nonce-$1
+        if [ "$verdict" = ok ]; then
+            if linked "$7"; then
+                verdict="failed symlink"
+            elif live "$3"; then
+                verdict=live
+            elif [ "$2" = r ]; then
+                if [ "$(stat "$stat_flag" "$inode:$size:$modified" "$target" 2>/dev/null)" != "${4%:*}" ]; then
+                    verdict=changed
+                elif trouble=$(mv -f "$ready" "$target" 2>&1); then
+                    verdict="done"
+                fi
+            elif [ -e "$target" ] || [ -L "$target" ]; then
+                verdict=exists
+            elif trouble=$(ln "$ready" "$target" 2>&1); then
+                verdict="done"
+            elif [ -e "$target" ]; then
+                verdict=exists
+            elif trouble=$(mv -n "$ready" "$target" 2>&1) && [ ! -e "$ready" ]; then
+                verdict="done"
+            fi
+            [ "$verdict" != ok ] || verdict="failed ${trouble##*"$nl"}"
+            [ "$verdict" = "done" ] || keep_not "$9" "$target"
+        fi
+        printf "%s %s %s %s %s %s %s %s %s %s\n" "$1" "$2" "$3" "$4" "$5" "$6" "$7" "$8" "$9" "$verdict"
+    done
+}
+
+# What stat says now is sorted to stand just before the line that asks for it.
+report() {
+    fields="^\([^ ]*\) [^ ]* [^ ]* [^:]*:\([^:]*\):[^ ]* [^ ]* [^ ]* \([^ ]*\) [^ ]* \([^ ]*\)"
+    printf "%s\n" "$lines" | sed -n "/ done\$/d
+s/^\([^ ]*\) [^ ]* [^ ]* [^ ]* [^ ]* [^ ]* [^ ]* [^ ]* [^ ]* \(.*\)\$/\1 \2/p"
+    installed=$(printf "%s\n" "$lines" | sed -n "s|^\([^ ]*\) [^ ]* [^ ]* [^ ]* [^ ]* [^ ]* \([^ ]*\) .* done\$|./\2 z \1|p")
+    [ -n "$installed" ] || return 0
+    found=
+    for line in $(
+        {
+            printf "%s\n" "$installed"
+            printf "%s\n" "$installed" | sed "s/ .*//" | (cd "$projects" && stats "$stat_flag" "$name a $inode $size $modified $changed")
+        } | sort
+    ); do
+        case $line in
+            *" a "*) found=$line ;;
+            *)
+                case $found in
+                    "${line%% *} a "*) printf "%s done %s\n" "${line##* }" "${found#* a }" ;;
+                    *) printf "%s failed vanished\n" "${line##* }" ;;
+                esac
+                ;;
+        esac
+    done
+    kept=$(printf "%s\n" "$lines" | sed -n "s|$fields done\$|\4 z \1 \2|p" | sed "/^- /d")
+    [ -n "$kept" ] || return 0
+    for line in $(
+        {
+            printf "%s\n" "$kept"
+            printf "%s\n" "$kept" | sed "s/ .*//" | (cd "$own/vault" && stats "$stat_flag" "$name a $size")
+        } | sort
+    ); do
+        case $line in
+            *" a "*) found=$line ;;
+            *)
+                length=${found##* }
+                case $found in
+                    "${line%% *} a "*)
+                        path=${line#* z }
+                        [ "$length" = "${path#* }" ] || printf "%s grew %s %s\n" "${path%% *}" "${line%% *}" "$length"
+                        ;;
+                esac
+                ;;
+        esac
+    done
+}
+
+# A vault object goes only at the size that the plan names.
+drop() {
+    asked=$(printf "%s\n" "$plan" | sed -n "s|^drop \([^ /.][^ /]*\) \([0-9]*\)\$|\1 \2|p" | sort -u)
+    [ -n "$asked" ] || return 0
+    found=$(printf "%s\n" "$asked" | sed "s/ .*//" | (cd "$own/vault" && stats "$stat_flag" "$name $size"))
+    found=$(printf "%s\n" "$asked" "$found" | sort | uniq -d | sed "s/ .*//")
+    if [ -n "$found" ]; then
+        printf "%s\n" "$found" | tr "\n" "\0" | (cd "$own/vault" && xargs -0 rm -f)
+        printf "%s\n" "$found" | sed "s/.*/drop & done/"
+    fi
+    asked=$(printf "%s\n" "$asked" | sed "s/ .*//")
+    printf "%s\n" "$asked" "$found" | sort | uniq -u | sed "/^\$/d
+s/.*/drop & kept/"
+}
+
+# The id of this store, written once; a file that holds none (a power cut) is replaced.
+name_replica() {
+    [ -n "$1" ] && [ -z "$(replica_id)" ] || return 0
+    printf "%s" "$1" >replica-id && ln replica-id "$own/replica-id" 2>/dev/null && return 0
+    [ -n "$(replica_id)" ] || mv -f replica-id "$own/replica-id" || fail "cannot write $own/replica-id"
+}
+
+# The text of the last of the words that a plan line of this kind holds.
+planned() {
+    printf "%s\n" "$plan" | sed -n "s/^$1 \([0-9a-f-]*\)\$/\1/p" | head -n 1
+}
+
+verb_put() {
+    own=$claude/.claude-session-sync
+    projects=$claude/projects
+    stage=$own/stage/$nonce
+    abroad=
+    [ ! -L "$own" ] || fail "$own is a symbolic link"
+    trouble=$(mkdir -p "$own/stage" "$own/vault" 2>&1 && mkdir "$stage" 2>&1) || fail "cannot make $stage: $trouble"
+    trap clean EXIT
+    trap "exit 1" HUP INT TERM PIPE
+    cd "$stage" || fail "cannot enter $stage"
+    if ! trouble=$({ mkdir new && tar -xof -; } 2>&1); then
+        case $trouble in
+            *"o space left"* | *"uota exceeded"*) fail "disk full: $(free_kib) KiB free at $claude" ;;
+        esac
+        fail "cannot unpack: $(printf "%s" "$trouble" | head -c 1000)"
+    fi
+    [ -f plan ] || fail "the archive holds no plan"
+    plan=$(cat plan)
+    needed=$(planned need)
+    available=$(free_kib)
+    [ "${available:-$needed}" -ge "$needed" ] 2>/dev/null || [ -z "$needed" ] || fail "disk full: $available KiB free at $claude, $needed needed"
+    take_lock
+    name_replica "$(planned replica)"
+    lines=
+    case "$nl$plan" in
+        *"${nl}file "*)
+            trouble=$(mkdir -p "$projects" 2>&1) || fail "cannot make $projects: $trouble"
+            [ "$(stat -L "$stat_flag" "$device" "$projects")" = "$(stat "$stat_flag" "$device" "$stage")" ] || abroad=yes
+            lines=$(build)
+            inspect
+            lines=$(prepare)
+            case "$lines$nl" in
+                *" ok$nl"*) sync ;;
+            esac
+            lines=$(install)
+            rm -rf "$stage/data" "$stage/new"
+            [ -z "$abroad" ] || find "$projects/" -name ".css-$nonce-*" -exec rm -f {} +
+            ;;
+    esac
+    outcomes=$(
+        [ -z "$lines" ] || report
+        drop
+    )
+    replica=$(replica_id)
+    clean
+    trap - EXIT
+    item replica "$replica"
+    item outcomes "$outcomes"
+}
+
+IFS= read -r request || exit 0
+IFS= read -r claude || claude=
+verb=${request%% *}
+nonce=${request#* }
+printf "\ncss1 %s\n" "$nonce"
+tools
+case $verb in
+    list) verb_list ;;
+    hash) verb_hash ;;
+    get) verb_get ;;
+    put) verb_put ;;
+    *) fail "unknown verb" ;;
+esac
+finish
