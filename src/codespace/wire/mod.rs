@@ -1,0 +1,294 @@
+//! The wire: what is said to the far side's script, and what it may answer.
+//!
+//! For every visit. The command is one constant, so no name and no number ever meets a shell's parser; they go by stdin. An
+//! answer begins after a marker that holds a fresh nonce, and from there every item declares its length.
+//!
+//! Promises: a request that could break a line is refused before a byte is sent; an answer outside the grammar, beyond a bound,
+//! cut short or with something behind its end is a [`WireError`], and what it holds is allocated as it arrives, never as it is
+//! announced. Never: a far name that was not parsed into one of our types, and no far text unescaped in an error.
+
+mod answer;
+mod hashes;
+mod listing;
+mod outcome;
+mod request;
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+pub use answer::{Answer, Fetched, ItemHeader};
+pub use hashes::Hashes;
+pub use listing::{FarFile, Listing, Live, Root, Skipped, VaultObject};
+pub use outcome::{Dropped, Grown, Outcome, PutAnswer};
+pub use request::{DataSource, HashWant, Operation, PutFile, PutRequest, Range, Request, RequestError, VaultDrop};
+
+use crate::reconcile::manifest::{Stamp, StorePath};
+
+/// The far side's script, as it stands in the source: with its comments. [`script`] is what is sent.
+pub const SCRIPT: &str = include_str!("../remote.sh");
+/// Longest far text that is kept in an error.
+const LONGEST_FAR_TEXT: usize = 2048;
+
+/// The script without comments and empty lines, as the argument of `sh -c` where no other shell stands between.
+#[must_use]
+pub fn script() -> String {
+    let sent = SCRIPT.lines().filter(|line| !line.is_empty() && !line.trim_start().starts_with('#'));
+    sent.flat_map(|line| [line, "\n"]).collect()
+}
+
+/// The remote command: `exec sh -c '…'`, read alike by dash, bash, zsh, fish and busybox ash.
+#[must_use]
+pub fn remote_command() -> String {
+    format!("exec sh -c '{}'", script())
+}
+
+/// Names one call: the answer's marker and its end carry it, so nothing printed by a login script can pass for either.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Nonce(String);
+
+impl Nonce {
+    /// A random one: 32 hex digits.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(uuid::Uuid::new_v4().simple().to_string())
+    }
+
+    /// The digits.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Why an answer was not taken. Far text in it is escaped and at most 2 KiB long.
+#[derive(Debug, thiserror::Error)]
+pub enum WireError {
+    /// The command ended, or printed more than 64 KiB, without our marker.
+    #[error("the far side did not start our script; it said `{seen}`")]
+    NoMarker {
+        /// The end of what it printed instead.
+        seen: String,
+    },
+    /// The answer is not in the grammar.
+    #[error("the far side's answer breaks the protocol: {what}")]
+    Grammar {
+        /// What is wrong with it.
+        what: String,
+    },
+    /// An item declares more bytes than its kind may have.
+    #[error("the far side's item `{kind}` of {length} bytes is beyond its bound")]
+    TooLarge {
+        /// The kind of item.
+        kind: String,
+        /// Its declared length.
+        length: u64,
+    },
+    /// The stream ended before the answer did.
+    #[error("the far side's answer ended early")]
+    EndedEarly,
+    /// The script says that it failed.
+    #[error("the far side failed: {0}")]
+    Far(String),
+    /// No byte came for this long.
+    #[error("the far side sent nothing for {} s", .0.as_secs())]
+    Idle(Duration),
+    /// The channel failed.
+    #[error("cannot read the far side's answer")]
+    Read(#[source] std::io::Error),
+    /// What was fetched could not be written here.
+    #[error("cannot write what the far side sent")]
+    Write(#[source] std::io::Error),
+}
+
+/// Shorthand for the variant used most.
+fn grammar(what: impl Into<String>) -> WireError {
+    WireError::Grammar { what: what.into() }
+}
+
+/// Far bytes as text that is safe to print: everything that is not printable is escaped; at most `limit` bytes, cut at the end.
+fn escaped(bytes: &[u8], limit: usize) -> String {
+    let mut safe = String::new();
+    for c in String::from_utf8_lossy(&bytes[..bytes.len().min(limit)]).chars() {
+        let before = safe.len();
+        if matches!(c, '"' | '\'') {
+            safe.push(c)
+        } else {
+            safe.extend(c.escape_debug())
+        }
+        if safe.len() > limit {
+            safe.truncate(before);
+            break;
+        }
+    }
+    safe
+}
+
+/// A number as the far side may write it: decimal, no sign, no leading zero, at most 20 digits.
+fn number(text: &str) -> Option<u64> {
+    let plain = !text.is_empty() && text.len() <= 20 && text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    plain.then(|| text.parse().ok()).flatten()
+}
+
+/// What the far side says of one file, kept as its very text: `inode:size:mtime:ctime`. A replacement names it, and is done only
+/// while the far side still says the same.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Token(String);
+
+impl Token {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The same as numbers; times in nanoseconds, saturating in the year 2262.
+    #[must_use]
+    pub fn stamp(&self) -> Stamp {
+        let mut fields = self.0.split(':');
+        let mut next = || fields.next().unwrap_or_default();
+        let (inode, size) = (number(next()).unwrap_or_default(), number(next()).unwrap_or_default());
+        Stamp { inode, size, modified: nanoseconds(next()).unwrap_or_default(), changed: nanoseconds(next()).unwrap_or_default() }
+    }
+}
+
+impl fmt::Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A text that is no token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("is not inode:size:mtime:ctime")]
+pub struct NotAToken;
+
+impl FromStr for Token {
+    type Err = NotAToken;
+
+    fn from_str(text: &str) -> Result<Self, NotAToken> {
+        let fits = match *text.split(':').collect::<Vec<_>>() {
+            [inode, size, modified, changed] => number(inode).and(number(size)).is_some() && nanoseconds(modified).and(nanoseconds(changed)).is_some(),
+            _ => false,
+        };
+        if fits { Ok(Self(text.to_owned())) } else { Err(NotAToken) }
+    }
+}
+
+/// Seconds with an optional fraction of up to 9 digits, as nanoseconds.
+fn nanoseconds(text: &str) -> Option<i64> {
+    let (seconds, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let fits = (1..=9).contains(&fraction.len()) && fraction.bytes().all(|b| b.is_ascii_digit());
+    let seconds = i64::try_from(number(seconds)?).ok()?;
+    let fraction: i64 = fits.then(|| format!("{fraction:0<9}").parse().ok()).flatten()?;
+    Some(seconds.saturating_mul(1_000_000_000).saturating_add(fraction))
+}
+
+/// A file on the far side that may be read: of a session, or in our vault there.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FarPath {
+    /// Below `projects/`.
+    Store(StorePath),
+    /// In the vault beside the store.
+    Vault(VaultName),
+}
+
+/// As it goes by stdin: below the claude directory.
+impl fmt::Display for FarPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store(path) => write!(f, "projects/{path}"),
+            Self::Vault(name) => write!(f, ".claude-session-sync/vault/{name}"),
+        }
+    }
+}
+
+/// The name of an object in the far vault: `<session>.<bytes>.<16 hex digits of its successor's digest>.<put>`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VaultName(String);
+
+impl VaultName {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The session that the displaced file was of.
+    #[must_use]
+    pub fn session(&self) -> Option<crate::reconcile::manifest::SessionId> {
+        self.0.split('.').next().and_then(|id| id.parse().ok())
+    }
+}
+
+impl fmt::Display for VaultName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A text that names no object of our vaults.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("is no name of ours")]
+pub struct NotAVaultName;
+
+impl FromStr for VaultName {
+    type Err = NotAVaultName;
+
+    fn from_str(text: &str) -> Result<Self, NotAVaultName> {
+        let hex = |part: &str| part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        let fits = match *text.split('.').collect::<Vec<_>>() {
+            [session, size, successor, put] => {
+                let (nonce, place) = put.split_once('-').unwrap_or((put, "0"));
+                session.parse::<crate::reconcile::manifest::SessionId>().is_ok()
+                    && number(size).and(number(place)).is_some()
+                    && (successor.len() == 16 && hex(successor) && nonce.len() == 32 && hex(nonce))
+            }
+            _ => false,
+        };
+        if fits { Ok(Self(text.to_owned())) } else { Err(NotAVaultName) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_script_survives_the_shells_that_read_it() {
+        let sent = script();
+        assert!(!sent.contains('\''), "an apostrophe would end the argument");
+        assert!(!sent.contains("\\\\"), "fish reads two backslashes as one");
+        assert!(!sent.ends_with('\\'));
+        assert!(sent.match_indices('!').all(|(at, _)| sent[at + 1..].starts_with([' ', '='])), "csh would look up its history");
+        assert!(!sent.contains("<<"), "a here-document may be a file");
+        assert!(sent.is_ascii() && remote_command().len() < 100 * 1024);
+    }
+
+    #[test]
+    fn a_token_keeps_its_text_and_gives_nanoseconds() {
+        let token: Token = "12:34:1732154879.5:1732154879".parse().unwrap();
+        assert_eq!(token.as_str(), "12:34:1732154879.5:1732154879");
+        assert_eq!(token.stamp(), Stamp { inode: 12, size: 34, modified: 1_732_154_879_500_000_000, changed: 1_732_154_879_000_000_000 });
+        for text in ["", "1:2:3", "1:2:3:4:5", "-1:2:3:4", "01:2:3:4", "1:2:3.:4", "1:2:.3:4", "1:2:3.1234567890:4", "1:2:3:4 ", "1:2:3:x", "1:+2:3:4"] {
+            assert!(text.parse::<Token>().is_err(), "{text}");
+        }
+        assert_eq!("1:2:99999999999:4".parse::<Token>().unwrap().stamp().modified, i64::MAX);
+    }
+
+    #[test]
+    fn far_text_is_escaped_and_cut() {
+        assert_eq!(escaped(b"a\x1b[31m\xff'", 100), "a\\u{1b}[31m\u{fffd}'");
+        assert_eq!(escaped("\u{202e}x".as_bytes(), 100), "\\u{202e}x");
+        assert_eq!(escaped(&[0x1b; 10_000], 2048).len(), 2046);
+    }
+
+    #[test]
+    fn a_vault_name_has_four_parts() {
+        let name = format!("6f869d7b-ce51-4e00-8a05-674dde6aa368.12.0123456789abcdef.{}-3", "a".repeat(32));
+        assert_eq!(name.parse::<VaultName>().unwrap().session().unwrap().to_string(), "6f869d7b-ce51-4e00-8a05-674dde6aa368");
+        for text in [format!("{name}.x"), format!("../{name}"), format!("{name} "), name.replace("12", "-1"), name.replace('-', "")] {
+            assert!(text.parse::<VaultName>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,404 @@
+//! What is said to the far side: one verb, the claude directory, and a body that ends with the stream.
+//!
+//! Promises: a request is checked as a whole before its first byte is written, and data are streamed from their files. Never:
+//! a name with a control character on a line, or an archive whose members are shorter than their headers say.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+
+use uuid::Uuid;
+
+use super::{FarPath, Nonce, Token, VaultName};
+use crate::reconcile::manifest::StorePath;
+
+/// Longest line of a request that names a directory.
+const LONGEST_DIRECTORY: usize = 4096;
+
+/// Why a request was not sent.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// A directory that is not absolute, too long, or holds a control character.
+    #[error("`{}` cannot be asked of the far side: it is no plain absolute path", text.escape_debug())]
+    Directory {
+        /// The text.
+        text: String,
+    },
+    /// A plan that contradicts itself.
+    #[error("file {n} of the request: {what}")]
+    Plan {
+        /// Its number.
+        n: u32,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// The bytes of a file could not be read here.
+    #[error("cannot read {} to send it", path.display())]
+    Data {
+        /// Where they lie.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The channel did not take the request.
+    #[error("cannot send the request")]
+    Send(#[source] io::Error),
+}
+
+/// One call.
+#[derive(Debug, Clone)]
+pub enum Request {
+    /// What is there.
+    List {
+        /// The claude directory; `None` lets the far side look for it.
+        claude: Option<String>,
+        /// The directory that holds clones, instead of `/workspaces`.
+        workspaces: Option<String>,
+        /// More directories that may lie in a clone.
+        roots: Vec<String>,
+    },
+    /// Digests of whole files and of prefixes.
+    Hash {
+        /// The claude directory, as LIST answered it.
+        claude: String,
+        /// Of what.
+        wants: Vec<HashWant>,
+    },
+    /// Bytes.
+    Get {
+        /// The claude directory, as LIST answered it.
+        claude: String,
+        /// Which, in the order of the answer.
+        wants: Vec<Range>,
+    },
+    /// Files to install, and vault objects to drop.
+    Put(PutRequest),
+}
+
+/// A digest to ask for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct HashWant {
+    /// The file.
+    pub path: FarPath,
+    /// How many of its first bytes; `None` is all of them.
+    pub first: Option<u64>,
+}
+
+/// Bytes to ask for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Range {
+    /// The file.
+    pub path: FarPath,
+    /// The first byte.
+    pub offset: u64,
+    /// How many.
+    pub length: u64,
+}
+
+/// What is to be done on the far side, in the order in which it is to be done.
+#[derive(Debug, Clone)]
+pub struct PutRequest {
+    /// The claude directory, as LIST answered it.
+    pub claude: String,
+    /// The id to write if the store has none.
+    pub replica: Option<Uuid>,
+    /// KiB that must be free once the archive is unpacked, or nothing is done.
+    pub need_kib: Option<u64>,
+    /// The files, by ascending number.
+    pub files: Vec<PutFile>,
+    /// Vault objects whose successor this machine's vault has.
+    pub drops: Vec<VaultDrop>,
+}
+
+/// A vault object to drop, if it still has this size.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VaultDrop {
+    /// Its name.
+    pub name: VaultName,
+    /// Its size as listed.
+    pub size: u64,
+}
+
+/// Whether a file must not exist, or must be exactly the one that was listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Operation {
+    /// It must not exist.
+    Create,
+    /// It must have this token; its first `base` bytes are kept before the data (0: the data are the whole).
+    Replace {
+        /// As listed.
+        token: Token,
+        /// Bytes kept.
+        base: u64,
+    },
+}
+
+/// One file to install.
+#[derive(Debug, Clone)]
+pub struct PutFile {
+    /// Its number, which its outcome carries.
+    pub n: u32,
+    /// Create or replace.
+    pub operation: Operation,
+    /// Bytes of the result.
+    pub size: u64,
+    /// Digest of the result.
+    pub sha256: [u8; 32],
+    /// Where.
+    pub path: StorePath,
+    /// Seconds since 1970; what lies before is sent as 0.
+    pub mtime: i64,
+    /// The bytes behind the base.
+    pub data: DataSource,
+}
+
+/// Where bytes to send lie on this machine.
+#[derive(Debug, Clone)]
+pub struct DataSource {
+    /// The file; never read through a symbolic link.
+    pub path: PathBuf,
+    /// The first byte.
+    pub offset: u64,
+    /// How many.
+    pub len: u64,
+}
+
+impl Request {
+    /// Writes the whole request; the caller then closes the stream.
+    ///
+    /// # Errors
+    /// A text that would break a line, a plan that contradicts itself (nothing was written then), data that cannot be read in
+    /// full, or a stream that takes no more.
+    pub fn write(&self, nonce: &Nonce, out: &mut impl Write) -> Result<(), RequestError> {
+        let (verb, claude) = match self {
+            Self::List { claude, .. } => ("list", claude.as_deref()),
+            Self::Hash { claude, .. } => ("hash", Some(claude.as_str())),
+            Self::Get { claude, .. } => ("get", Some(claude.as_str())),
+            Self::Put(put) => ("put", Some(put.claude.as_str())),
+        };
+        let mut head = format!("{verb} {}\n{}\n", nonce.as_str(), claude.map(directory).transpose()?.unwrap_or_default());
+        match self {
+            Self::List { workspaces, roots, .. } => {
+                let lines = workspaces.iter().map(|path| ("workspaces", path)).chain(roots.iter().map(|path| ("root", path)));
+                for (word, path) in lines {
+                    head.push_str(&format!("{word} {}\n", directory(path)?));
+                }
+            }
+            Self::Hash { wants, .. } => wants.iter().for_each(|want| match want.first {
+                Some(first) => head.push_str(&format!("h {first} {}\n", want.path)),
+                None => head.push_str(&format!("w {}\n", want.path)),
+            }),
+            Self::Get { wants, .. } => wants.iter().for_each(|want| head.push_str(&format!("{} {} {}\n", want.offset, want.length, want.path))),
+            Self::Put(put) => {
+                put.check()?;
+                out.write_all(head.as_bytes()).map_err(RequestError::Send)?;
+                put.archive(out)?;
+                return out.flush().map_err(RequestError::Send);
+            }
+        }
+        out.write_all(head.as_bytes()).and_then(|()| out.flush()).map_err(RequestError::Send)
+    }
+}
+
+fn directory(text: &str) -> Result<&str, RequestError> {
+    let plain = text.starts_with('/') && text.len() <= LONGEST_DIRECTORY && !text.chars().any(char::is_control);
+    plain.then_some(text).ok_or_else(|| RequestError::Directory { text: text.to_owned() })
+}
+
+impl PutRequest {
+    fn check(&self) -> Result<(), RequestError> {
+        let (mut before, mut paths) = (None, BTreeSet::new());
+        for file in &self.files {
+            let base = match file.operation {
+                Operation::Create => 0,
+                Operation::Replace { base, .. } => base,
+            };
+            let what = if before.is_some_and(|before| before >= file.n) {
+                "its number does not ascend"
+            } else if base.checked_add(file.data.len) != Some(file.size) {
+                "its base and its data do not add up to its size"
+            } else if !paths.insert(&file.path) {
+                "its path was named before"
+            } else {
+                before = Some(file.n);
+                continue;
+            };
+            return Err(RequestError::Plan { n: file.n, what });
+        }
+        Ok(())
+    }
+
+    fn plan(&self) -> String {
+        let mut plan = String::new();
+        if let Some(replica) = self.replica {
+            plan.push_str(&format!("replica {replica}\n"));
+        }
+        if let Some(need) = self.need_kib {
+            plan.push_str(&format!("need {need}\n"));
+        }
+        for PutFile { n, operation, size, sha256, path, .. } in &self.files {
+            let (letter, base, token) = match operation {
+                Operation::Create => ('c', 0, "-"),
+                Operation::Replace { token, base } => ('r', *base, token.as_str()),
+            };
+            let sha256: String = sha256.iter().map(|byte| format!("{byte:02x}")).collect();
+            plan.push_str(&format!("file {n} {letter} {} {base} {token} {size} {sha256} {path}\n", path.session));
+        }
+        for VaultDrop { name, size } in &self.drops {
+            plan.push_str(&format!("drop {name} {size}\n"));
+        }
+        plan
+    }
+
+    fn archive(&self, out: &mut impl Write) -> Result<(), RequestError> {
+        let mut archive = tar::Builder::new(out);
+        let plan = self.plan();
+        archive.append(&member("plan", plan.len() as u64, 0).map_err(RequestError::Send)?, plan.as_bytes()).map_err(RequestError::Send)?;
+        for file in &self.files {
+            let header = member(&format!("data/{}", file.n), file.data.len, file.mtime).map_err(RequestError::Send)?;
+            let unread = |source| RequestError::Data { path: file.data.path.clone(), source };
+            let mut bytes = ExactBytes::open(&file.data).map_err(unread)?;
+            if let Err(error) = archive.append(&header, &mut bytes) {
+                return Err(if bytes.failed { unread(error) } else { RequestError::Send(error) });
+            }
+        }
+        archive.into_inner().map(|_| ()).map_err(RequestError::Send)
+    }
+}
+
+fn member(name: &str, size: u64, mtime: i64) -> io::Result<tar::Header> {
+    let mut header = tar::Header::new_gnu();
+    header.set_path(name)?;
+    header.set_entry_type(tar::EntryType::Regular);
+    header.set_size(size);
+    header.set_mode(0o600);
+    header.set_mtime(u64::try_from(mtime).unwrap_or(0));
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_cksum();
+    Ok(header)
+}
+
+/// Exactly the bytes that were promised: a file that ends before them is an error, not a short member.
+struct ExactBytes {
+    file: File,
+    left: u64,
+    failed: bool,
+}
+
+impl ExactBytes {
+    fn open(source: &DataSource) -> io::Result<Self> {
+        let mut file = File::options().read(true).custom_flags(nix::libc::O_NOFOLLOW).open(&source.path)?;
+        file.seek(SeekFrom::Start(source.offset))?;
+        Ok(Self { file, left: source.len, failed: false })
+    }
+}
+
+impl Read for ExactBytes {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+        if most == 0 {
+            return Ok(0);
+        }
+        let read = match self.file.read(&mut buffer[..most]) {
+            Ok(0) => Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
+            other => other,
+        };
+        match &read {
+            Ok(read) => self.left -= *read as u64,
+            Err(error) => self.failed = error.kind() != io::ErrorKind::Interrupted,
+        }
+        read
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "6f869d7b-ce51-4e00-8a05-674dde6aa368";
+
+    fn text(request: &Request) -> Result<String, String> {
+        let mut out = Vec::new();
+        request.write(&Nonce::random(), &mut out).map_err(|error| error.to_string())?;
+        Ok(String::from_utf8_lossy(&out).split_once('\n').unwrap().1.to_owned())
+    }
+
+    fn file(n: u32, base: u64, size: u64, data: DataSource) -> PutFile {
+        let operation = Operation::Replace { token: "1:2:3:4".parse().unwrap(), base };
+        PutFile { n, operation, size, sha256: [0xab; 32], path: format!("-p/{ID}/s{n}").parse().unwrap(), mtime: -5, data }
+    }
+
+    fn put(files: Vec<PutFile>) -> Request {
+        Request::Put(PutRequest { claude: "/c".into(), replica: None, need_kib: Some(7), files, drops: Vec::new() })
+    }
+
+    #[test]
+    fn a_request_is_lines_and_names_its_directory() {
+        let list = Request::List { claude: None, workspaces: Some("/w".into()), roots: vec!["/a b".into()] };
+        assert_eq!(text(&list).unwrap(), "\nworkspaces /w\nroot /a b\n");
+        let path = FarPath::Store(format!("-p/{ID}.jsonl").parse().unwrap());
+        let wants = vec![HashWant { path: path.clone(), first: None }, HashWant { path: path.clone(), first: Some(9) }];
+        assert_eq!(text(&Request::Hash { claude: "/c".into(), wants }).unwrap(), format!("/c\nw projects/-p/{ID}.jsonl\nh 9 projects/-p/{ID}.jsonl\n"));
+        let wants = vec![Range { path, offset: 3, length: 4 }];
+        assert_eq!(text(&Request::Get { claude: "/c".into(), wants }).unwrap(), format!("/c\n3 4 projects/-p/{ID}.jsonl\n"));
+    }
+
+    #[test]
+    fn a_directory_that_could_break_a_line_is_refused() {
+        for bad in ["/a\nlist", "relative", "", "/a\0", "/\u{1b}[31m", "/\u{85}"] {
+            for request in [
+                Request::List { claude: Some(bad.into()), workspaces: None, roots: Vec::new() },
+                Request::List { claude: None, workspaces: Some(bad.into()), roots: Vec::new() },
+                Request::List { claude: None, workspaces: None, roots: vec![bad.into()] },
+                Request::Get { claude: bad.into(), wants: Vec::new() },
+            ] {
+                assert!(text(&request).unwrap_err().ends_with("cannot be asked of the far side: it is no plain absolute path"), "{bad:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_plan_that_contradicts_itself_is_refused_before_a_byte_is_sent() {
+        let data = |len| DataSource { path: "/nowhere".into(), offset: 0, len };
+        for (files, what) in [
+            (vec![file(1, 0, 3, data(2))], "file 1 of the request: its base and its data do not add up to its size"),
+            (vec![file(1, u64::MAX, 3, data(4))], "file 1 of the request: its base and its data do not add up to its size"),
+            (vec![file(2, 0, 2, data(2)), file(1, 0, 2, data(2))], "file 1 of the request: its number does not ascend"),
+            (vec![file(1, 0, 2, data(2)), PutFile { n: 2, ..file(1, 0, 2, data(2)) }], "file 2 of the request: its path was named before"),
+        ] {
+            let mut out = Vec::new();
+            assert_eq!(put(files).write(&Nonce::random(), &mut out).unwrap_err().to_string(), what);
+            assert!(out.is_empty());
+        }
+    }
+
+    #[test]
+    fn the_archive_holds_the_plan_first_and_exactly_the_promised_bytes() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("data");
+        std::fs::write(&path, b"0123456789").unwrap();
+        let mut out = Vec::new();
+        put(vec![file(4, 2, 5, DataSource { path: path.clone(), offset: 3, len: 3 })]).write(&Nonce::random(), &mut out).unwrap();
+        let body = &out[out.iter().enumerate().filter(|(_, b)| **b == b'\n').nth(1).unwrap().0 + 1..];
+        let mut archive = tar::Archive::new(body);
+        let mut members = archive.entries().unwrap().map(|entry| {
+            let mut entry = entry.unwrap();
+            let mut text = String::new();
+            entry.read_to_string(&mut text).unwrap();
+            (entry.path().unwrap().display().to_string(), text)
+        });
+        let plan = format!("need 7\nfile 4 r {ID} 2 1:2:3:4 5 {} -p/{ID}/s4\n", "ab".repeat(32));
+        assert_eq!(members.next(), Some(("plan".to_owned(), plan)));
+        assert_eq!(members.next(), Some(("data/4".to_owned(), "345".to_owned())));
+        assert_eq!(members.next(), None);
+
+        let short = put(vec![file(4, 0, 9, DataSource { path: path.clone(), offset: 3, len: 9 })]);
+        assert_eq!(text(&short).unwrap_err(), format!("cannot read {} to send it", path.display()));
+        let link = directory.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert!(text(&put(vec![file(4, 0, 1, DataSource { path: link, offset: 0, len: 1 })])).unwrap_err().starts_with("cannot read"));
+    }
+}
