@@ -782,9 +782,11 @@ verb_put() {
     trap "exit 1" HUP INT TERM PIPE
     cd "$stage" || fail "cannot enter $stage"
     if ! trouble=$({ mkdir new && tar -xof -; } 2>&1); then
+        available=$(free_kib)
         case $trouble in
-            *"o space left"* | *"uota exceeded"*) fail "disk full: $(free_kib) KiB free at $claude" ;;
+            *"o space left"* | *"uota exceeded"* | *"Wrote only"*) available=0 ;;
         esac
+        [ "${available:-64}" -ge 64 ] || fail "disk full: $(free_kib) KiB free at $claude"
         fail "cannot unpack: $(printf "%s" "$trouble" | head -c 1000)"
     fi
     [ -f plan ] || fail "the archive holds no plan"

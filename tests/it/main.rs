@@ -20,6 +20,12 @@ mod github;
 #[cfg(test)]
 mod guard;
 #[cfg(test)]
+mod remote_far;
+#[cfg(test)]
+mod remote_put;
+#[cfg(test)]
+mod remote_script;
+#[cfg(test)]
 mod rows;
 #[cfg(test)]
 mod skip;
@@ -31,3 +37,5 @@ mod token;
 mod wait;
 #[cfg(test)]
 mod way;
+#[cfg(test)]
+mod wire_answers;

@@ -18,8 +18,8 @@ const LONGEST_FILES: u64 = 64 * 1024 * 1024;
 const MOST_FILES: usize = 200_000;
 /// Most skipped names that are kept.
 const MOST_SKIPPED: usize = 1000;
-/// Most lines of remotes.
-const MOST_ROOTS: usize = 200;
+/// Most lines of remotes, and of what is neither file nor directory.
+const MOST_LINES: usize = 200;
 /// Longest path of a directory.
 const LONGEST_DIRECTORY: usize = 4096;
 /// Longest escaped name in a list of what was skipped.
@@ -96,6 +96,23 @@ pub struct Root {
     pub remotes: Vec<String>,
 }
 
+/// What is left alone while a listing is read: so many, and the number of the others.
+#[derive(Default)]
+struct SkippedNames {
+    kept: Vec<Skipped>,
+    more: usize,
+}
+
+impl SkippedNames {
+    fn add(&mut self, name: &[u8], why: String) {
+        if self.kept.len() < MOST_SKIPPED {
+            self.kept.push(Skipped { name: escaped(name, LONGEST_NAME), why });
+        } else {
+            self.more += 1;
+        }
+    }
+}
+
 /// An object in the far vault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VaultObject {
@@ -117,15 +134,14 @@ impl Listing {
         let free_kib = digits(&mut answer, "free").await?;
         let retention_days = digits(&mut answer, "retention").await?.map(|days| u32::try_from(days).unwrap_or(u32::MAX));
         let (registry, live) = live(&answer.text("live", LONGEST_TEXT).await?)?;
-        let mut skipped = Vec::new();
+        let mut skipped = SkippedNames::default();
         let files = files(&answer.text("files", LONGEST_FILES).await?, &mut skipped)?;
         odd(&answer.text("odd", LONGEST_TEXT).await?, &mut skipped)?;
         let working_directories = working_directories(&answer.text("cwds", LONGEST_TEXT).await?);
         let roots = roots(&answer.text("roots", LONGEST_TEXT).await?)?;
         let vault = vault(&answer.text("vault", LONGEST_TEXT).await?, &mut skipped)?;
         answer.finish().await?;
-        let skipped_more = skipped.len().saturating_sub(MOST_SKIPPED);
-        skipped.truncate(MOST_SKIPPED);
+        let SkippedNames { kept: skipped, more: skipped_more } = skipped;
         Ok(Self { claude, replica, clock, free_kib, retention_days, registry, live, files, skipped, skipped_more, working_directories, roots, vault })
     }
 }
@@ -173,7 +189,7 @@ fn live(text: &[u8]) -> Result<(bool, Vec<Live>), WireError> {
     Ok((registry, entries.collect::<Result<_, _>>()?))
 }
 
-fn files(text: &[u8], skipped: &mut Vec<Skipped>) -> Result<Vec<FarFile>, WireError> {
+fn files(text: &[u8], skipped: &mut SkippedNames) -> Result<Vec<FarFile>, WireError> {
     let mut files = Vec::new();
     for (at, line) in lines(text).enumerate() {
         if at == MOST_FILES {
@@ -183,7 +199,7 @@ fn files(text: &[u8], skipped: &mut Vec<Skipped>) -> Result<Vec<FarFile>, WireEr
         let fields: Vec<&[u8]> = line.splitn(5, |b| *b == b' ').collect();
         let [inode, size, modified, changed, path] = fields[..] else { return Err(bad()) };
         let fields = [inode, size, modified, changed].map(|field| std::str::from_utf8(field).unwrap_or_default());
-        let mut skip = |why: String| skipped.push(Skipped { name: escaped(path, LONGEST_NAME), why });
+        let mut skip = |why: String| skipped.add(path, why);
         if fields[2..].iter().any(|time| time.starts_with('-')) {
             skip("has a time before 1970".to_owned());
             continue;
@@ -203,7 +219,7 @@ fn files(text: &[u8], skipped: &mut Vec<Skipped>) -> Result<Vec<FarFile>, WireEr
     }
 }
 
-fn odd(text: &[u8], skipped: &mut Vec<Skipped>) -> Result<(), WireError> {
+fn odd(text: &[u8], skipped: &mut SkippedNames) -> Result<(), WireError> {
     for (at, line) in lines(text).enumerate() {
         let why = match line {
             [b'l', b' ', ..] => "is a symbolic link",
@@ -213,10 +229,10 @@ fn odd(text: &[u8], skipped: &mut Vec<Skipped>) -> Result<(), WireError> {
             [b'n', b' ', ..] => "has a newline in its name",
             _ => return Err(bad_line("odd", line)),
         };
-        if at == MOST_ROOTS {
+        if at == MOST_LINES {
             return Err(grammar("more than 200 lines in `odd`"));
         }
-        skipped.push(Skipped { name: escaped(&line[2..], LONGEST_NAME), why: why.to_owned() });
+        skipped.add(&line[2..], why.to_owned());
     }
     Ok(())
 }
@@ -239,7 +255,7 @@ fn roots(text: &[u8]) -> Result<Vec<Root>, WireError> {
     let mut roots: Vec<Root> = Vec::new();
     for (at, line) in lines(text).enumerate() {
         let Some(tab) = line.iter().position(|b| *b == b'\t') else { return Err(bad_line("roots", line)) };
-        if at == MOST_ROOTS {
+        if at == MOST_LINES {
             return Err(grammar("more than 200 lines in `roots`"));
         }
         let Some(path) = directory(&line[..tab]) else { continue };
@@ -253,7 +269,7 @@ fn roots(text: &[u8]) -> Result<Vec<Root>, WireError> {
     Ok(roots)
 }
 
-fn vault(text: &[u8], skipped: &mut Vec<Skipped>) -> Result<Vec<VaultObject>, WireError> {
+fn vault(text: &[u8], skipped: &mut SkippedNames) -> Result<Vec<VaultObject>, WireError> {
     let mut vault = Vec::new();
     for line in lines(text) {
         let size = line.split(|b| *b == b' ').next().and_then(|size| number(std::str::from_utf8(size).ok()?));
@@ -261,7 +277,7 @@ fn vault(text: &[u8], skipped: &mut Vec<Skipped>) -> Result<Vec<VaultObject>, Wi
         let name = &line[space + 1..];
         match std::str::from_utf8(name).ok().and_then(|name| name.parse().ok()) {
             Some(name) => vault.push(VaultObject { name, size }),
-            None => skipped.push(Skipped { name: escaped(name, LONGEST_NAME), why: "is no vault object of ours".to_owned() }),
+            None => skipped.add(name, "is no vault object of ours".to_owned()),
         }
     }
     Ok(vault)
