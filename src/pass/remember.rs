@@ -139,11 +139,8 @@ async fn finish(round: &mut Round, visiting: Visiting, standings: BTreeMap<Strin
     let Visiting { target, far, seen } = visiting;
     let counts = far.counts();
     far.close().await;
-    let transcripts = seen.listing.files.iter().filter(|file| file.path.part == Part::Transcript).count();
-    let home =
-        seen.members.iter().flat_map(|member| member.sessions.values()).filter(|session| session.transcript.as_ref().is_some_and(|part| part.held.is_some()));
-    let listed = |session: &&super::member::FarSession| seen.listing.files.iter().any(|file| file.path.project == session.project);
-    let home = home.filter(listed).count().min(transcripts);
+    let transcripts: Vec<&StorePath> = seen.listing.files.iter().map(|file| &file.path).filter(|path| path.part == Part::Transcript).collect();
+    let not_home = transcripts.iter().filter(|path| !seen.members.iter().any(|member| is_home(member, path))).count();
     let mut notes = Vec::new();
     let skew = seen.listing.clock - Utc::now().timestamp();
     if skew.abs() > CLOCK_TOLERANCE {
@@ -158,8 +155,8 @@ async fn finish(round: &mut Round, visiting: Visiting, standings: BTreeMap<Strin
         display_name: target.display_name.clone(),
         repositories: target.repositories(),
         outcome,
-        sessions: transcripts,
-        not_home: transcripts - home,
+        sessions: transcripts.len(),
+        not_home,
         standings,
         connections: counts.connections,
         channels: counts.channels,
@@ -180,6 +177,12 @@ async fn finish(round: &mut Round, visiting: Visiting, standings: BTreeMap<Strin
         visited(&mut round.state, &visit, round.now, episode);
     }
     visit
+}
+
+/// Whether the bytes of a transcript that was listed are on this machine. What this pass installed there was not listed.
+fn is_home(member: &super::member::FarMember, path: &StorePath) -> bool {
+    let session = member.sessions.get(&path.session).filter(|session| session.project == path.project);
+    session.and_then(|session| session.transcript.as_ref()).is_some_and(|part| part.held.is_some())
 }
 
 /// What is known of a far replica now. Sessions that are gone keep their last content: they were deleted there.

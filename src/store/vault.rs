@@ -117,7 +117,12 @@ impl Vault {
                 if path.extension().is_none_or(|extension| extension != "json") {
                     continue;
                 }
-                let Some(note) = serde_json::from_slice::<Note>(&std::fs::read(&path)?).ok().filter(|note| note.version == VERSION) else { continue };
+                let bytes = match std::fs::read(&path) {
+                    // Another process of ours let it go in this moment.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    bytes => bytes?,
+                };
+                let Some(note) = serde_json::from_slice::<Note>(&bytes).ok().filter(|note| note.version == VERSION) else { continue };
                 let path = path.with_extension("");
                 self.objects.push(Object { path, note });
             }
