@@ -58,6 +58,7 @@ pub fn place(repository: &RepositoryId, plan: &GroupPlan, here: &Here, far: &[(&
                 if rule == Rule::NoClone {
                     placement.unplaced.push(Unplaced { repository: repository.clone(), project: project.to_string() });
                 }
+                state.rules.insert(id, (project.clone(), rule));
                 project
             }
         };
