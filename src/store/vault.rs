@@ -61,6 +61,9 @@ pub struct Note {
     pub digest: Digest,
     /// The content that won.
     pub winner: Option<Digest>,
+    /// Whose copies that was.
+    #[serde(default)]
+    pub won_at: Vec<String>,
     /// The session that the copy became.
     pub fork: Option<SessionId>,
     /// Its title.
@@ -72,7 +75,7 @@ impl Note {
     #[must_use]
     pub fn new(session: SessionId, part: Part, reason: Reason, from: &str, at: DateTime<Utc>, content: (u64, Digest)) -> Self {
         let (length, digest) = content;
-        Self { version: VERSION, session, part, reason, from: from.to_owned(), at, length, digest, winner: None, fork: None, title: None }
+        Self { version: VERSION, session, part, reason, from: from.to_owned(), at, length, digest, winner: None, won_at: Vec::new(), fork: None, title: None }
     }
 }
 
