@@ -13,6 +13,7 @@ pub mod install;
 pub mod member;
 pub mod remember;
 pub mod round;
+pub mod survey;
 pub mod target;
 pub mod visit;
 
