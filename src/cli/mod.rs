@@ -11,7 +11,9 @@ mod list;
 pub mod render;
 mod status;
 mod sync;
+mod table;
 mod told;
+mod words;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -5,11 +5,12 @@ use chrono::Utc;
 use super::failure::fault;
 use super::told;
 use super::{Context, Exit, Failure, Kind, Settings};
-use crate::config::Span;
+use crate::config::{Config, Span};
 use crate::logging;
 use crate::pass::here::repository_of;
 use crate::pass::round::Direction;
 use crate::pass::{Options, PassError, Setting, run as run_pass};
+use crate::reconcile::project::RepositoryId;
 use crate::reconcile::report::{Outcome, Report};
 use crate::state::LockError;
 
@@ -87,7 +88,7 @@ fn sync(arguments: &Arguments, context: &mut Context) -> Result<Exit, Failure> {
 fn pass(arguments: &Arguments, context: &Context, settings: Settings) -> Result<Report, Failure> {
     let Settings { paths, config, .. } = settings;
     let setting = Setting { config, paths, environment: context.environment.clone() };
-    let dot = if arguments.names.iter().any(|name| name == ".") { Some(dot(&setting)?) } else { None };
+    let dot = if arguments.names.iter().any(|name| name == ".") { Some(dot(&setting.config)?) } else { None };
     let options = Options {
         names: arguments.names.clone(),
         dot,
@@ -101,9 +102,10 @@ fn pass(arguments: &Arguments, context: &Context, settings: Settings) -> Result<
     runtime.block_on(run_pass(&setting, &options, Utc::now())).map_err(|error| failure(&error))
 }
 
-fn dot(setting: &Setting) -> Result<crate::reconcile::project::RepositoryId, Failure> {
+/// The repository of the user's directory, for the name `.`.
+pub(super) fn dot(config: &Config) -> Result<RepositoryId, Failure> {
     let directory = std::env::current_dir().map_err(|error| Failure::new(Kind::Usage, "`.`: this directory cannot be read").because(&error))?;
-    let git = std::path::PathBuf::from(setting.config.programs.git.to_string());
+    let git = std::path::PathBuf::from(config.programs.git.to_string());
     let found = repository_of(&git, &directory);
     found.ok_or_else(|| Failure::new(Kind::Usage, "`.`: this directory is in no clone of a repository").hint("name a codespace, or go to a clone"))
 }

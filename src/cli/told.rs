@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::render::{Cell, Render, Style, Table};
+use super::words::{bytes, sessions, titled};
 use crate::reconcile::manifest::{Part, SessionId};
 use crate::reconcile::report::{Action, ActionResult, Outcome, Report, Verb, Visit};
 
@@ -70,15 +71,6 @@ fn counts(action: &Action) -> bool {
     matches!(action.result, None | Some(ActionResult::Done))
 }
 
-fn sessions(count: usize) -> String {
-    if count == 1 { "1 session".to_owned() } else { format!("{count} sessions") }
-}
-
-/// A title, or the beginning of the id where there is none.
-pub(super) fn titled(title: Option<&str>, session: SessionId) -> String {
-    title.map_or_else(|| format!("session {}", &session.to_string()[..8]), str::to_owned)
-}
-
 fn actions(report: &Report, render: &mut Render) {
     if report.actions.is_empty() {
         return;
@@ -115,16 +107,6 @@ fn verb(action: &Action, transcript: bool) -> String {
         (_, Verb::Extend) => format!("+ {}", bytes(action.bytes)),
         (_, Verb::Replace) => "replaced by the newer copy".to_owned(),
         (_, Verb::Fork) => "kept as its own session".to_owned(),
-    }
-}
-
-/// Bytes for people.
-pub(super) fn bytes(count: u64) -> String {
-    match count {
-        0..1024 => format!("{count} B"),
-        1024..1_048_576 => format!("{} KiB", count / 1024),
-        1_048_576..1_073_741_824 => format!("{}.{} MiB", count >> 20, (count >> 10) % 1024 * 10 / 1024),
-        _ => format!("{}.{} GiB", count >> 30, (count >> 20) % 1024 * 10 / 1024),
     }
 }
 
