@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::render::{Cell, Render, Style, Table};
-use super::words::{bytes, sessions, titled};
+use super::words::{bytes, counted, sessions, titled};
 use crate::reconcile::manifest::{Part, SessionId};
 use crate::reconcile::report::{Action, ActionResult, Outcome, Report, Verb, Visit};
 
@@ -87,7 +87,7 @@ fn actions(report: &Report, render: &mut Render) {
     let mut table = Table::new(["WHERE", "WHAT", "SESSION", "REPOSITORY"]);
     for ((_, at, session), (transcript, side)) in rows {
         let Some(of) = transcript.or_else(|| report.actions.iter().find(|action| action.at == at && action.session == session)) else { continue };
-        let beside = if side > 0 { format!(" + {side} side files") } else { String::new() };
+        let beside = if side > 0 { format!(" + {}", counted(side, "side file")) } else { String::new() };
         let (what, style) = match &of.result {
             None => (format!("would {}{beside}", verb(of, transcript.is_some())), Style::Plain),
             Some(ActionResult::Done) => (format!("{}{beside}", verb(of, transcript.is_some())), Style::Good),

@@ -6,6 +6,7 @@
 
 pub mod absorb;
 pub mod bases;
+pub mod compare;
 pub mod connect;
 pub mod group;
 pub mod here;

@@ -64,7 +64,7 @@ fn show(status: &Status, arguments: &Arguments, context: &mut Context) {
     if arguments.json {
         context.render.json(status);
     } else {
-        told::status(status, &mut context.render);
+        told::status(status, arguments.check, &mut context.render);
     }
 }
 

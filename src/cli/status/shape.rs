@@ -15,10 +15,11 @@
 //!   `at` (`here`, `there`), `why`.
 //! - The words: `equal`, `ahead` (more is here), `behind` (more is there), `diverged`, `waiting` (open `at`), `older` (than the window),
 //!   `silent` (no message), `deleted`, `refused`, `withheld` (by the settings, or no clone there), `unknown`.
-//! - `unplaced`: repositories without a known clone here: `repository`, `project`, `sessions`. `unknown`: directories of no known
-//!   repository: `project`, `sessions`.
+//! - `unplaced`: directories that no clone here stands behind: `repository`, `project`, `sessions`, `clone` (one is known by now).
+//!   `unknown`: directories of no known repository: `project`, `sessions`.
 //! - `vault`: `bytes`, and `large` if that is more than `[vault] warn_at`.
-//! - `why`, with `--why`: `directories` (`project`, `repository`, `by`: `clone` with its `root`, `archive`, `nothing`) and `sessions`
+//! - `why`, with `--why`: `directories` (`project`, `repository`, `by`: `clone` with its `root`,
+//!   `path`, `archive`, `nothing`) and `sessions`
 //!   (`session`, `title`, `project`, `repository`, `why`).
 
 use std::collections::BTreeMap;
@@ -28,7 +29,8 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::config::Config;
-use crate::pass::survey::{Compared, Directory, KnownBy, Place, Shared, Stale, Stand, Survey, Why};
+use crate::pass::compare::{Compared, Stand};
+use crate::pass::survey::{Directory, KnownBy, Shared, Stale, Survey, Visited, Why};
 use crate::reconcile::manifest::{ProjectName, SessionId};
 use crate::reconcile::project::RepositoryId;
 use crate::reconcile::report::Report;
@@ -106,6 +108,7 @@ pub(super) struct Unplaced {
     pub(super) repository: RepositoryId,
     pub(super) project: ProjectName,
     pub(super) sessions: usize,
+    pub(super) clone: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -148,7 +151,6 @@ const NEXT: &str = "when `sync` runs";
 
 impl Status {
     pub(super) fn of(survey: &Survey, config: &Config, why: bool) -> Self {
-        let directories = survey.directories();
         let vault = size(&survey.here.vault.path());
         let report: Option<Report> = survey.state.last_pass.clone().and_then(|report| serde_json::from_value(report).ok());
         Self {
@@ -165,16 +167,16 @@ impl Status {
             stale: survey.stale(config.schedule.stale_after.duration()),
             next: NEXT,
             places: survey.places.iter().map(PlaceShown::of).collect(),
-            unplaced: directories.iter().filter_map(unplaced).collect(),
-            unknown: directories.iter().filter(|directory| directory.known_by == KnownBy::Nothing).map(Unknown::of).collect(),
+            unplaced: survey.directories.iter().filter_map(unplaced).collect(),
+            unknown: survey.directories.iter().filter(|directory| directory.known_by == KnownBy::Nothing).map(Unknown::of).collect(),
             vault: Vault { bytes: vault, large: vault > config.vault.warn_at.get() },
-            why: why.then(|| Reasons::of(survey, directories)),
+            why: why.then(|| Reasons::of(survey)),
         }
     }
 }
 
 impl PlaceShown {
-    fn of(place: &Place) -> Self {
+    fn of(place: &Visited) -> Self {
         let memory = &place.memory;
         Self {
             name: place.name.clone(),
@@ -228,8 +230,9 @@ pub(super) fn word(stand: &Stand) -> &'static str {
 }
 
 fn unplaced(directory: &Directory) -> Option<Unplaced> {
-    let repository = directory.repository.clone().filter(|_| directory.known_by == KnownBy::Archive)?;
-    Some(Unplaced { repository, project: directory.project.clone(), sessions: directory.sessions.len() })
+    let KnownBy::Archive { clone } = directory.known_by else { return None };
+    let repository = directory.repository.clone()?;
+    Some(Unplaced { repository, project: directory.project.clone(), sessions: directory.sessions.len(), clone })
 }
 
 impl Unknown {
@@ -239,9 +242,9 @@ impl Unknown {
 }
 
 impl Reasons {
-    fn of(survey: &Survey, directories: Vec<Directory>) -> Self {
+    fn of(survey: &Survey) -> Self {
         let mut sessions = Vec::new();
-        for directory in &directories {
+        for directory in &survey.directories {
             for id in &directory.sessions {
                 let lines = survey.here.sessions.get(id).and_then(|session| session.transcript.as_ref());
                 sessions.push(SessionReason {
@@ -253,8 +256,12 @@ impl Reasons {
                 });
             }
         }
-        let directories = directories.into_iter();
-        let directories = directories.map(|Directory { project, repository, known_by: by, .. }| DirectoryReason { project, repository, by }).collect();
+        let reason = |Directory { project, repository, known_by, .. }: &Directory| DirectoryReason {
+            project: project.clone(),
+            repository: repository.clone(),
+            by: known_by.clone(),
+        };
+        let directories = survey.directories.iter().map(reason).collect();
         Self { directories, sessions }
     }
 }

@@ -4,8 +4,9 @@ use chrono::{DateTime, Utc};
 
 use super::shape::{PlaceShown, Reasons, RepositoryShown, SessionShown, Status, Unplaced, word};
 use crate::cli::render::{Cell, Render, Style, Table};
-use crate::cli::words::{ago, bytes, counted, cut, sessions, titled};
-use crate::pass::survey::{At, KnownBy, Stale, Stand, Why};
+use crate::cli::words::{ago, bytes, cut, sessions, titled};
+use crate::pass::compare::{At, Stand};
+use crate::pass::survey::{KnownBy, Stale, Why};
 use crate::reconcile::project::RepositoryId;
 
 /// The words of a summary, the gravest first.
@@ -16,7 +17,7 @@ const MOST_NAMED: usize = 12;
 const LONGEST_TITLE: usize = 60;
 
 /// Prints it.
-pub(super) fn status(status: &Status, render: &mut Render) {
+pub(super) fn status(status: &Status, check: bool, render: &mut Render) {
     if status.places.is_empty() {
         render.say("no codespace and no machine is known yet");
     } else {
@@ -27,7 +28,7 @@ pub(super) fn status(status: &Status, render: &mut Render) {
         why(reasons, render);
     }
     render.say("");
-    times(status, render);
+    times(status, check, render);
     for unplaced in &status.unplaced {
         no_clone(unplaced, render);
     }
@@ -133,20 +134,20 @@ fn reason(stand: &Stand, place: &str) -> Option<String> {
     })
 }
 
-fn times(status: &Status, render: &mut Render) {
+fn times(status: &Status, check: bool, render: &mut Render) {
     let open = if status.here.open > 0 { format!(", {} open", status.here.open) } else { String::new() };
     render.say_styled(&[(Style::Faint, "here       "), (Style::Plain, &format!("{}{open}", sessions(status.here.sessions)))]);
     match &status.last_pass {
         None => render.say_styled(&[(Style::Faint, "last pass  "), (Style::Plain, "none yet")]),
         Some(pass) => {
             let style = if pass.failed { Style::Bad } else { Style::Plain };
-            render.say_styled(&[(Style::Faint, "last pass  "), (Style::Plain, &format!("{}: ", ago(status.now, pass.began))), (style, &pass.summary)]);
+            render.say_styled(&[(Style::Faint, "last pass  "), (Style::Plain, &format!("{}, ", ago(status.now, pass.began))), (style, &pass.summary)]);
         }
     }
     render.say_styled(&[(Style::Faint, "next       "), (Style::Plain, status.next)]);
     for stale in &status.stale {
         let text = match stale {
-            Stale::NoPass if status.last_pass.is_none() => continue,
+            Stale::NoPass if !check => continue,
             Stale::NoPass => "no pass over everything was made yet".to_owned(),
             Stale::Pass { since } => format!("the last good pass over everything began {}", ago(status.now, *since)),
             Stale::Place { name, since, outcome } => format!("{name} fails since {}: {outcome}", ago(status.now, *since)),
@@ -156,8 +157,13 @@ fn times(status: &Status, render: &mut Render) {
 }
 
 fn no_clone(unplaced: &Unplaced, render: &mut Render) {
-    let Unplaced { repository, project, sessions: count } = unplaced;
-    let text = format!("{repository}: no clone is known here, {} in {project}", counted(*count, "session"));
+    let Unplaced { repository, project, sessions: count, clone } = unplaced;
+    if *clone {
+        let text = format!("{repository}: {} in {project} came before its clone was known, and stay there", sessions(*count));
+        render.say_styled(&[(Style::Faint, "unplaced   "), (Style::Plain, &text)]);
+        return;
+    }
+    let text = format!("{repository}: no clone is known here, {} in {project}", sessions(*count));
     render.say_styled(&[(Style::Faint, "unplaced   "), (Style::Plain, &text)]);
     let line = format!("           to change that: [[repository]] name = \"{repository}\", path = \"~/…\"");
     render.say_styled(&[(Style::Faint, &line)]);
@@ -169,7 +175,8 @@ fn why(reasons: &Reasons, render: &mut Render) {
     for directory in &reasons.directories {
         let by = match &directory.by {
             KnownBy::Clone { root } => format!("the remotes of {}", root.display()),
-            KnownBy::Archive => "the archive's record; no clone here says so".to_owned(),
+            KnownBy::Path => "its path below the repository's clone".to_owned(),
+            KnownBy::Archive { .. } => "the archive's record; no clone here says so".to_owned(),
             KnownBy::Nothing => "nothing: its working directory is gone, or in no clone with a remote".to_owned(),
         };
         table.row([Cell::from(directory.project.as_str()), Cell::from(named(&directory.repository)), Cell::from(by)]);
