@@ -59,6 +59,8 @@ pub struct Group {
     pub members: Vec<Member>,
     /// By session, one presence per member.
     pub presences: BTreeMap<SessionId, Vec<Presence>>,
+    /// Sessions that every member holds alike: there is nothing to plan for them.
+    pub equal: usize,
 }
 
 /// The plan of a group.

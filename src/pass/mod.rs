@@ -249,9 +249,13 @@ impl Pass<'_> {
 
     /// Plans, installs here, then there, and remembers what came of it.
     async fn round(&mut self, mut ready: Vec<Visiting>, bases: Arc<Bases>, state: State) -> Result<State, PassError> {
+        let fresh = self.here.is_none();
         let (here, state) = self.open_here(state).await?;
         let mut sources = Sources::default();
-        Bases::of(&here).add_to(&mut sources);
+        bases.add_to(&mut sources);
+        if fresh {
+            Bases::of(&here).add_to(&mut sources);
+        }
         let report = std::mem::take(&mut self.report);
         let config = self.setting.config.clone();
         let days = self.options.days.unwrap_or(config.sync.days);

@@ -121,6 +121,9 @@ pub async fn fold(round: &mut Round, visits: Vec<Visiting>, planned: Vec<Planned
         let mut bytes_out = 0;
         for planned in &planned {
             for member in planned.far.iter().enumerate().filter(|(_, (visit, _))| *visit == index).map(|(place, _)| place + 1) {
+                if planned.group.equal > 0 {
+                    *standings.entry("equal".to_owned()).or_default() += planned.group.equal;
+                }
                 for (id, of) in &planned.plan.sessions {
                     let word = word(&of.standings[member], is_done(planned, *id, member));
                     *standings.entry(word.to_owned()).or_default() += 1;

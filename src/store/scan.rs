@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::fs::{Dir, FileType};
 
@@ -59,7 +59,8 @@ pub fn scan(tree: &Tree) -> io::Result<Scan> {
     let mut scan = Scan::default();
     let owner = rustix::process::geteuid().as_raw();
     let mut twice = Vec::new();
-    for (name, kind) in entries(tree.root())? {
+    let (names, _) = entries(rustix::io::dup(tree.root())?)?;
+    for (name, kind) in names {
         let Ok(project) = name.parse::<ProjectName>() else {
             scan.skip(&name, "is no project directory of the client");
             continue;
@@ -73,7 +74,7 @@ pub fn scan(tree: &Tree) -> io::Result<Scan> {
             _ => continue,
         }
         let directory = descend(tree.root(), &name, Make::Nothing)?;
-        Project { scan: &mut scan, project: &project, owner, twice: &mut twice }.walk(&directory)?;
+        Project { scan: &mut scan, project: &project, owner, twice: &mut twice }.walk(directory)?;
         scan.projects.push(project);
     }
     for session in twice {
@@ -96,15 +97,17 @@ struct Project<'a> {
 }
 
 impl Project<'_> {
-    fn walk(&mut self, directory: &OwnedFd) -> io::Result<()> {
-        for (name, kind) in entries(directory)? {
+    fn walk(&mut self, directory: OwnedFd) -> io::Result<()> {
+        let (names, directory) = entries(directory)?;
+        let directory = directory.fd()?;
+        for (name, kind) in names {
             let shown = format!("{}/{name}", self.project);
             if is_known_neighbour(&shown) {
                 continue;
             }
             if kind == FileType::Directory {
                 match name.parse::<SessionId>() {
-                    Ok(session) => self.folder(&descend(directory, &name, Make::Nothing)?, session, "", 1)?,
+                    Ok(session) => self.folder(descend(directory, &name, Make::Nothing)?, session, "", 1)?,
                     Err(error) => self.scan.skip(&shown, &error.to_string()),
                 }
                 continue;
@@ -121,12 +124,14 @@ impl Project<'_> {
         Ok(())
     }
 
-    fn folder(&mut self, directory: &OwnedFd, session: SessionId, below: &str, depth: usize) -> io::Result<()> {
-        for (name, kind) in entries(directory)? {
+    fn folder(&mut self, directory: OwnedFd, session: SessionId, below: &str, depth: usize) -> io::Result<()> {
+        let (names, directory) = entries(directory)?;
+        let directory = directory.fd()?;
+        for (name, kind) in names {
             let inside = if below.is_empty() { name.clone() } else { format!("{below}/{name}") };
             let shown = format!("{}/{session}/{inside}", self.project);
             if kind == FileType::Directory && depth < 6 {
-                self.folder(&descend(directory, &name, Make::Nothing)?, session, &inside, depth + 1)?;
+                self.folder(descend(directory, &name, Make::Nothing)?, session, &inside, depth + 1)?;
                 continue;
             }
             match inside.parse::<SidePath>() {
@@ -141,7 +146,7 @@ impl Project<'_> {
         Ok(())
     }
 
-    fn regular(&mut self, directory: &OwnedFd, name: &str, shown: &str) -> io::Result<Option<Stamp>> {
+    fn regular(&mut self, directory: BorrowedFd<'_>, name: &str, shown: &str) -> io::Result<Option<Stamp>> {
         let Some(Status { stamp, owner, regular, .. }) = status_at(directory, name)? else { return Ok(None) };
         if !regular {
             self.scan.skip(shown, "is not a regular file");
@@ -169,10 +174,13 @@ impl Project<'_> {
     }
 }
 
-/// Names and kinds in a directory, sorted, so that a scan always tells the same story.
-fn entries(directory: impl AsFd) -> io::Result<Vec<(String, FileType)>> {
+/// Names and kinds in a directory, sorted, so that a scan always tells the same story; and the directory, still open.
+fn entries(directory: OwnedFd) -> io::Result<(Vec<(String, FileType)>, Dir)> {
+    let mut directory = Dir::new(directory)?;
+    // A duplicate of a descriptor shares its place in the directory.
+    directory.rewind();
     let mut entries = Vec::new();
-    for entry in Dir::read_from(&directory)? {
+    while let Some(entry) = directory.read() {
         let entry = entry?;
         let name = entry.file_name().to_bytes();
         if name == b"." || name == b".." {
@@ -180,12 +188,13 @@ fn entries(directory: impl AsFd) -> io::Result<Vec<(String, FileType)>> {
         }
         let kind = match entry.file_type() {
             FileType::Unknown => {
-                rustix::fs::statat(&directory, entry.file_name(), rustix::fs::AtFlags::SYMLINK_NOFOLLOW).map(|stat| FileType::from_raw_mode(stat.st_mode))?
+                let stat = rustix::fs::statat(directory.fd()?, entry.file_name(), rustix::fs::AtFlags::SYMLINK_NOFOLLOW)?;
+                FileType::from_raw_mode(stat.st_mode)
             }
             kind => kind,
         };
         entries.push((String::from_utf8_lossy(name).into_owned(), kind));
     }
     entries.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-    Ok(entries)
+    Ok((entries, directory))
 }
