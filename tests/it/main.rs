@@ -6,8 +6,6 @@ mod answers;
 #[cfg(test)]
 mod api;
 #[cfg(test)]
-mod canned;
-#[cfg(test)]
 mod config;
 #[cfg(test)]
 mod connection;
