@@ -10,6 +10,10 @@ mod config;
 #[cfg(test)]
 mod connection;
 #[cfg(test)]
+mod e2e_counts;
+#[cfg(test)]
+mod e2e_world;
+#[cfg(test)]
 mod far;
 #[cfg(test)]
 mod gh;
