@@ -220,10 +220,12 @@ impl Pass<'_> {
                         ready.push(visiting);
                         deadline.get_or_insert_with(|| tokio::time::Instant::now() + BARRIER);
                     }
-                    Err((target, fault, counts)) => {
-                        let mut visit = blank(&target, Outcome::Failed(fault));
+                    Err((target, outcome, counts)) => {
+                        let mut visit = blank(&target, outcome);
                         (visit.connections, visit.channels) = counts;
-                        remember::failed(&mut state, &visit, self.now);
+                        if matches!(visit.outcome, Outcome::Failed(_)) {
+                            remember::failed(&mut state, &visit, self.now);
+                        }
                         self.report.visits.push(visit);
                     }
                 }
