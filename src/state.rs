@@ -16,7 +16,8 @@ use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::reconcile::manifest::{SessionId, Stamp, StorePath};
+use crate::reconcile::layout::Rule;
+use crate::reconcile::manifest::{ProjectName, SessionId, Stamp, StorePath};
 use crate::reconcile::order::Whole;
 use crate::reconcile::project::RepositoryId;
 use crate::reconcile::relation::Lines;
@@ -58,15 +59,49 @@ pub struct ReplicaMemory {
     pub seen: BTreeMap<SessionId, Lines>,
 }
 
-/// How the visits to one codespace or machine went.
+/// What a place to visit is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PlaceKind {
+    /// A codespace.
+    #[default]
+    Codespace,
+    /// A `[[machine]]`.
+    Machine,
+}
+
+/// What the last good visit learned of one repository there, beside what its files hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SharedMemory {
+    /// A clone of it is there, so that sessions can go there.
+    pub has_clone: bool,
+    /// Sessions that were not read because they are older than the window.
+    pub unread: usize,
+    /// Sessions that were not to be touched there, and why.
+    pub refused: BTreeMap<SessionId, String>,
+}
+
+/// How the visits to one codespace or machine went, and what was last heard of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct VisitMemory {
+    /// What it is.
+    pub kind: PlaceKind,
+    /// What its owner calls it.
+    pub display_name: String,
+    /// GitHub's word for what it was doing at the last listing; none for a machine.
+    pub doing: Option<String>,
+    /// When GitHub's list, whole, first lacked it.
+    pub gone: Option<DateTime<Utc>>,
     /// Its repositories.
     pub repositories: Vec<RepositoryId>,
     /// The end of the last attempt.
     pub tried: Option<DateTime<Utc>>,
     /// What came of it, in one line.
     pub outcome: String,
+    /// Since when every attempt failed; none after one that went well.
+    pub failing: Option<DateTime<Utc>>,
     /// The end of the last visit that went well.
     pub visited: Option<DateTime<Utc>>,
     /// Whether a shell answered at the last attempt; none before the first.
@@ -79,6 +114,14 @@ pub struct VisitMemory {
     pub episode: Option<DateTime<Utc>>,
     /// How each of its sessions stood after the visit, for `status`.
     pub standings: BTreeMap<String, usize>,
+    /// The replica that the last good visit found.
+    pub replica: Option<Uuid>,
+    /// Days that its client keeps sessions, if its settings say so.
+    pub retention_days: Option<u32>,
+    /// Sessions that were open there.
+    pub open: Vec<SessionId>,
+    /// What else was learned, by repository.
+    pub shared: BTreeMap<RepositoryId, SharedMemory>,
 }
 
 /// The stamp of a file here that is old enough to speak for its content: inode, size, modification time.
@@ -92,6 +135,10 @@ struct Stored {
     visits: BTreeMap<String, VisitMemory>,
     clones: BTreeMap<PathBuf, Remembered>,
     last_pass: Option<serde_json::Value>,
+    #[serde(default)]
+    last_good: Option<DateTime<Utc>>,
+    #[serde(default)]
+    rules: BTreeMap<SessionId, (ProjectName, Rule)>,
 }
 
 /// The same, borrowed, so that writing it copies nothing.
@@ -103,6 +150,8 @@ struct ToStore<'a> {
     visits: &'a BTreeMap<String, VisitMemory>,
     clones: &'a BTreeMap<PathBuf, Remembered>,
     last_pass: &'a Option<serde_json::Value>,
+    last_good: &'a Option<DateTime<Utc>>,
+    rules: &'a BTreeMap<SessionId, (ProjectName, Rule)>,
 }
 
 /// The memory of this machine.
@@ -120,6 +169,10 @@ pub struct State {
     pub clones: BTreeMap<PathBuf, Remembered>,
     /// The report of the last pass.
     pub last_pass: Option<serde_json::Value>,
+    /// When the last pass over everything began that could list the codespaces.
+    pub last_good: Option<DateTime<Utc>>,
+    /// Where sessions that came here were put, and by which rule.
+    pub rules: BTreeMap<SessionId, (ProjectName, Rule)>,
 }
 
 /// A file younger than this when it was read may change within the resolution of its time: not remembered.
@@ -136,8 +189,8 @@ impl State {
         let text = std::fs::read(&path).unwrap_or_default();
         let written = Some(Digest::of(&text));
         let stored = serde_json::from_slice::<Stored>(&text).ok().filter(|stored| stored.version == VERSION).unwrap_or_default();
-        let Stored { digests, replicas, visits, clones, last_pass, .. } = stored;
-        Ok(Self { path, digests: digests.into_iter().collect(), used: HashMap::new(), written, replicas, visits, clones, last_pass })
+        let Stored { digests, replicas, visits, clones, last_pass, last_good, rules, .. } = stored;
+        Ok(Self { path, digests: digests.into_iter().collect(), used: HashMap::new(), written, replicas, visits, clones, last_pass, last_good, rules })
     }
 
     /// What a file of this machine holds, if its stamp was seen before.
@@ -164,8 +217,8 @@ impl State {
     pub fn save(&mut self) -> io::Result<()> {
         let mut digests: Vec<_> = self.used.iter().map(|(key, held)| (key, &**held)).collect();
         digests.sort_unstable_by_key(|(key, _)| **key);
-        let Self { replicas, visits, clones, last_pass, .. } = self;
-        let bytes = serde_json::to_vec(&ToStore { version: VERSION, digests, replicas, visits, clones, last_pass })?;
+        let Self { replicas, visits, clones, last_pass, last_good, rules, .. } = self;
+        let bytes = serde_json::to_vec(&ToStore { version: VERSION, digests, replicas, visits, clones, last_pass, last_good, rules })?;
         let digest = Some(Digest::of(&bytes));
         if digest != self.written {
             write_durably(&self.path, &bytes)?;

@@ -112,6 +112,12 @@ impl Group {
         Ok(result)
     }
 
+    /// How every session stands, by the same rules; forks are not looked at, and nothing is written.
+    pub fn standings(&mut self, sources: &Sources) -> BTreeMap<SessionId, Result<SessionPlan, String>> {
+        let ids: Vec<SessionId> = self.presences.keys().copied().collect();
+        ids.into_iter().filter_map(|id| Some((id, self.plan_one(id, None, sources).transpose()?))).collect()
+    }
+
     fn plan_one(&mut self, id: SessionId, offer: Option<&Offer>, sources: &Sources) -> Result<Option<SessionPlan>, String> {
         let Some(presences) = self.presences.get_mut(&id) else { return Ok(None) };
         prove(presences, offer, sources).map_err(|error| error.to_string())?;

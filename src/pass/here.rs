@@ -11,9 +11,12 @@ use std::time::SystemTime;
 
 use uuid::Uuid;
 
+use crate::config::Config;
+use crate::paths::Paths;
+pub use crate::reconcile::layout::Rule;
 use crate::reconcile::layout::under;
 use crate::reconcile::manifest::{Part, ProjectName, SessionId, SidePath, Stamp, StorePath};
-use crate::reconcile::plan::Side;
+use crate::reconcile::plan::{Presence, Side};
 use crate::reconcile::project::RepositoryId;
 use crate::reconcile::relation::Lines;
 use crate::reconcile::report::Skipped;
@@ -42,6 +45,22 @@ pub struct Setting {
     pub configured: Vec<(RepositoryId, PathBuf)>,
     /// Where clones are looked for.
     pub clone_roots: Vec<PathBuf>,
+}
+
+impl Setting {
+    /// What the configuration and the places say.
+    #[must_use]
+    pub fn of(config: &Config, paths: &Paths) -> Self {
+        let named = config.repositories.iter().filter_map(|entry| Some((entry.name.clone(), entry.path.clone()?)));
+        Self {
+            claude: paths.claude.clone(),
+            data: paths.data.clone(),
+            git: PathBuf::from(config.programs.git.to_string()),
+            archive: config.vault.archive,
+            configured: named.collect(),
+            clone_roots: config.sync.clone_roots.clone(),
+        }
+    }
 }
 
 /// One session here.
@@ -82,33 +101,9 @@ pub struct Here {
     pub skipped: Vec<Skipped>,
     /// Clones that sessions here name, with the newest modification time of such a session.
     clones: BTreeMap<PathBuf, (Checkout, i64)>,
+    /// Project directories whose repository a clone says: that clone's root.
+    spoken_for: BTreeMap<ProjectName, PathBuf>,
     now: SystemTime,
-}
-
-/// The rule that placed a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rule {
-    /// The configuration names the clone.
-    Configured,
-    /// The clone in which a session was written last.
-    UsedLast,
-    /// A clone found below a clone root.
-    Found,
-    /// No clone is known: the far path's own name.
-    NoClone,
-}
-
-impl Rule {
-    /// The rule, for `status --why`.
-    #[must_use]
-    pub fn words(self) -> &'static str {
-        match self {
-            Self::Configured => "[[repository]] path",
-            Self::UsedLast => "the clone used last",
-            Self::Found => "a clone below a clone root",
-            Self::NoClone => "no clone known here: the name of the far path",
-        }
-    }
 }
 
 impl Here {
@@ -131,7 +126,19 @@ impl Here {
         let scanned = tree.as_ref().map(scan).transpose()?.unwrap_or_default();
         let replica = replica_id(&setting.claude)?;
         let skipped = scanned.skipped.iter().map(|skipped| Skipped { name: skipped.name.clone(), why: skipped.why.clone() }).collect();
-        let mut here = Self { setting, tree, vault, archive, replica, registry, sessions: BTreeMap::new(), skipped, clones: BTreeMap::new(), now };
+        let mut here = Self {
+            setting,
+            tree,
+            vault,
+            archive,
+            replica,
+            registry,
+            sessions: BTreeMap::new(),
+            skipped,
+            clones: BTreeMap::new(),
+            spoken_for: BTreeMap::new(),
+            now,
+        };
         let directories = here.read(&scanned, state);
         here.place(&directories, state, known);
         Ok(here)
@@ -240,7 +247,35 @@ impl Here {
                 None => self.archive.records().get(id).and_then(|record| record.place.clone()),
             };
         }
+        let spoken_for: BTreeMap<_, _> = places.into_iter().map(|(project, (_, root))| (project.clone(), root)).collect();
+        self.spoken_for = spoken_for;
         state.clones = memory;
+    }
+
+    /// The clone by which the repository of a project directory is known; none where only the archive remembers it.
+    #[must_use]
+    pub fn clone_of(&self, project: &ProjectName) -> Option<&Path> {
+        self.spoken_for.get(project).map(PathBuf::as_path)
+    }
+
+    /// What a group of this repository is told of a session here.
+    #[must_use]
+    pub fn presence(&self, id: SessionId, repository: &RepositoryId) -> Presence {
+        let Some(session) = self.sessions.get(&id) else {
+            let gone = self.gone(id).map(|last| Lines::bare(last.length, last.digest));
+            return Presence { gone, ..Presence::default() };
+        };
+        let closed = match &session.place {
+            _ if session.unreadable.is_some() => session.unreadable.clone(),
+            Some(place) if place.repository == *repository => None,
+            Some(place) => Some(format!("belongs to {} here", place.repository)),
+            None => Some(format!("lies in {} here, whose repository is not known", session.project)),
+        };
+        if closed.is_some() {
+            return Presence { closed, ..Presence::default() };
+        }
+        let side = session.side.iter().map(|(path, (_, side))| (path.clone(), side.clone())).collect();
+        Presence { transcript: session.transcript.as_ref().map(|(_, lines)| lines.clone()), side, live: session.live, gone: None, closed: None }
     }
 
     fn configured_as(&self, root: &Path) -> Option<RepositoryId> {

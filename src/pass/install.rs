@@ -14,6 +14,7 @@ use crate::reconcile::manifest::{Part, ProjectName, SessionId, StorePath};
 use crate::reconcile::plan::{Presence, Side, Step, StepKind};
 use crate::reconcile::project::RepositoryId;
 use crate::reconcile::report::{Action, ActionResult, Unplaced, Verb};
+use crate::reconcile::transcript::Digest;
 use crate::state::{Held, State};
 use crate::store::apply::{Applied, Deferral, Expected, Job, apply};
 use crate::store::archive::{Here as LastHere, Place};
@@ -58,6 +59,7 @@ pub fn place(repository: &RepositoryId, plan: &GroupPlan, here: &Here, far: &[(&
                 if rule == Rule::NoClone {
                     placement.unplaced.push(Unplaced { repository: repository.clone(), project: project.to_string() });
                 }
+                state.rules.insert(id, (project.clone(), rule));
                 project
             }
         };
@@ -151,11 +153,26 @@ impl Work<'_> {
                 continue;
             };
             let Some(source) = self.sources.find(note.digest) else { continue };
-            let (session, digest, winner, fork) = (note.session, note.digest, note.winner, note.fork);
-            here.vault.copy(source, note)?;
-            here.vault.annotate(session, digest, |note| (note.winner, note.fork) = (winner, fork))?;
+            let settled = Note { won_at: self.won_at(action.session, &step.part, step.target.digest), ..note };
+            here.vault.copy(source, settled.clone())?;
+            // It may be here already, noted when it was fetched: then nothing was decided, and the archive's copy, which it
+            // displaced or by which it was displaced, may have been anybody's.
+            here.vault.annotate(settled.session, settled.digest, |note| {
+                (note.winner, note.fork, note.won_at) = (settled.winner, settled.fork, settled.won_at.clone());
+                note.from.clone_from(&settled.from);
+            })?;
         }
         here.archive.settle()
+    }
+
+    /// Whose copies hold the content that won.
+    fn won_at(&self, session: SessionId, part: &Part, winner: Digest) -> Vec<String> {
+        let holds = |presence: &Presence| match part {
+            Part::Transcript => presence.transcript.as_ref().is_some_and(|lines| lines.content.digest == winner),
+            Part::Side(side) => presence.side.get(side).is_some_and(|side| side.target().1 == winner),
+        };
+        let presences = self.group.presences.get(&session).into_iter().flatten();
+        self.group.members.iter().zip(presences).filter(|(_, presence)| holds(presence)).map(|(member, _)| member.name.clone()).collect()
     }
 
     /// Installs one file here.

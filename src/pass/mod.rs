@@ -13,11 +13,11 @@ pub mod install;
 pub mod member;
 pub mod remember;
 pub mod round;
+pub mod survey;
 pub mod target;
 pub mod visit;
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -59,7 +59,7 @@ pub struct Setting {
 }
 
 /// What is asked of a pass.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Options {
     /// Which codespaces and machines; all of them for none.
     pub names: Vec<String>,
@@ -112,7 +112,8 @@ pub async fn run(setting: &Setting, options: &Options, now: DateTime<Utc>) -> Re
     let _lock = PassLock::take(&setting.paths.state, LOCK_PATIENCE).await?;
     let mut report = Report { version: report::VERSION, began: now, ended: now, dry_run: options.dry_run, ..Report::default() };
     let mut state = State::open(&setting.paths.state).map_err(here_error("state"))?;
-    let Listed { door, targets, fault, notes } = list(setting, options).await;
+    let Listed { door, targets, fault, notes, whole } = list(setting, options).await;
+    remember::listed(&mut state, &targets, whole, now);
     if let (Some(fault), false) = (&fault, options.names.is_empty()) {
         let machines = targets.iter().all(|target| options.names.contains(&target.name)) && !targets.is_empty();
         if !machines {
@@ -155,24 +156,11 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 }
 
 impl Pass<'_> {
-    fn here_setting(&self) -> here::Setting {
-        let Setting { config, paths, .. } = self.setting;
-        let named = config.repositories.iter().filter_map(|entry| Some((entry.name.clone(), entry.path.clone()?)));
-        here::Setting {
-            claude: paths.claude.clone(),
-            data: paths.data.clone(),
-            git: PathBuf::from(config.programs.git.to_string()),
-            archive: config.vault.archive,
-            configured: named.collect(),
-            clone_roots: config.sync.clone_roots.clone(),
-        }
-    }
-
     async fn open_here(&mut self, mut state: State) -> Result<(Here, State), PassError> {
         if let Some(here) = self.here.take() {
             return Ok((here, state));
         }
-        let (setting, known) = (self.here_setting(), self.known.clone());
+        let (setting, known) = (here::Setting::of(&self.setting.config, &self.setting.paths), self.known.clone());
         blocking(move || Here::open(setting, &mut state, &known, SystemTime::now()).map(|here| (here, state))).await?.map_err(here_error("sessions"))
     }
 
@@ -290,6 +278,9 @@ impl Pass<'_> {
         state = back;
         self.report.ended = Utc::now();
         state.last_pass = serde_json::to_value(&self.report).ok();
+        if self.report.listing.is_none() && self.options.names.is_empty() {
+            state.last_good = Some(self.now);
+        }
         let (now, dry_run) = (self.now, self.options.dry_run);
         let saved = blocking(move || {
             let cleared = here.vault.clear_stage(now);

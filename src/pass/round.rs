@@ -21,18 +21,18 @@ use crate::pass::target::Target;
 use crate::reconcile::manifest::{Part, SessionId};
 use crate::reconcile::plan::{Member, Presence, Side, Standing, Step, Window};
 use crate::reconcile::project::RepositoryId;
-use crate::reconcile::relation::Lines;
 use crate::reconcile::report::{Action, ActionResult, Conflict, Left, Report};
-use crate::reconcile::transcript::{Content, Digest, Moment};
+use crate::reconcile::transcript::{Digest, Moment};
 use crate::state::{Held, State};
 
 /// Days that the client keeps sessions if its settings do not say.
 const DEFAULT_RETENTION: u32 = 30;
 
 /// What may be installed where.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Direction {
     /// Everywhere.
+    #[default]
     Both,
     /// Here only.
     Pull,
@@ -172,7 +172,7 @@ impl Round {
                 equal += 1;
                 continue;
             }
-            let mut row = vec![self.presence_here(id, repository)];
+            let mut row = vec![self.here.presence(id, repository)];
             row.extend(far.iter().map(|(visit, member)| self.presence_there(id, &visits[*visit].seen, *member)));
             presences.insert(id, row);
         }
@@ -198,24 +198,6 @@ impl Round {
                 (side, held) => same(held, side.target()),
             });
         place && transcript && side && own.unreadable.is_none() && there.closed.is_none()
-    }
-
-    fn presence_here(&self, id: SessionId, repository: &RepositoryId) -> Presence {
-        let Some(session) = self.here.sessions.get(&id) else {
-            let gone = self.here.gone(id).map(|last| bare(last.length, last.digest));
-            return Presence { gone, ..Presence::default() };
-        };
-        let closed = match &session.place {
-            _ if session.unreadable.is_some() => session.unreadable.clone(),
-            Some(place) if place.repository == *repository => None,
-            Some(place) => Some(format!("belongs to {} here", place.repository)),
-            None => Some(format!("lies in {} here, whose repository is not known", session.project)),
-        };
-        if closed.is_some() {
-            return Presence { closed, ..Presence::default() };
-        }
-        let side = session.side.iter().map(|(path, (_, side))| (path.clone(), side.clone())).collect();
-        Presence { transcript: session.transcript.as_ref().map(|(_, lines)| lines.clone()), side, live: session.live, gone: None, closed: None }
     }
 
     fn presence_there(&self, id: SessionId, seen: &Seen, member: usize) -> Presence {
@@ -308,12 +290,6 @@ impl Round {
         }
         (files, meaning)
     }
-}
-
-/// A content of which only length and digest are known.
-fn bare(length: u64, digest: Digest) -> Lines {
-    let content = Content { length, digest, newest_message: None, newest: None };
-    Lines { content, marks: BTreeMap::new(), messages: BTreeSet::new(), title: None }
 }
 
 /// `cleanupPeriodDays` of this machine's client.

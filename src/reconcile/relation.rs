@@ -31,6 +31,13 @@ impl Lines {
         Self { content, marks, messages, title }
     }
 
+    /// A content of which only length and digest are known.
+    #[must_use]
+    pub fn bare(length: u64, digest: Digest) -> Self {
+        let content = Content { length, digest, newest_message: None, newest: None };
+        Self { content, marks: BTreeMap::new(), messages: BTreeSet::new(), title: None }
+    }
+
     /// The digest of the first `length` bytes, if it was taken.
     #[must_use]
     pub fn prefix(&self, length: u64) -> Option<Digest> {
