@@ -63,7 +63,7 @@ pub async fn list(setting: &Setting, options: &Options) -> Listed {
     let (mut fault, mut notes) = (None, Vec::new());
     // A pass over machines alone asks nothing of GitHub.
     let machines_only = !options.names.is_empty() && options.names.iter().all(|name| targets.iter().any(|target| target.name == *name));
-    if !machines_only {
+    if config.github.enabled && !machines_only {
         match codespaces(setting, options, &mut notes).await {
             Ok((github, found)) => {
                 door.github = Some(github);
