@@ -166,6 +166,7 @@ registry() {
 # Whether a session is live, asked before its file is replaced: no process is started for an entry that does not name it.
 live() {
     [ -d "$claude/sessions" ] || return 1
+    { [ -r "$claude/sessions" ] && [ -x "$claude/sessions" ]; } || return 0
     set +f
     for registered in "$claude"/sessions/[0-9]*.json; do
         set -f
@@ -207,6 +208,7 @@ find_claude() {
                 ;;
             *) continue ;;
         esac
+        [ "$(stat "$stat_flag" %u "$process" 2>/dev/null)" = "$(id -u)" ] || continue
         claude=$(tr "\0" "\n" 2>/dev/null <"$process/environ" | sed -n "s/^CLAUDE_CONFIG_DIR=//p" | head -n 1)
         case $claude in
             /*) [ -d "$claude" ] && break ;;
@@ -356,6 +358,7 @@ verb_list() {
     projects=$claude/projects
     nearest
     [ -x "$near" ] || fail "cannot enter $near"
+    [ ! -d "$claude/sessions" ] || { [ -r "$claude/sessions" ] && [ -x "$claude/sessions" ]; } || fail "cannot read $claude/sessions"
     files="" odd="" cwds=""
     if [ -d "$projects" ]; then
         list_files
@@ -535,6 +538,19 @@ linked() {
     done
 }
 
+# Why a tool failed: its last line, unless the disk is full, which not every tool says.
+reason() {
+    room=$(free_kib)
+    case $1 in
+        *"o space left"* | *"uota exceeded"*) room=0 ;;
+    esac
+    if [ "${room:-64}" -lt 64 ]; then
+        printf "disk full: %s KiB free" "$(free_kib)"
+    else
+        printf "%.1000s" "${1##*"$nl"}"
+    fi
+}
+
 build() {
     for line in $plan; do
         case $line in
@@ -557,7 +573,8 @@ build() {
         else
             staged=new/$2
             if ! trouble=$({ { head -c "$5" <"$projects/$9" && cat "data/$2"; } >"$staged" && touch -r "data/$2" "$staged"; } 2>&1); then
-                verdict="failed ${trouble##*"$nl"}"
+                verdict="failed $(reason "$trouble")"
+                rm -f "$staged"
             fi
         fi
         printf "%s %s %s %s %s %s %s %s - %s\n" "$2" "$3" "$4" "$6" "$7" "$8" "$9" "$staged" "$verdict"
@@ -645,12 +662,12 @@ prepare() {
         elif [ "$2" = c ] && { [ -e "$target" ] || [ -L "$target" ]; }; then
             verdict=exists
         elif ! trouble=$({ [ -d "${target%/*}" ] || mkdir -p "${target%/*}"; } 2>&1 && bring_near "$1" "$8" 2>&1); then
-            verdict="failed ${trouble##*"$nl"}"
+            verdict="failed $(reason "$trouble")"
         elif [ "$2" = r ]; then
             vault=${6#????????????????}
             vault=$3.$old.${6%"$vault"}.$nonce-$1
             if ! trouble=$(keep "$target" "$vault" "$old" 2>&1); then
-                vault=- verdict="failed ${trouble##*"$nl"}"
+                vault=- verdict="failed $(reason "$trouble")"
             fi
         fi
         printf "%s %s %s %s %s %s %s %s %s %s\n" "$1" "$2" "$3" "$4" "$5" "$6" "$7" "$8" "$vault" "$verdict"
@@ -690,7 +707,7 @@ install() {
             elif trouble=$(mv -n "$ready" "$target" 2>&1) && [ ! -e "$ready" ]; then
                 verdict="done"
             fi
-            [ "$verdict" != ok ] || verdict="failed ${trouble##*"$nl"}"
+            [ "$verdict" != ok ] || verdict="failed $(reason "$trouble")"
             [ "$verdict" = "done" ] || keep_not "$9" "$target"
         fi
         printf "%s %s %s %s %s %s %s %s %s %s\n" "$1" "$2" "$3" "$4" "$5" "$6" "$7" "$8" "$9" "$verdict"
@@ -700,9 +717,9 @@ install() {
 # What stat says now is sorted to stand just before the line that asks for it.
 report() {
     fields="^\([^ ]*\) [^ ]* [^ ]* [^:]*:\([^:]*\):[^ ]* [^ ]* [^ ]* \([^ ]*\) [^ ]* \([^ ]*\)"
-    printf "%s\n" "$lines" | sed -n "/ done\$/d
+    printf "%s\n" "$lines" | sed -n "/^\([^ ]* \)\{9\}done\$/d
 s/^\([^ ]*\) [^ ]* [^ ]* [^ ]* [^ ]* [^ ]* [^ ]* [^ ]* [^ ]* \(.*\)\$/\1 \2/p"
-    installed=$(printf "%s\n" "$lines" | sed -n "s|^\([^ ]*\) [^ ]* [^ ]* [^ ]* [^ ]* [^ ]* \([^ ]*\) .* done\$|./\2 z \1|p")
+    installed=$(printf "%s\n" "$lines" | sed -n "s|^\([^ ]*\) [^ ]* [^ ]* [^ ]* [^ ]* [^ ]* \([^ ]*\) [^ ]* [^ ]* done\$|./\2 z \1|p")
     [ -n "$installed" ] || return 0
     found=
     for line in $(
@@ -782,12 +799,7 @@ verb_put() {
     trap "exit 1" HUP INT TERM PIPE
     cd "$stage" || fail "cannot enter $stage"
     if ! trouble=$({ mkdir new && tar -xof -; } 2>&1); then
-        available=$(free_kib)
-        case $trouble in
-            *"o space left"* | *"uota exceeded"* | *"Wrote only"*) available=0 ;;
-        esac
-        [ "${available:-64}" -ge 64 ] || fail "disk full: $(free_kib) KiB free at $claude"
-        fail "cannot unpack: $(printf "%s" "$trouble" | head -c 1000)"
+        fail "cannot unpack: $(reason "$trouble")"
     fi
     [ -f plan ] || fail "the archive holds no plan"
     plan=$(cat plan)

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use uuid::Uuid;
@@ -152,26 +153,35 @@ impl Here {
             let side = found.side.iter().map(|(path, stamp)| (Part::Side(path.clone()), *stamp));
             for (part, stamp) in transcript.into_iter().chain(side) {
                 let path = found.path(*id, &part);
-                match self.read_one(&path, stamp, state) {
-                    Ok((stamp, Held::Lines { lines, directories: named })) => {
-                        if part == Part::Transcript {
-                            let speaking = directories.entry(found.project.clone()).or_default();
-                            speaking.extend(named.into_iter().filter(|directory| ProjectName::of(directory) == found.project));
-                            session.transcript = Some((stamp, lines));
-                        } else if let Part::Side(side) = part {
-                            session.side.insert(side, (stamp, Side::Lines(lines)));
-                        }
-                    }
-                    Ok((stamp, Held::Whole(whole))) => {
-                        if let Part::Side(side) = part {
-                            session.side.insert(side, (stamp, Side::Whole(whole)));
-                        }
-                    }
+                let (stamp, held) = match self.read_one(&path, stamp, state) {
+                    Ok(read) => read,
                     Err(error) => {
                         let why = format!("cannot be read: {error}");
                         self.skipped.push(Skipped { name: path.to_string(), why: why.clone() });
                         if part == Part::Transcript {
                             session.unreadable = Some(why);
+                        }
+                        continue;
+                    }
+                };
+                match &*held {
+                    Held::Lines { lines, directories: named } => {
+                        let lines = lines.clone();
+                        if part == Part::Transcript {
+                            let speaking = directories.entry(found.project.clone()).or_default();
+                            for directory in named.iter().filter(|directory| ProjectName::of(directory) == found.project) {
+                                if !speaking.contains(directory) {
+                                    speaking.push(directory.clone());
+                                }
+                            }
+                            session.transcript = Some((stamp, lines));
+                        } else if let Part::Side(side) = part {
+                            session.side.insert(side, (stamp, Side::Lines(lines)));
+                        }
+                    }
+                    Held::Whole(whole) => {
+                        if let Part::Side(side) = part {
+                            session.side.insert(side, (stamp, Side::Whole(whole.clone())));
                         }
                     }
                 }
@@ -181,7 +191,7 @@ impl Here {
         directories
     }
 
-    fn read_one(&self, path: &StorePath, stamp: Stamp, state: &mut State) -> io::Result<(Stamp, Held)> {
+    fn read_one(&self, path: &StorePath, stamp: Stamp, state: &mut State) -> io::Result<(Stamp, Arc<Held>)> {
         if let Some(held) = state.held(stamp) {
             return Ok((stamp, held));
         }
@@ -195,6 +205,7 @@ impl Here {
         } else {
             Held::Whole(read::whole(file, status.stamp.modified)?)
         };
+        let held = Arc::new(held);
         state.remember(status.stamp, &held, nanoseconds(self.now));
         Ok((status.stamp, held))
     }

@@ -187,7 +187,7 @@ impl Work<'_> {
         let applied = apply(tree, &mut here.vault, &Job { path: &path, expected, target: step.target, source: &source, is_live: &is_live })?;
         if applied == Applied::Done {
             if let (Some(status), Some(held)) = (tree.status(&path)?, self.held(id, &step.part)) {
-                state.remember(status.stamp, &held, nanoseconds(now));
+                state.remember(status.stamp, &std::sync::Arc::new(held), nanoseconds(now));
             }
             if step.part == Part::Transcript {
                 let place = Place { repository: self.repository.clone(), below: self.placement.below.get(&id).cloned().unwrap_or_default() };

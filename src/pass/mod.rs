@@ -126,7 +126,7 @@ pub async fn run(setting: &Setting, options: &Options, now: DateTime<Utc>) -> Re
     let (to_visit, passed): (Vec<Target>, Vec<Target>) = chosen.into_iter().partition(|target| target.not_visited.is_none());
     report.visits.extend(passed.iter().map(|target| blank(target, Outcome::NotVisited { why: target.not_visited.clone().unwrap_or_default() })));
 
-    let mut pass = Pass { setting, options, door, known, now, report };
+    let mut pass = Pass { setting, options, door, known, here: None, now, report };
     state = pass.open_and_archive(state).await?;
     // Members of one group stay together, so that one round makes them equal.
     let mut to_visit = to_visit;
@@ -142,6 +142,8 @@ struct Pass<'a> {
     options: &'a Options,
     door: Option<Doorway>,
     known: std::collections::BTreeSet<RepositoryId>,
+    /// This machine as it was read last, until something is installed.
+    here: Option<Here>,
     now: DateTime<Utc>,
     report: Report,
 }
@@ -166,7 +168,10 @@ impl Pass<'_> {
         }
     }
 
-    async fn open_here(&self, mut state: State) -> Result<(Here, State), PassError> {
+    async fn open_here(&mut self, mut state: State) -> Result<(Here, State), PassError> {
+        if let Some(here) = self.here.take() {
+            return Ok((here, state));
+        }
         let (setting, known) = (self.here_setting(), self.known.clone());
         blocking(move || Here::open(setting, &mut state, &known, SystemTime::now()).map(|here| (here, state))).await?.map_err(here_error("sessions"))
     }
@@ -175,17 +180,17 @@ impl Pass<'_> {
     async fn open_and_archive(&mut self, state: State) -> Result<State, PassError> {
         let (mut here, state) = self.open_here(state).await?;
         self.report.skipped.clone_from(&here.skipped);
-        if self.options.dry_run {
-            return Ok(state);
-        }
-        let now = self.now;
-        blocking(move || {
-            here.vault.clear_stage(now)?;
-            here.archive_all(now)?;
-            here.vault.sweep(&here.archive).map(|_| state)
-        })
-        .await?
-        .map_err(here_error("vault"))
+        let (now, dry_run) = (self.now, self.options.dry_run);
+        let opened = blocking(move || {
+            if !dry_run {
+                here.vault.clear_stage(now)?;
+                here.archive_all(now)?;
+                here.vault.sweep(&here.archive)?;
+            }
+            Ok(here)
+        });
+        self.here = Some(opened.await?.map_err(here_error("vault"))?);
+        Ok(state)
     }
 
     /// Visits these at once; those that look in time are one round, a late one is a round of its own.
@@ -196,8 +201,8 @@ impl Pass<'_> {
         let stage = here.vault.stage_path();
         let retention = round::retention_here(&here);
         let window = round::window(self.now, self.options.days.unwrap_or(self.setting.config.sync.days), retention);
-        drop(here);
-        let replicas = Arc::new(state.replicas.clone());
+        self.here = Some(here);
+        let replicas = Arc::new(std::mem::take(&mut state.replicas));
         let Some(door) = self.door.take() else { return Ok(state) };
         let mut looking: FuturesUnordered<_> = targets
             .iter()
@@ -227,10 +232,17 @@ impl Pass<'_> {
                 break;
             }
             if !ready.is_empty() {
+                // The memories were lent to the visits; those of this round are replaced by what they saw.
+                if state.replicas.is_empty() {
+                    state.replicas = (*replicas).clone();
+                }
                 state = self.round(ready, Arc::clone(&bases), state).await?;
             }
         }
         drop(looking);
+        if state.replicas.is_empty() {
+            state.replicas = Arc::try_unwrap(replicas).unwrap_or_else(|shared| (*shared).clone());
+        }
         self.door = Some(door);
         Ok(state)
     }
@@ -259,12 +271,15 @@ impl Pass<'_> {
         if !self.options.dry_run {
             remember::put_all(&mut round, &mut ready, &mut planned).await;
         }
+        let installed = planned.iter().flat_map(|planned| &planned.actions).any(|(action, step)| step.member == 0 && action.result.is_some());
         remember::fold(&mut round, ready, planned).await;
         self.report = round.report;
+        self.here = (!installed).then_some(round.here);
         Ok(round.state)
     }
 
     async fn close(mut self, mut state: State) -> Result<Report, PassError> {
+        let unchanged = self.here.is_some();
         let (mut here, back) = self.open_here(state).await?;
         state = back;
         self.report.ended = Utc::now();
@@ -272,7 +287,7 @@ impl Pass<'_> {
         let (now, dry_run) = (self.now, self.options.dry_run);
         let saved = blocking(move || {
             let cleared = here.vault.clear_stage(now);
-            let archived = if dry_run { Ok(()) } else { here.archive_all(now) };
+            let archived = if dry_run || unchanged { Ok(()) } else { here.archive_all(now) };
             let saved = if dry_run { Ok(()) } else { state.save() };
             cleared.and(archived).and(saved)
         });

@@ -98,7 +98,7 @@ fn installed(visit: &mut Visiting, repository: &crate::reconcile::project::Repos
         live: false,
         closed: None,
     });
-    let part = super::member::FarPart { stamp: token.stamp(), token: token.clone(), held };
+    let part = super::member::FarPart { stamp: token.stamp(), token: token.clone(), held: held.map(std::sync::Arc::new) };
     match &path.part {
         Part::Transcript => session.transcript = Some(part),
         Part::Side(side) => drop(session.side.insert(side.clone(), part)),
@@ -191,11 +191,11 @@ fn memory(seen: &super::visit::Seen, old: ReplicaMemory) -> ReplicaMemory {
             let side = session.side.iter().map(|(path, part)| (Part::Side(path.clone()), part));
             for (part, far) in side.chain(transcript) {
                 let Some(held) = &far.held else { continue };
-                if let (Part::Transcript, Held::Lines { lines, .. }) = (&part, held) {
+                if let (Part::Transcript, Held::Lines { lines, .. }) = (&part, &**held) {
                     memory.seen.insert(*id, lines.clone());
                 }
                 let path = StorePath { project: session.project.clone(), session: *id, part };
-                memory.files.push((path, FarMemory { stamp: far.stamp, held: held.clone() }));
+                memory.files.push((path, FarMemory { stamp: far.stamp, held: std::sync::Arc::clone(held) }));
             }
         }
     }

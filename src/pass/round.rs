@@ -204,12 +204,12 @@ impl Round {
         if let Some(closed) = session.closed.clone().or(unread) {
             return Presence { closed: Some(closed), ..Presence::default() };
         }
-        let lines = session.transcript.as_ref().and_then(|part| match &part.held {
+        let lines = session.transcript.as_ref().and_then(|part| match part.held.as_deref() {
             Some(Held::Lines { lines, .. }) => Some(lines.clone()),
             _ => None,
         });
         let side = session.side.iter().filter_map(|(path, part)| {
-            let side = match part.held.as_ref()? {
+            let side = match part.held.as_deref()? {
                 Held::Lines { lines, .. } => Side::Lines(lines.clone()),
                 Held::Whole(whole) => Side::Whole(whole.clone()),
             };

@@ -39,6 +39,14 @@ pub(crate) fn skip(test: &str, why: &str) {
     writeln!(std::io::stderr(), "skipped: {test}: {why}").unwrap();
 }
 
+/// Says that a test was not run because only root can; everybody else may leave it out, in CI too.
+pub(crate) fn skip_unless_root(test: &str, why: &str) {
+    if nix::unistd::geteuid().is_root() {
+        return skip(test, why);
+    }
+    writeln!(std::io::stderr(), "skipped: {test}: {why} (not root)").unwrap();
+}
+
 /// Where a program lies on this machine.
 pub(crate) fn program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
@@ -226,17 +234,22 @@ pub(crate) async fn open<'a>(answer: &'a [u8], nonce: &Nonce) -> Result<Answer<&
     Answer::open(answer, nonce, Duration::from_secs(5)).await
 }
 
-pub(crate) fn write_program(path: &Path, text: &str) {
+/// Writes a program. The file that is run is written by another process: a test that forks at this moment would else hold it
+/// open for writing, and it could not be run.
+fn write_program(path: &Path, text: &str) {
+    let draft = path.with_extension("draft");
     if path.is_symlink() {
         std::fs::remove_file(path).unwrap();
     }
-    std::fs::write(path, text).unwrap();
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::write(&draft, text).unwrap();
+    std::fs::set_permissions(&draft, std::fs::Permissions::from_mode(0o755)).unwrap();
+    assert!(Command::new("cp").arg("-f").arg(&draft).arg(path).status().unwrap().success());
+    std::fs::remove_file(draft).unwrap();
 }
 
 /// What a Mac has, in so far as the script may use it: `stat -f` with its letters, `shasum`, a `dd` without byte flags.
 fn bsd_tools(directory: &Path) {
-    let plain = ["cat", "cp", "date", "df", "find", "grep", "head", "ln", "mkdir", "mv", "printf", "ps", "rm", "sed", "sleep", "sort", "sync", "tail"];
+    let plain = ["cat", "id", "cp", "date", "df", "find", "grep", "head", "ln", "mkdir", "mv", "printf", "ps", "rm", "sed", "sleep", "sort", "sync", "tail"];
     for name in plain.into_iter().chain(["tar", "touch", "tr", "uniq", "xargs", "env"]) {
         symlink(program(name).unwrap(), directory.join(name)).unwrap();
     }

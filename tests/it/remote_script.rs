@@ -182,6 +182,16 @@ fn known_neighbours_are_left_out_without_a_word() {
 fn the_claude_directory_is_found_where_none_is_given() {
     let far = Far::new();
     assert_eq!(far.list_with(None, Vec::new()).unwrap().claude, far.name());
+    if std::path::Path::new("/proc/self/environ").exists() {
+        let (client, configured) = (far.home.path().join("claude"), far.home.path().join("configured"));
+        std::fs::create_dir(&configured).unwrap();
+        symlink(program("sleep").unwrap(), &client).unwrap();
+        let mut running = Command::new(&client).arg("600").env("CLAUDE_CONFIG_DIR", &configured).spawn().unwrap();
+        let found = far.list_with(None, Vec::new());
+        running.kill().unwrap();
+        running.wait().unwrap();
+        assert_eq!(found.unwrap().claude, configured.to_str().unwrap());
+    }
     std::fs::write(far.home.path().join(".profile"), "echo welcome\nCLAUDE_CONFIG_DIR=/srv/claude\nexport CLAUDE_CONFIG_DIR\n").unwrap();
     assert_eq!(far.list_with(None, Vec::new()).unwrap().claude, "/srv/claude");
 }

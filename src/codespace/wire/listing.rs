@@ -9,7 +9,7 @@ use tokio::io::AsyncRead;
 use uuid::Uuid;
 
 use super::answer::{Answer, LONGEST_TEXT, bad_line, lines, plain};
-use super::{Token, VaultName, WireError, escaped, grammar, number};
+use super::{LONGEST_DIRECTORY, Token, VaultName, WireError, escaped, grammar, is_plain_directory, number};
 use crate::reconcile::manifest::{ProjectName, SessionId, Stamp, StorePath, is_known_neighbour};
 
 /// Most bytes of the list of files.
@@ -20,8 +20,6 @@ const MOST_FILES: usize = 200_000;
 const MOST_SKIPPED: usize = 1000;
 /// Most lines of remotes, and of what is neither file nor directory.
 const MOST_LINES: usize = 200;
-/// Longest path of a directory.
-const LONGEST_DIRECTORY: usize = 4096;
 /// Longest escaped name in a list of what was skipped.
 const LONGEST_NAME: usize = 512;
 
@@ -146,11 +144,8 @@ impl Listing {
     }
 }
 
-/// An absolute path without control characters.
 fn directory(text: &[u8]) -> Option<String> {
-    let text = std::str::from_utf8(text).ok()?;
-    let plain = text.starts_with('/') && text.len() <= LONGEST_DIRECTORY && !text.chars().any(char::is_control);
-    plain.then(|| text.to_owned())
+    std::str::from_utf8(text).ok().filter(|text| is_plain_directory(text)).map(str::to_owned)
 }
 
 /// An id in the one form that is written, or nothing.

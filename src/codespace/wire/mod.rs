@@ -29,6 +29,8 @@ use crate::reconcile::manifest::{Stamp, StorePath};
 pub const SCRIPT: &str = include_str!("../remote.sh");
 /// Longest far text that is kept in an error.
 const LONGEST_FAR_TEXT: usize = 2048;
+/// Longest path of a directory, either way.
+const LONGEST_DIRECTORY: usize = 4096;
 
 /// The script without comments and empty lines, as the argument of `sh -c` where no other shell stands between.
 #[must_use]
@@ -122,6 +124,11 @@ fn escaped(bytes: &[u8], limit: usize) -> String {
         }
     }
     safe
+}
+
+/// Absolute, not too long, and without a control character: it can stand on a line.
+fn is_plain_directory(text: &str) -> bool {
+    text.starts_with('/') && text.len() <= LONGEST_DIRECTORY && !text.chars().any(char::is_control)
 }
 
 /// A number as the far side may write it: decimal, no sign, no leading zero, at most 20 digits.

@@ -11,11 +11,8 @@ use std::path::PathBuf;
 
 use uuid::Uuid;
 
-use super::{FarPath, Nonce, Token, VaultName};
+use super::{FarPath, Nonce, Token, VaultName, is_plain_directory};
 use crate::reconcile::manifest::StorePath;
-
-/// Longest line of a request that names a directory.
-const LONGEST_DIRECTORY: usize = 4096;
 
 /// Why a request was not sent.
 #[derive(Debug, thiserror::Error)]
@@ -203,8 +200,7 @@ impl Request {
 }
 
 fn directory(text: &str) -> Result<&str, RequestError> {
-    let plain = text.starts_with('/') && text.len() <= LONGEST_DIRECTORY && !text.chars().any(char::is_control);
-    plain.then_some(text).ok_or_else(|| RequestError::Directory { text: text.to_owned() })
+    if is_plain_directory(text) { Ok(text) } else { Err(RequestError::Directory { text: text.to_owned() }) }
 }
 
 impl PutRequest {
