@@ -77,6 +77,8 @@ pub struct Here {
     pub registry: Registry,
     /// The sessions.
     pub sessions: BTreeMap<SessionId, Session>,
+    /// Sessions that are here and are neither read nor touched, and why.
+    pub refused: BTreeMap<SessionId, String>,
     /// What was passed over.
     pub skipped: Vec<Skipped>,
     /// Clones that sessions here name, with the newest modification time of such a session.
@@ -130,7 +132,8 @@ impl Here {
         let scanned = tree.as_ref().map(scan).transpose()?.unwrap_or_default();
         let replica = replica_id(&setting.claude)?;
         let skipped = scanned.skipped.iter().map(|skipped| Skipped { name: skipped.name.clone(), why: skipped.why.clone() }).collect();
-        let mut here = Self { setting, tree, vault, archive, replica, registry, sessions: BTreeMap::new(), skipped, clones: BTreeMap::new(), now };
+        let (sessions, clones, refused) = (BTreeMap::new(), BTreeMap::new(), scanned.refused.clone());
+        let mut here = Self { setting, tree, vault, archive, replica, registry, sessions, refused, skipped, clones, now };
         let directories = here.read(&scanned, state);
         here.place(&directories, state, known);
         Ok(here)
@@ -290,7 +293,9 @@ impl Here {
     #[must_use]
     pub fn gone(&self, id: SessionId) -> Option<LastHere> {
         let here = self.archive.records().get(&id)?.here.filter(|here| Some(here.replica) == self.replica)?;
-        (!self.sessions.contains_key(&id) && !self.sessions.is_empty()).then_some(here)
+        // A folder that stayed behind is no session.
+        let is_there = |session: &Session| session.transcript.is_some();
+        (!self.sessions.get(&id).is_some_and(is_there) && self.sessions.values().any(is_there)).then_some(here)
     }
 
     /// The file of a session's part in this store.

@@ -132,7 +132,10 @@ impl Round {
             .map(|(visit, member, _)| (visit, member))
             .collect();
         let mut group = self.group(&repository, &far, visits);
-        let plan = group.plan(&mut self.sources, &self.here.vault)?;
+        let mut sources = std::mem::take(&mut self.sources);
+        let plan = group.plan(&mut sources, &self.here.vault, &|id| self.row(id, &repository, &far, visits));
+        self.sources = sources;
+        let plan = plan?;
         let seen: Vec<(&Seen, usize)> = far.iter().map(|(visit, member)| (&visits[*visit].seen, *member)).collect();
         let placement = place(&repository, &plan, &self.here, &seen, &mut self.state);
         let actions = actions(&repository, &plan, &group);
@@ -165,20 +168,22 @@ impl Round {
             });
             ids.extend(seen.members[*member].sessions.keys());
         }
-        let mut presences = BTreeMap::new();
-        for id in ids {
-            let mut row = vec![self.presence_here(id, repository)];
-            row.extend(far.iter().map(|(visit, member)| self.presence_there(id, &visits[*visit].seen, *member)));
-            presences.insert(id, row);
-        }
+        let presences = ids.into_iter().map(|id| (id, self.row(id, repository, far, visits))).collect();
         Group { members, presences }
     }
 
+    /// What every member holds of one session.
+    fn row(&self, id: SessionId, repository: &RepositoryId, far: &[(usize, usize)], visits: &[Visiting]) -> Vec<Presence> {
+        let there = far.iter().map(|(visit, member)| self.presence_there(id, &visits[*visit].seen, *member));
+        std::iter::once(self.presence_here(id, repository)).chain(there).collect()
+    }
+
     fn presence_here(&self, id: SessionId, repository: &RepositoryId) -> Presence {
-        let Some(session) = self.here.sessions.get(&id) else {
-            let gone = self.here.gone(id).map(|last| bare(last.length, last.digest));
-            return Presence { gone, ..Presence::default() };
-        };
+        if let Some(why) = self.here.refused.get(&id) {
+            return Presence { closed: Some(why.clone()), ..Presence::default() };
+        }
+        let gone = self.here.gone(id).map(|last| bare(last.length, last.digest));
+        let Some(session) = self.here.sessions.get(&id) else { return Presence { gone, ..Presence::default() } };
         let closed = match &session.place {
             _ if session.unreadable.is_some() => session.unreadable.clone(),
             Some(place) if place.repository == *repository => None,
@@ -189,16 +194,19 @@ impl Round {
             return Presence { closed, ..Presence::default() };
         }
         let side = session.side.iter().map(|(path, (_, side))| (path.clone(), side.clone())).collect();
-        Presence { transcript: session.transcript.as_ref().map(|(_, lines)| lines.clone()), side, live: session.live, gone: None, closed: None }
+        Presence { transcript: session.transcript.as_ref().map(|(_, lines)| lines.clone()), side, live: session.live, gone, closed: None }
     }
 
     fn presence_there(&self, id: SessionId, seen: &Seen, member: usize) -> Presence {
-        let replica = seen.listing.replica;
-        let Some(session) = seen.members[member].sessions.get(&id) else {
-            let memory = replica.and_then(|replica| self.state.replicas.get(&replica)).filter(|_| !seen.listing.files.is_empty());
-            let gone = memory.and_then(|memory| memory.seen.get(&id)).cloned();
+        let memory = || self.state.replicas.get(&seen.listing.replica?).filter(|_| seen.listing.files.iter().any(|file| file.path.part == Part::Transcript));
+        let gone = || memory().and_then(|memory| memory.seen.get(&id)).cloned();
+        let there = &seen.members[member];
+        if let Some(project) = there.elsewhere.get(&id) {
+            return Presence { closed: Some(format!("lies in {project} there, which is no directory of this repository")), ..Presence::default() };
+        }
+        let Some(session) = there.sessions.get(&id) else {
             let live = seen.listing.live.iter().any(|live| live.session == id);
-            return Presence { gone, live, ..Presence::default() };
+            return Presence { gone: gone(), live, ..Presence::default() };
         };
         let unread = session.transcript.as_ref().is_some_and(|part| part.held.is_none()).then(|| "older than the window, not read".to_owned());
         if let Some(closed) = session.closed.clone().or(unread) {
@@ -215,7 +223,9 @@ impl Round {
             };
             Some((path.clone(), side))
         });
-        Presence { transcript: lines, side: side.collect(), live: session.live, gone: None, closed: None }
+        // A folder that stayed behind is no session.
+        let gone = if lines.is_none() { gone() } else { None };
+        Presence { transcript: lines, side: side.collect(), live: session.live, gone, closed: None }
     }
 
     /// What the report says of a plan before anything is done.
