@@ -24,7 +24,7 @@ use crate::store::repositories::{Checkout, Clones};
 use crate::store::scan::{Scan, scan};
 use crate::store::tree::Tree;
 use crate::store::vault::{Note, Reason, Vault};
-use crate::store::{replica_id, vault_root};
+use crate::store::{ensure_replica_id, replica_id, vault_root};
 
 /// Where things lie, and which programs to use.
 #[derive(Debug, Clone)]
@@ -270,6 +270,10 @@ impl Here {
     /// # Errors
     /// As the archive.
     pub fn archive_all(&mut self, at: chrono::DateTime<chrono::Utc>) -> io::Result<()> {
+        // Without an id the store cannot be told from a new one, and what is deleted in it would come back.
+        if self.replica.is_none() && !self.sessions.is_empty() {
+            self.replica = ensure_replica_id(&self.setting.claude).inspect_err(|error| tracing::warn!(%error, "this store gets no id")).ok();
+        }
         let Self { archive, vault, sessions, setting, replica, .. } = self;
         for (id, session) in sessions.iter() {
             let Some((_, lines)) = &session.transcript else { continue };
