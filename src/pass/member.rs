@@ -50,6 +50,8 @@ pub struct FarMember {
     pub layout: Layout,
     /// Its sessions.
     pub sessions: BTreeMap<SessionId, FarSession>,
+    /// Sessions whose transcript lies there in a directory that is none of this repository: one id, one directory.
+    pub elsewhere: BTreeMap<SessionId, ProjectName>,
 }
 
 impl FarMember {
@@ -96,11 +98,15 @@ pub fn members(
         let below = below(repository);
         let below: Vec<&str> = below.iter().map(String::as_str).collect();
         let layout = layout(repository, &roots, &listing.working_directories, &below, default_root.as_deref());
-        members.push(FarMember { repository: repository.clone(), layout, sessions: BTreeMap::new() });
+        members.push(FarMember { repository: repository.clone(), layout, sessions: BTreeMap::new(), elsewhere: BTreeMap::new() });
     }
     let known: BTreeMap<_, _> = memory.into_iter().flat_map(|memory| &memory.files).map(|(path, file)| (path, file)).collect();
     let mut strangers: BTreeMap<ProjectName, usize> = BTreeMap::new();
     for FarFile { path, stamp, token } in &listing.files {
+        if path.part == Part::Transcript {
+            let others = members.iter_mut().filter(|member| !member.layout.projects.contains_key(&path.project));
+            others.for_each(|member| drop(member.elsewhere.insert(path.session, path.project.clone())));
+        }
         let Some(member) = members.iter_mut().find(|member| member.layout.projects.contains_key(&path.project)) else {
             *strangers.entry(path.project.clone()).or_default() += usize::from(path.part == Part::Transcript);
             continue;

@@ -132,7 +132,10 @@ impl Round {
             .map(|(visit, member, _)| (visit, member))
             .collect();
         let mut group = self.group(&repository, &far, visits);
-        let plan = group.plan(&mut self.sources, &self.here.vault)?;
+        let mut sources = std::mem::take(&mut self.sources);
+        let plan = group.plan(&mut sources, &self.here.vault, &|id| self.row(id, &repository, &far, visits));
+        self.sources = sources;
+        let plan = plan?;
         let seen: Vec<(&Seen, usize)> = far.iter().map(|(visit, member)| (&visits[*visit].seen, *member)).collect();
         let placement = place(&repository, &plan, &self.here, &seen, &mut self.state);
         let actions = actions(&repository, &plan, &group);
@@ -172,11 +175,15 @@ impl Round {
                 equal += 1;
                 continue;
             }
-            let mut row = vec![self.here.presence(id, repository)];
-            row.extend(far.iter().map(|(visit, member)| self.presence_there(id, &visits[*visit].seen, *member)));
-            presences.insert(id, row);
+            presences.insert(id, self.row(id, repository, far, visits));
         }
         Group { members, presences, equal }
+    }
+
+    /// What every member holds of one session.
+    fn row(&self, id: SessionId, repository: &RepositoryId, far: &[(usize, usize)], visits: &[Visiting]) -> Vec<Presence> {
+        let there = far.iter().map(|(visit, member)| self.presence_there(id, &visits[*visit].seen, *member));
+        std::iter::once(self.here.presence(id, repository)).chain(there).collect()
     }
 
     /// Whether a far member holds a session exactly as this machine does, side files included. Found without copying anything.
@@ -201,12 +208,15 @@ impl Round {
     }
 
     fn presence_there(&self, id: SessionId, seen: &Seen, member: usize) -> Presence {
-        let replica = seen.listing.replica;
-        let Some(session) = seen.members[member].sessions.get(&id) else {
-            let memory = replica.and_then(|replica| self.state.replicas.get(&replica)).filter(|_| !seen.listing.files.is_empty());
-            let gone = memory.and_then(|memory| memory.seen.get(&id)).cloned();
+        let memory = || self.state.replicas.get(&seen.listing.replica?).filter(|_| seen.listing.files.iter().any(|file| file.path.part == Part::Transcript));
+        let gone = || memory().and_then(|memory| memory.seen.get(&id)).cloned();
+        let there = &seen.members[member];
+        if let Some(project) = there.elsewhere.get(&id) {
+            return Presence { closed: Some(format!("lies in {project} there, which is no directory of this repository")), ..Presence::default() };
+        }
+        let Some(session) = there.sessions.get(&id) else {
             let live = seen.listing.live.iter().any(|live| live.session == id);
-            return Presence { gone, live, ..Presence::default() };
+            return Presence { gone: gone(), live, ..Presence::default() };
         };
         let unread = session.transcript.as_ref().is_some_and(|part| part.held.is_none()).then(|| "older than the window, not read".to_owned());
         if let Some(closed) = session.closed.clone().or(unread) {
@@ -223,7 +233,9 @@ impl Round {
             };
             Some((path.clone(), side))
         });
-        Presence { transcript: lines, side: side.collect(), live: session.live, gone: None, closed: None }
+        // A folder that stayed behind is no session.
+        let gone = if lines.is_none() { gone() } else { None };
+        Presence { transcript: lines, side: side.collect(), live: session.live, gone, closed: None }
     }
 
     /// What the report says of a plan before anything is done.
