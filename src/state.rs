@@ -8,6 +8,7 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -20,6 +21,7 @@ use crate::reconcile::manifest::{ProjectName, SessionId, Stamp, StorePath};
 use crate::reconcile::order::Whole;
 use crate::reconcile::project::RepositoryId;
 use crate::reconcile::relation::Lines;
+use crate::reconcile::transcript::Digest;
 use crate::store::repositories::Remembered;
 use crate::store::vault::write_durably;
 
@@ -45,7 +47,7 @@ pub struct FarMemory {
     /// Its stamp there.
     pub stamp: Stamp,
     /// What it holds.
-    pub held: Held,
+    pub held: Arc<Held>,
 }
 
 /// What is remembered of one far replica.
@@ -122,10 +124,13 @@ pub struct VisitMemory {
     pub shared: BTreeMap<RepositoryId, SharedMemory>,
 }
 
-#[derive(Debug, Default, Serialize, Deserialize)]
+/// The stamp of a file here that is old enough to speak for its content: inode, size, modification time.
+type Key = (u64, u64, i64);
+
+#[derive(Debug, Default, Deserialize)]
 struct Stored {
     version: u32,
-    digests: Vec<((u64, u64, i64), Held)>,
+    digests: Vec<(Key, Arc<Held>)>,
     replicas: BTreeMap<Uuid, ReplicaMemory>,
     visits: BTreeMap<String, VisitMemory>,
     clones: BTreeMap<PathBuf, Remembered>,
@@ -136,13 +141,26 @@ struct Stored {
     rules: BTreeMap<SessionId, (ProjectName, Rule)>,
 }
 
+/// The same, borrowed, so that writing it copies nothing.
+#[derive(Debug, Serialize)]
+struct ToStore<'a> {
+    version: u32,
+    digests: Vec<(&'a Key, &'a Held)>,
+    replicas: &'a BTreeMap<Uuid, ReplicaMemory>,
+    visits: &'a BTreeMap<String, VisitMemory>,
+    clones: &'a BTreeMap<PathBuf, Remembered>,
+    last_pass: &'a Option<serde_json::Value>,
+    last_good: &'a Option<DateTime<Utc>>,
+    rules: &'a BTreeMap<SessionId, (ProjectName, Rule)>,
+}
+
 /// The memory of this machine.
 #[derive(Debug, Default)]
 pub struct State {
     path: PathBuf,
-    digests: HashMap<(u64, u64, i64), Held>,
-    used: HashMap<(u64, u64, i64), Held>,
-    written: Vec<u8>,
+    digests: HashMap<Key, Arc<Held>>,
+    used: HashMap<Key, Arc<Held>>,
+    written: Option<Digest>,
     /// By replica id.
     pub replicas: BTreeMap<Uuid, ReplicaMemory>,
     /// By codespace or machine name.
@@ -168,27 +186,27 @@ impl State {
     pub fn open(directory: &Path) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         let path = directory.join("state.json");
-        let written = std::fs::read(&path).unwrap_or_default();
-        let stored = serde_json::from_slice::<Stored>(&written).ok().filter(|stored| stored.version == VERSION).unwrap_or_default();
+        let text = std::fs::read(&path).unwrap_or_default();
+        let written = Some(Digest::of(&text));
+        let stored = serde_json::from_slice::<Stored>(&text).ok().filter(|stored| stored.version == VERSION).unwrap_or_default();
         let Stored { digests, replicas, visits, clones, last_pass, last_good, rules, .. } = stored;
         Ok(Self { path, digests: digests.into_iter().collect(), used: HashMap::new(), written, replicas, visits, clones, last_pass, last_good, rules })
     }
 
     /// What a file of this machine holds, if its stamp was seen before.
-    pub fn held(&mut self, stamp: Stamp) -> Option<Held> {
+    pub fn held(&mut self, stamp: Stamp) -> Option<Arc<Held>> {
         let key = (stamp.inode, stamp.size, stamp.modified);
-        let held = self.used.get(&key).or_else(|| self.digests.get(&key)).cloned();
-        if let Some(held) = &held {
-            self.used.insert(key, held.clone());
+        if let Some(held) = self.digests.remove(&key) {
+            self.used.insert(key, held);
         }
-        held
+        self.used.get(&key).cloned()
     }
 
     /// Remembers what a file holds, if it is old enough for its stamp to speak for it. `now` is in nanoseconds since 1970.
-    pub fn remember(&mut self, stamp: Stamp, held: &Held, now: i64) {
+    pub fn remember(&mut self, stamp: Stamp, held: &Arc<Held>, now: i64) {
         let settled = now.saturating_sub(stamp.modified) >= i64::try_from(SETTLED.as_nanos()).unwrap_or(i64::MAX);
         if settled {
-            self.used.insert((stamp.inode, stamp.size, stamp.modified), held.clone());
+            self.used.insert((stamp.inode, stamp.size, stamp.modified), Arc::clone(held));
         }
     }
 
@@ -197,22 +215,14 @@ impl State {
     /// # Errors
     /// As `write` and `rename`; the old state then stays.
     pub fn save(&mut self) -> io::Result<()> {
-        let mut digests: Vec<_> = self.used.iter().map(|(key, held)| (*key, held.clone())).collect();
-        digests.sort_unstable_by_key(|(key, _)| *key);
-        let stored = Stored {
-            version: VERSION,
-            digests,
-            replicas: self.replicas.clone(),
-            visits: self.visits.clone(),
-            clones: self.clones.clone(),
-            last_pass: self.last_pass.clone(),
-            last_good: self.last_good,
-            rules: self.rules.clone(),
-        };
-        let bytes = serde_json::to_vec(&stored)?;
-        if bytes != self.written {
+        let mut digests: Vec<_> = self.used.iter().map(|(key, held)| (key, &**held)).collect();
+        digests.sort_unstable_by_key(|(key, _)| **key);
+        let Self { replicas, visits, clones, last_pass, last_good, rules, .. } = self;
+        let bytes = serde_json::to_vec(&ToStore { version: VERSION, digests, replicas, visits, clones, last_pass, last_good, rules })?;
+        let digest = Some(Digest::of(&bytes));
+        if digest != self.written {
             write_durably(&self.path, &bytes)?;
-            self.written = bytes;
+            self.written = digest;
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use uuid::Uuid;
@@ -27,7 +28,7 @@ use crate::store::repositories::{Checkout, Clones};
 use crate::store::scan::{Scan, scan};
 use crate::store::tree::Tree;
 use crate::store::vault::{Note, Reason, Vault};
-use crate::store::{replica_id, vault_root};
+use crate::store::{ensure_replica_id, replica_id, vault_root};
 
 /// Where things lie, and which programs to use.
 #[derive(Debug, Clone)]
@@ -96,6 +97,8 @@ pub struct Here {
     pub registry: Registry,
     /// The sessions.
     pub sessions: BTreeMap<SessionId, Session>,
+    /// Sessions that are here and are neither read nor touched, and why.
+    pub refused: BTreeMap<SessionId, String>,
     /// What was passed over.
     pub skipped: Vec<Skipped>,
     /// Clones that sessions here name, with the newest modification time of such a session.
@@ -125,6 +128,7 @@ impl Here {
         let scanned = tree.as_ref().map(scan).transpose()?.unwrap_or_default();
         let replica = replica_id(&setting.claude)?;
         let skipped = scanned.skipped.iter().map(|skipped| Skipped { name: skipped.name.clone(), why: skipped.why.clone() }).collect();
+        let refused = scanned.refused.clone();
         let mut here = Self {
             setting,
             tree,
@@ -133,6 +137,7 @@ impl Here {
             replica,
             registry,
             sessions: BTreeMap::new(),
+            refused,
             skipped,
             clones: BTreeMap::new(),
             spoken_for: BTreeMap::new(),
@@ -159,26 +164,35 @@ impl Here {
             let side = found.side.iter().map(|(path, stamp)| (Part::Side(path.clone()), *stamp));
             for (part, stamp) in transcript.into_iter().chain(side) {
                 let path = found.path(*id, &part);
-                match self.read_one(&path, stamp, state) {
-                    Ok((stamp, Held::Lines { lines, directories: named })) => {
-                        if part == Part::Transcript {
-                            let speaking = directories.entry(found.project.clone()).or_default();
-                            speaking.extend(named.into_iter().filter(|directory| ProjectName::of(directory) == found.project));
-                            session.transcript = Some((stamp, lines));
-                        } else if let Part::Side(side) = part {
-                            session.side.insert(side, (stamp, Side::Lines(lines)));
-                        }
-                    }
-                    Ok((stamp, Held::Whole(whole))) => {
-                        if let Part::Side(side) = part {
-                            session.side.insert(side, (stamp, Side::Whole(whole)));
-                        }
-                    }
+                let (stamp, held) = match self.read_one(&path, stamp, state) {
+                    Ok(read) => read,
                     Err(error) => {
                         let why = format!("cannot be read: {error}");
                         self.skipped.push(Skipped { name: path.to_string(), why: why.clone() });
                         if part == Part::Transcript {
                             session.unreadable = Some(why);
+                        }
+                        continue;
+                    }
+                };
+                match &*held {
+                    Held::Lines { lines, directories: named } => {
+                        let lines = lines.clone();
+                        if part == Part::Transcript {
+                            let speaking = directories.entry(found.project.clone()).or_default();
+                            for directory in named.iter().filter(|directory| ProjectName::of(directory) == found.project) {
+                                if !speaking.contains(directory) {
+                                    speaking.push(directory.clone());
+                                }
+                            }
+                            session.transcript = Some((stamp, lines));
+                        } else if let Part::Side(side) = part {
+                            session.side.insert(side, (stamp, Side::Lines(lines)));
+                        }
+                    }
+                    Held::Whole(whole) => {
+                        if let Part::Side(side) = part {
+                            session.side.insert(side, (stamp, Side::Whole(whole.clone())));
                         }
                     }
                 }
@@ -188,7 +202,7 @@ impl Here {
         directories
     }
 
-    fn read_one(&self, path: &StorePath, stamp: Stamp, state: &mut State) -> io::Result<(Stamp, Held)> {
+    fn read_one(&self, path: &StorePath, stamp: Stamp, state: &mut State) -> io::Result<(Stamp, Arc<Held>)> {
         if let Some(held) = state.held(stamp) {
             return Ok((stamp, held));
         }
@@ -202,6 +216,7 @@ impl Here {
         } else {
             Held::Whole(read::whole(file, status.stamp.modified)?)
         };
+        let held = Arc::new(held);
         state.remember(status.stamp, &held, nanoseconds(self.now));
         Ok((status.stamp, held))
     }
@@ -250,10 +265,11 @@ impl Here {
     /// What a group of this repository is told of a session here.
     #[must_use]
     pub fn presence(&self, id: SessionId, repository: &RepositoryId) -> Presence {
-        let Some(session) = self.sessions.get(&id) else {
-            let gone = self.gone(id).map(|last| Lines::bare(last.length, last.digest));
-            return Presence { gone, ..Presence::default() };
-        };
+        if let Some(why) = self.refused.get(&id) {
+            return Presence { closed: Some(why.clone()), ..Presence::default() };
+        }
+        let gone = self.gone(id).map(|last| Lines::bare(last.length, last.digest));
+        let Some(session) = self.sessions.get(&id) else { return Presence { gone, ..Presence::default() } };
         let closed = match &session.place {
             _ if session.unreadable.is_some() => session.unreadable.clone(),
             Some(place) if place.repository == *repository => None,
@@ -264,7 +280,7 @@ impl Here {
             return Presence { closed, ..Presence::default() };
         }
         let side = session.side.iter().map(|(path, (_, side))| (path.clone(), side.clone())).collect();
-        Presence { transcript: session.transcript.as_ref().map(|(_, lines)| lines.clone()), side, live: session.live, gone: None, closed: None }
+        Presence { transcript: session.transcript.as_ref().map(|(_, lines)| lines.clone()), side, live: session.live, gone, closed: None }
     }
 
     fn configured_as(&self, root: &Path) -> Option<RepositoryId> {
@@ -302,6 +318,10 @@ impl Here {
     /// # Errors
     /// As the archive.
     pub fn archive_all(&mut self, at: chrono::DateTime<chrono::Utc>) -> io::Result<()> {
+        // Without an id the store cannot be told from a new one, and what is deleted in it would come back.
+        if self.replica.is_none() && !self.sessions.is_empty() {
+            self.replica = ensure_replica_id(&self.setting.claude).inspect_err(|error| tracing::warn!(%error, "this store gets no id")).ok();
+        }
         let Self { archive, vault, sessions, setting, replica, .. } = self;
         for (id, session) in sessions.iter() {
             let Some((_, lines)) = &session.transcript else { continue };
@@ -325,7 +345,9 @@ impl Here {
     #[must_use]
     pub fn gone(&self, id: SessionId) -> Option<LastHere> {
         let here = self.archive.records().get(&id)?.here.filter(|here| Some(here.replica) == self.replica)?;
-        (!self.sessions.contains_key(&id) && !self.sessions.is_empty()).then_some(here)
+        // A folder that stayed behind is no session.
+        let is_there = |session: &Session| session.transcript.is_some();
+        (!self.sessions.get(&id).is_some_and(is_there) && self.sessions.values().any(is_there)).then_some(here)
     }
 
     /// The file of a session's part in this store.

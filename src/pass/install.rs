@@ -125,6 +125,18 @@ fn note(session: SessionId, step: &Step, from: &str, presence: &Presence, plan: 
     Some(note)
 }
 
+/// What may be remembered of an installed file. The working directories in it may be all that tells whose its project
+/// directory is, and a plan does not know them: those of the lines that it extends still stand in it, else it is read again.
+fn known_beside(held: Held, kind: StepKind, before: Option<&Held>) -> Option<Held> {
+    match (held, kind, before) {
+        (Held::Lines { lines, .. }, StepKind::Advance(_), Some(Held::Lines { directories, .. })) => {
+            Some(Held::Lines { lines, directories: directories.clone() })
+        }
+        (Held::Lines { .. }, StepKind::Advance(_) | StepKind::Replace, _) => None,
+        (held, ..) => Some(held),
+    }
+}
+
 /// Everything that carrying out a plan needs to know.
 pub struct Work<'a> {
     /// The repository.
@@ -198,13 +210,15 @@ impl Work<'_> {
         }
         let presence = &self.group.presences[&id][step.member];
         let expected = self.expected(here, id, step, presence, action)?;
+        let seen = if let Expected::File { stamp, .. } = &expected { state.held(*stamp) } else { None };
         let tree = here.tree.as_ref().ok_or(io::ErrorKind::NotFound)?;
         let transcript = StorePath { part: Part::Transcript, ..path.clone() };
         let is_live = || Ok(registry(&claude)?.is_live(id, tree.status(&transcript)?.map(|status| status.stamp), now));
         let applied = apply(tree, &mut here.vault, &Job { path: &path, expected, target: step.target, source: &source, is_live: &is_live })?;
         if applied == Applied::Done {
-            if let (Some(status), Some(held)) = (tree.status(&path)?, self.held(id, &step.part)) {
-                state.remember(status.stamp, &held, nanoseconds(now));
+            let held = self.held(id, &step.part).and_then(|held| known_beside(held, step.kind, seen.as_deref()));
+            if let (Some(status), Some(held)) = (tree.status(&path)?, held) {
+                state.remember(status.stamp, &std::sync::Arc::new(held), nanoseconds(now));
             }
             if step.part == Part::Transcript {
                 let place = Place { repository: self.repository.clone(), below: self.placement.below.get(&id).cloned().unwrap_or_default() };

@@ -128,7 +128,7 @@ pub async fn run(setting: &Setting, options: &Options, now: DateTime<Utc>) -> Re
     let (to_visit, passed): (Vec<Target>, Vec<Target>) = chosen.into_iter().partition(|target| target.not_visited.is_none());
     report.visits.extend(passed.iter().map(|target| blank(target, Outcome::NotVisited { why: target.not_visited.clone().unwrap_or_default() })));
 
-    let mut pass = Pass { setting, options, door, known, now, report };
+    let mut pass = Pass { setting, options, door, known, here: None, now, report };
     state = pass.open_and_archive(state).await?;
     // Members of one group stay together, so that one round makes them equal.
     let mut to_visit = to_visit;
@@ -144,6 +144,8 @@ struct Pass<'a> {
     options: &'a Options,
     door: Option<Doorway>,
     known: std::collections::BTreeSet<RepositoryId>,
+    /// This machine as it was read last, until something is installed.
+    here: Option<Here>,
     now: DateTime<Utc>,
     report: Report,
 }
@@ -155,7 +157,10 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 }
 
 impl Pass<'_> {
-    async fn open_here(&self, mut state: State) -> Result<(Here, State), PassError> {
+    async fn open_here(&mut self, mut state: State) -> Result<(Here, State), PassError> {
+        if let Some(here) = self.here.take() {
+            return Ok((here, state));
+        }
         let (setting, known) = (here::Setting::of(&self.setting.config, &self.setting.paths), self.known.clone());
         blocking(move || Here::open(setting, &mut state, &known, SystemTime::now()).map(|here| (here, state))).await?.map_err(here_error("sessions"))
     }
@@ -164,17 +169,17 @@ impl Pass<'_> {
     async fn open_and_archive(&mut self, state: State) -> Result<State, PassError> {
         let (mut here, state) = self.open_here(state).await?;
         self.report.skipped.clone_from(&here.skipped);
-        if self.options.dry_run {
-            return Ok(state);
-        }
-        let now = self.now;
-        blocking(move || {
-            here.vault.clear_stage(now)?;
-            here.archive_all(now)?;
-            here.vault.sweep(&here.archive).map(|_| state)
-        })
-        .await?
-        .map_err(here_error("vault"))
+        let (now, dry_run) = (self.now, self.options.dry_run);
+        let opened = blocking(move || {
+            if !dry_run {
+                here.vault.clear_stage(now)?;
+                here.archive_all(now)?;
+                here.vault.sweep(&here.archive)?;
+            }
+            Ok(here)
+        });
+        self.here = Some(opened.await?.map_err(here_error("vault"))?);
+        Ok(state)
     }
 
     /// Visits these at once; those that look in time are one round, a late one is a round of its own.
@@ -185,8 +190,8 @@ impl Pass<'_> {
         let stage = here.vault.stage_path();
         let retention = round::retention_here(&here);
         let window = round::window(self.now, self.options.days.unwrap_or(self.setting.config.sync.days), retention);
-        drop(here);
-        let replicas = Arc::new(state.replicas.clone());
+        self.here = Some(here);
+        let replicas = Arc::new(std::mem::take(&mut state.replicas));
         let Some(door) = self.door.take() else { return Ok(state) };
         let mut looking: FuturesUnordered<_> = targets
             .iter()
@@ -204,10 +209,12 @@ impl Pass<'_> {
                         ready.push(visiting);
                         deadline.get_or_insert_with(|| tokio::time::Instant::now() + BARRIER);
                     }
-                    Err((target, fault, counts)) => {
-                        let mut visit = blank(&target, Outcome::Failed(fault));
+                    Err((target, outcome, counts)) => {
+                        let mut visit = blank(&target, outcome);
                         (visit.connections, visit.channels) = counts;
-                        remember::failed(&mut state, &visit, self.now);
+                        if matches!(visit.outcome, Outcome::Failed(_)) {
+                            remember::failed(&mut state, &visit, self.now);
+                        }
                         self.report.visits.push(visit);
                     }
                 }
@@ -216,19 +223,30 @@ impl Pass<'_> {
                 break;
             }
             if !ready.is_empty() {
+                // The memories were lent to the visits; those of this round are replaced by what they saw.
+                if state.replicas.is_empty() {
+                    state.replicas = (*replicas).clone();
+                }
                 state = self.round(ready, Arc::clone(&bases), state).await?;
             }
         }
         drop(looking);
+        if state.replicas.is_empty() {
+            state.replicas = Arc::try_unwrap(replicas).unwrap_or_else(|shared| (*shared).clone());
+        }
         self.door = Some(door);
         Ok(state)
     }
 
     /// Plans, installs here, then there, and remembers what came of it.
     async fn round(&mut self, mut ready: Vec<Visiting>, bases: Arc<Bases>, state: State) -> Result<State, PassError> {
+        let fresh = self.here.is_none();
         let (here, state) = self.open_here(state).await?;
         let mut sources = Sources::default();
-        Bases::of(&here).add_to(&mut sources);
+        bases.add_to(&mut sources);
+        if fresh {
+            Bases::of(&here).add_to(&mut sources);
+        }
         let report = std::mem::take(&mut self.report);
         let config = self.setting.config.clone();
         let days = self.options.days.unwrap_or(config.sync.days);
@@ -248,12 +266,15 @@ impl Pass<'_> {
         if !self.options.dry_run {
             remember::put_all(&mut round, &mut ready, &mut planned).await;
         }
+        let installed = planned.iter().flat_map(|planned| &planned.actions).any(|(action, step)| step.member == 0 && action.result.is_some());
         remember::fold(&mut round, ready, planned).await;
         self.report = round.report;
+        self.here = (!installed).then_some(round.here);
         Ok(round.state)
     }
 
     async fn close(mut self, mut state: State) -> Result<Report, PassError> {
+        let unchanged = self.here.is_some();
         let (mut here, back) = self.open_here(state).await?;
         state = back;
         self.report.ended = Utc::now();
@@ -264,7 +285,7 @@ impl Pass<'_> {
         let (now, dry_run) = (self.now, self.options.dry_run);
         let saved = blocking(move || {
             let cleared = here.vault.clear_stage(now);
-            let archived = if dry_run { Ok(()) } else { here.archive_all(now) };
+            let archived = if dry_run || unchanged { Ok(()) } else { here.archive_all(now) };
             let saved = if dry_run { Ok(()) } else { state.save() };
             cleared.and(archived).and(saved)
         });

@@ -103,7 +103,7 @@ fn installed(visit: &mut Visiting, repository: &crate::reconcile::project::Repos
         live: false,
         closed: None,
     });
-    let part = super::member::FarPart { stamp: token.stamp(), token: token.clone(), held };
+    let part = super::member::FarPart { stamp: token.stamp(), token: token.clone(), held: held.map(std::sync::Arc::new) };
     match &path.part {
         Part::Transcript => session.transcript = Some(part),
         Part::Side(side) => drop(session.side.insert(side.clone(), part)),
@@ -126,6 +126,9 @@ pub async fn fold(round: &mut Round, visits: Vec<Visiting>, planned: Vec<Planned
         let mut bytes_out = 0;
         for planned in &planned {
             for member in planned.far.iter().enumerate().filter(|(_, (visit, _))| *visit == index).map(|(place, _)| place + 1) {
+                if planned.group.equal > 0 {
+                    *standings.entry("equal".to_owned()).or_default() += planned.group.equal;
+                }
                 for (id, of) in &planned.plan.sessions {
                     let word = word(&of.standings[member], is_done(planned, *id, member));
                     *standings.entry(word.to_owned()).or_default() += 1;
@@ -195,11 +198,11 @@ fn memory(seen: &Seen, old: ReplicaMemory) -> ReplicaMemory {
             let side = session.side.iter().map(|(path, part)| (Part::Side(path.clone()), part));
             for (part, far) in side.chain(transcript) {
                 let Some(held) = &far.held else { continue };
-                if let (Part::Transcript, Held::Lines { lines, .. }) = (&part, held) {
+                if let (Part::Transcript, Held::Lines { lines, .. }) = (&part, &**held) {
                     memory.seen.insert(*id, lines.clone());
                 }
                 let path = StorePath { project: session.project.clone(), session: *id, part };
-                memory.files.push((path, FarMemory { stamp: far.stamp, held: held.clone() }));
+                memory.files.push((path, FarMemory { stamp: far.stamp, held: std::sync::Arc::clone(held) }));
             }
         }
     }

@@ -187,7 +187,7 @@ impl Survey {
         let member = |name: &str, accepts, retention| Member { name: name.to_owned(), accepts, window: window(self.now, days, retention) };
         let members =
             vec![member("here", policy.pulls(), retention_here(&self.here)), member("there", policy.pushes() && learned.has_clone, memory.retention_days)];
-        let mut group = Group { members, presences };
+        let mut group = Group { members, presences, equal: 0 };
         shared.sessions = group.standings(sources).into_iter().map(|(session, plan)| compared(session, plan)).collect();
         shared
     }

@@ -25,7 +25,9 @@ impl Lines {
     /// From a reading of its bytes.
     #[must_use]
     pub fn of(reading: Reading) -> Self {
-        let Reading { content, marks, messages, title, .. } = reading;
+        let Reading { content, mut marks, messages, title, .. } = reading;
+        // Its own length and 0 are known without a mark.
+        marks.retain(|length, _| *length > 0 && *length < content.length);
         Self { content, marks, messages, title }
     }
 
