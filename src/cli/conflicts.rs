@@ -158,8 +158,8 @@ fn print(shown: &Shown, render: &mut Render) {
     }
     render.table(&table);
     render.say("");
-    render.say_styled(&[(Style::Faint, "The bytes of each copy that lost, whole:")]);
+    render.say_styled(&[(Style::Faint, "The copies that lost lie whole in the vault:")]);
     for conflict in &shown.conflicts {
-        render.say(&format!("{}", conflict.lost.path.display()));
+        render.say_styled(&[(Style::Faint, &short(conflict.session)), (Style::Plain, &format!("  {}", conflict.lost.path.display()))]);
     }
 }

@@ -3,13 +3,14 @@
 use chrono::Utc;
 
 use super::failure::fault;
+use super::spinner::Spinner;
 use super::told;
 use super::{Context, Exit, Failure, Kind, Settings};
 use crate::config::{Config, Span};
 use crate::logging;
 use crate::pass::here::repository_of;
 use crate::pass::round::Direction;
-use crate::pass::{Options, PassError, Setting, run as run_pass};
+use crate::pass::{Doing, Options, PassError, Setting, run_telling};
 use crate::reconcile::project::RepositoryId;
 use crate::reconcile::report::{Outcome, Report};
 use crate::state::LockError;
@@ -113,7 +114,9 @@ fn pass(arguments: &Arguments, context: &Context, settings: Settings) -> Result<
     };
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| Failure::new(Kind::Failed, "cannot start").because(&error))?;
-    runtime.block_on(run_pass(&setting, &options, Utc::now())).map_err(|error| failure(&error))
+    let spinner = Spinner::default();
+    let tell = |doing: &Doing<'_>| spinner.note(doing);
+    runtime.block_on(spinner.during(run_telling(&setting, &options, Utc::now(), &tell))).map_err(|error| failure(&error))
 }
 
 /// The repository of the user's directory, for the name `.`.

@@ -14,7 +14,7 @@ pub(super) fn ago(now: DateTime<Utc>, then: DateTime<Utc>) -> String {
         return format!("in {}", span(-past));
     }
     match past.num_seconds() {
-        ..1 => "now".to_owned(),
+        ..1 => "just now".to_owned(),
         _ if past >= TimeDelta::days(60) => then.format("%Y-%m-%d").to_string(),
         _ => format!("{} ago", span(past)),
     }
@@ -94,10 +94,10 @@ mod tests {
         let of = |seconds| ago(now, now - TimeDelta::seconds(seconds));
         assert_eq!(
             [0, 1, 59, 60, 3599, 3600, 47 * 3600, 48 * 3600].map(of),
-            ["now", "1 s ago", "59 s ago", "1 min ago", "59 min ago", "1 h ago", "47 h ago", "2 days ago"]
+            ["just now", "1 s ago", "59 s ago", "1 min ago", "59 min ago", "1 h ago", "47 h ago", "2 days ago"]
         );
         assert_eq!(of(60 * 86_400).len(), "2026-01-01".len());
-        assert_eq!([of(-30), of(-7200)], ["now", "in 2 h"]);
+        assert_eq!([of(-30), of(-7200)], ["just now", "in 2 h"]);
     }
 
     #[test]

@@ -95,7 +95,7 @@ fn elsewhere(survey: &Survey) -> BTreeMap<SessionId, Vec<Elsewhere>> {
     for place in survey.places.iter().filter(|place| place.memory.gone.is_none()) {
         let Some(replica) = place.memory.replica.and_then(|replica| survey.state.replicas.get(&replica)) else { continue };
         for (path, file) in replica.files.iter().filter(|(path, _)| path.part == Part::Transcript) {
-            let Held::Lines { lines, .. } = &file.held else { continue };
+            let Held::Lines { lines, .. } = &*file.held else { continue };
             let here = survey.here.sessions.get(&path.session).and_then(|session| session.transcript.as_ref());
             let equal = here.is_some_and(|(_, here)| here.content.digest == lines.content.digest);
             found.entry(path.session).or_default().push(Elsewhere { place: place.display_name.clone(), equal });
