@@ -14,6 +14,10 @@ mod e2e_asleep;
 #[cfg(test)]
 mod e2e_counts;
 #[cfg(test)]
+mod e2e_github;
+#[cfg(test)]
+mod e2e_secrets;
+#[cfg(test)]
 mod e2e_world;
 #[cfg(test)]
 mod far;
