@@ -14,6 +14,8 @@ mod e2e_asleep;
 #[cfg(test)]
 mod e2e_counts;
 #[cfg(test)]
+mod e2e_faults;
+#[cfg(test)]
 mod e2e_github;
 #[cfg(test)]
 mod e2e_secrets;
