@@ -20,6 +20,8 @@ mod e2e_github;
 #[cfg(test)]
 mod e2e_secrets;
 #[cfg(test)]
+mod e2e_shells;
+#[cfg(test)]
 mod e2e_world;
 #[cfg(test)]
 mod far;
