@@ -52,9 +52,41 @@ pub struct Listed {
     pub fault: Option<Fault>,
     /// Warnings.
     pub notes: Vec<String>,
+    /// GitHub's list is among them, all of it: what it lacks is gone.
+    pub whole: bool,
 }
 
-/// Lists codespaces and machines.
+/// What the configuration and GitHub's list say, before anything is prepared for a visit.
+#[derive(Debug)]
+pub struct Who {
+    github: Option<Arc<GitHub>>,
+    /// All codespaces and machines.
+    pub targets: Vec<Target>,
+    /// Why GitHub's list is missing.
+    pub fault: Option<Fault>,
+    /// Warnings.
+    pub notes: Vec<String>,
+    /// GitHub's list is among them, all of it.
+    pub whole: bool,
+}
+
+/// Lists machines, and codespaces by one request (and one for each further page). Connects to none.
+pub async fn who(setting: &Setting, options: &Options) -> Who {
+    let config = &setting.config;
+    let targets: Vec<Target> = config.machines.iter().map(|machine| Target::machine(machine, config)).collect();
+    // A pass over machines alone asks nothing of GitHub.
+    let machines_only = !options.names.is_empty() && options.names.iter().all(|name| targets.iter().any(|target| target.name == *name));
+    let mut who = Who { github: None, targets, fault: None, notes: Vec::new(), whole: false };
+    if config.github.enabled
+        && !machines_only
+        && let Err(fault) = codespaces(setting, options, &mut who).await
+    {
+        who.fault = Some(fault);
+    }
+    who
+}
+
+/// Lists codespaces and machines, and prepares to visit them.
 pub async fn list(setting: &Setting, options: &Options) -> Listed {
     let Setting { config, paths, environment } = setting;
     let program = |program: &crate::config::Program| PathBuf::from(program.to_string());
@@ -62,20 +94,8 @@ pub async fn list(setting: &Setting, options: &Options) -> Listed {
     let pairs = environment.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
     let ssh = ssh::Setting { programs, environment: ssh::Environment::from_pairs(pairs), runtime: paths.runtime.clone(), ready_deadline: READY_DEADLINE };
     let codespace_claude = config.claude.codespace_directory.as_ref().map(ToString::to_string);
-    let mut door = Doorway { github: None, ssh, key: None, gh_home: paths.data.join("gh"), gh: None, codespace_claude };
-    let mut targets: Vec<Target> = config.machines.iter().map(|machine| Target::machine(machine, config)).collect();
-    let (mut fault, mut notes) = (None, Vec::new());
-    // A pass over machines alone asks nothing of GitHub.
-    let machines_only = !options.names.is_empty() && options.names.iter().all(|name| targets.iter().any(|target| target.name == *name));
-    if !machines_only {
-        match codespaces(setting, options, &mut notes).await {
-            Ok((github, found)) => {
-                door.github = Some(github);
-                targets.extend(found);
-            }
-            Err(error) => fault = Some(error),
-        }
-    }
+    let Who { github, targets, fault, mut notes, whole } = who(setting, options).await;
+    let mut door = Doorway { github, ssh, key: None, gh_home: paths.data.join("gh"), gh: None, codespace_claude };
     if let Err(error) = make_private(&door.ssh.runtime) {
         notes.push(format!("the runtime directory {}: {error}", door.ssh.runtime.display()));
     }
@@ -87,10 +107,10 @@ pub async fn list(setting: &Setting, options: &Options) -> Listed {
     if targets.iter().any(|target| target.not_visited.is_none() && matches!(target.reach, Reach::Codespace(_))) {
         door.prepare(setting, &mut notes).await;
     }
-    Listed { door: Some(door), targets, fault, notes }
+    Listed { door: Some(door), targets, fault, notes, whole }
 }
 
-async fn codespaces(setting: &Setting, options: &Options, notes: &mut Vec<String>) -> Result<(Arc<GitHub>, Vec<Target>), Fault> {
+async fn codespaces(setting: &Setting, options: &Options, who: &mut Who) -> Result<(), Fault> {
     let Setting { config, environment, .. } = setting;
     install_crypto();
     let url = config.github.api_url.to_string();
@@ -113,11 +133,13 @@ async fn codespaces(setting: &Setting, options: &Options, notes: &mut Vec<String
             pause = (2 * pause).min(LONGEST_PAUSE);
             continue;
         }
-        notes.extend(listing.unreadable.iter().map(|row| format!("GitHub's list: {row}")));
+        who.notes.extend(listing.unreadable.iter().map(|row| format!("GitHub's list: {row}")));
         if listing.partly_hidden {
-            notes.push("GitHub's list is partly hidden from this token".to_owned());
+            who.notes.push("GitHub's list is partly hidden from this token".to_owned());
         }
-        return Ok((github, targets));
+        who.whole = listing.unreadable.is_empty() && !listing.partly_hidden;
+        (who.github, who.targets) = (Some(github), std::mem::take(&mut who.targets).into_iter().chain(targets).collect());
+        return Ok(());
     }
 }
 

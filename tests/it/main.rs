@@ -34,6 +34,12 @@ mod github;
 #[cfg(test)]
 mod guard;
 #[cfg(test)]
+mod laws_archive;
+#[cfg(test)]
+mod laws_pass;
+#[cfg(test)]
+mod laws_world;
+#[cfg(test)]
 mod remote_far;
 #[cfg(test)]
 mod remote_put;
