@@ -14,6 +14,16 @@ mod e2e_asleep;
 #[cfg(test)]
 mod e2e_counts;
 #[cfg(test)]
+mod e2e_faults;
+#[cfg(test)]
+mod e2e_github;
+#[cfg(test)]
+mod e2e_names;
+#[cfg(test)]
+mod e2e_secrets;
+#[cfg(test)]
+mod e2e_shells;
+#[cfg(test)]
 mod e2e_world;
 #[cfg(test)]
 mod far;
