@@ -10,6 +10,8 @@ mod config;
 #[cfg(test)]
 mod connection;
 #[cfg(test)]
+mod demo;
+#[cfg(test)]
 mod e2e_asleep;
 #[cfg(test)]
 mod e2e_counts;
