@@ -26,6 +26,8 @@ mod github;
 #[cfg(test)]
 mod guard;
 #[cfg(test)]
+mod house;
+#[cfg(test)]
 mod laws_archive;
 #[cfg(test)]
 mod laws_pass;
