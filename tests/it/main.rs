@@ -10,6 +10,8 @@ mod config;
 #[cfg(test)]
 mod connection;
 #[cfg(test)]
+mod demo;
+#[cfg(test)]
 mod e2e_asleep;
 #[cfg(test)]
 mod e2e_counts;
@@ -33,6 +35,8 @@ mod gh;
 mod github;
 #[cfg(test)]
 mod guard;
+#[cfg(test)]
+mod house;
 #[cfg(test)]
 mod laws_archive;
 #[cfg(test)]
