@@ -59,6 +59,8 @@ pub struct Group {
     pub members: Vec<Member>,
     /// By session, one presence per member.
     pub presences: BTreeMap<SessionId, Vec<Presence>>,
+    /// Sessions that every member holds alike: there is nothing to plan for them.
+    pub equal: usize,
 }
 
 /// The plan of a group.
@@ -109,6 +111,12 @@ impl Group {
             }
         }
         Ok(result)
+    }
+
+    /// How every session stands, by the same rules; forks are not looked at, and nothing is written.
+    pub fn standings(&mut self, sources: &Sources) -> BTreeMap<SessionId, Result<SessionPlan, String>> {
+        let ids: Vec<SessionId> = self.presences.keys().copied().collect();
+        ids.into_iter().filter_map(|id| Some((id, self.plan_one(id, None, sources).transpose()?))).collect()
     }
 
     fn plan_one(&mut self, id: SessionId, offer: Option<&Offer>, sources: &Sources) -> Result<Option<SessionPlan>, String> {

@@ -4,6 +4,7 @@
 //! an id is taken from one project directory only. Pure but for nothing: values in, values out.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::codespace::wire::{FarFile, Listing, Token};
 use crate::reconcile::layout::{Layout, Root, layout};
@@ -20,7 +21,7 @@ pub struct FarPart {
     /// The same, as the far side wrote it.
     pub token: Token,
     /// What it holds, once that is known.
-    pub held: Option<Held>,
+    pub held: Option<Arc<Held>>,
 }
 
 /// A session at a far replica.
@@ -123,7 +124,7 @@ pub fn members(
             session.closed = Some(format!("lies in {} and {} there; the client resumes neither", session.project, path.project));
             continue;
         }
-        let held = known.get(path).filter(|file| file.stamp == *stamp).map(|file| file.held.clone());
+        let held = known.get(path).filter(|file| file.stamp == *stamp).map(|file| Arc::clone(&file.held));
         let part = FarPart { stamp: *stamp, token: token.clone(), held };
         match &path.part {
             Part::Transcript => session.transcript = Some(part),

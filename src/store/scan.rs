@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use rustix::fs::{Dir, FileType};
 
@@ -63,7 +63,8 @@ pub struct Scan {
 pub fn scan(tree: &Tree) -> io::Result<Scan> {
     let mut scan = Scan::default();
     let owner = rustix::process::geteuid().as_raw();
-    for (name, kind) in entries(tree.root())? {
+    let (names, _) = entries(rustix::io::dup(tree.root())?)?;
+    for (name, kind) in names {
         let Ok(project) = name.parse::<ProjectName>() else {
             scan.skip(&name, "is no project directory of the client");
             continue;
@@ -76,8 +77,8 @@ pub fn scan(tree: &Tree) -> io::Result<Scan> {
             }
             _ => continue,
         }
-        let Some(directory) = enter(tree.root(), &name)? else { continue };
-        Project { scan: &mut scan, project: &project, owner }.walk(&directory)?;
+        let Some(directory) = enter(tree.root().as_fd(), &name)? else { continue };
+        Project { scan: &mut scan, project: &project, owner }.walk(directory)?;
         scan.projects.push(project);
     }
     let Scan { sessions, refused, .. } = &mut scan;
@@ -98,15 +99,17 @@ struct Project<'a> {
 }
 
 impl Project<'_> {
-    fn walk(&mut self, directory: &OwnedFd) -> io::Result<()> {
-        for (name, kind) in entries(directory)? {
+    fn walk(&mut self, directory: OwnedFd) -> io::Result<()> {
+        let (names, directory) = entries(directory)?;
+        let directory = directory.fd()?;
+        for (name, kind) in names {
             let shown = format!("{}/{name}", self.project);
             if is_known_neighbour(&shown) {
                 continue;
             }
             if kind == FileType::Directory {
                 match (name.parse::<SessionId>(), enter(directory, &name)) {
-                    (Ok(session), Ok(Some(folder))) => self.folder(&folder, session, "", 1)?,
+                    (Ok(session), Ok(Some(folder))) => self.folder(folder, session, "", 1)?,
                     (Ok(_), Ok(None)) => {}
                     (Ok(_), Err(error)) => return Err(error),
                     (Err(error), _) => self.scan.skip(&shown, &error.to_string()),
@@ -121,14 +124,16 @@ impl Project<'_> {
         Ok(())
     }
 
-    fn folder(&mut self, directory: &OwnedFd, session: SessionId, below: &str, depth: usize) -> io::Result<()> {
-        for (name, kind) in entries(directory)? {
+    fn folder(&mut self, directory: OwnedFd, session: SessionId, below: &str, depth: usize) -> io::Result<()> {
+        let (names, directory) = entries(directory)?;
+        let directory = directory.fd()?;
+        for (name, kind) in names {
             let inside = if below.is_empty() { name.clone() } else { format!("{below}/{name}") };
             let shown = format!("{}/{session}/{inside}", self.project);
             match inside.parse::<SidePath>() {
                 Ok(_) if kind == FileType::Directory && depth < DEEPEST => {
                     if let Some(below) = enter(directory, &name)? {
-                        self.folder(&below, session, &inside, depth + 1)?;
+                        self.folder(below, session, &inside, depth + 1)?;
                     }
                 }
                 Ok(side) => self.take(directory, &name, StorePath { project: self.project.clone(), session, part: Part::Side(side) })?,
@@ -138,7 +143,7 @@ impl Project<'_> {
         Ok(())
     }
 
-    fn take(&mut self, directory: &OwnedFd, name: &str, path: StorePath) -> io::Result<()> {
+    fn take(&mut self, directory: BorrowedFd<'_>, name: &str, path: StorePath) -> io::Result<()> {
         let Some(Status { stamp, owner, regular, .. }) = status_at(directory, name)? else { return Ok(()) };
         let why = match (regular, owner == self.owner) {
             (true, true) => {
@@ -172,17 +177,20 @@ impl Project<'_> {
 }
 
 /// A subdirectory; none if it has vanished since its name was read.
-fn enter(directory: &OwnedFd, name: &str) -> io::Result<Option<OwnedFd>> {
+fn enter(directory: BorrowedFd<'_>, name: &str) -> io::Result<Option<OwnedFd>> {
     match descend(directory, name, Make::Nothing) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         entered => entered.map(Some),
     }
 }
 
-/// Names and kinds in a directory, sorted, so that a scan always tells the same story.
-fn entries(directory: impl AsFd) -> io::Result<Vec<(String, FileType)>> {
+/// Names and kinds in a directory, sorted, so that a scan always tells the same story; and the directory, still open.
+fn entries(directory: OwnedFd) -> io::Result<(Vec<(String, FileType)>, Dir)> {
+    let mut directory = Dir::new(directory)?;
+    // A duplicate of a descriptor shares its place in the directory.
+    directory.rewind();
     let mut entries = Vec::new();
-    for entry in Dir::read_from(&directory)? {
+    while let Some(entry) = directory.read() {
         let entry = entry?;
         let name = entry.file_name().to_bytes();
         if name == b"." || name == b".." {
@@ -190,12 +198,13 @@ fn entries(directory: impl AsFd) -> io::Result<Vec<(String, FileType)>> {
         }
         let kind = match entry.file_type() {
             FileType::Unknown => {
-                rustix::fs::statat(&directory, entry.file_name(), rustix::fs::AtFlags::SYMLINK_NOFOLLOW).map(|stat| FileType::from_raw_mode(stat.st_mode))?
+                let stat = rustix::fs::statat(directory.fd()?, entry.file_name(), rustix::fs::AtFlags::SYMLINK_NOFOLLOW)?;
+                FileType::from_raw_mode(stat.st_mode)
             }
             kind => kind,
         };
         entries.push((String::from_utf8_lossy(name).into_owned(), kind));
     }
     entries.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-    Ok(entries)
+    Ok((entries, directory))
 }

@@ -6,11 +6,15 @@ mod answers;
 #[cfg(test)]
 mod api;
 #[cfg(test)]
-mod canned;
-#[cfg(test)]
 mod config;
 #[cfg(test)]
 mod connection;
+#[cfg(test)]
+mod e2e_asleep;
+#[cfg(test)]
+mod e2e_counts;
+#[cfg(test)]
+mod e2e_world;
 #[cfg(test)]
 mod far;
 #[cfg(test)]
