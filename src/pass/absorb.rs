@@ -48,7 +48,7 @@ pub fn absorb(seen: &mut Seen, name: &str, here: &mut Here, bases: &Bases, sourc
                 close(seen, &fetch, shown, "was not read to its end", at);
                 continue;
             }
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            Err(error) if is_the_source(&error) => {
                 close(seen, &fetch, shown, "changed while it was read", at);
                 continue;
             }
@@ -56,7 +56,13 @@ pub fn absorb(seen: &mut Seen, name: &str, here: &mut Here, bases: &Bases, sourc
         };
         sources.add(digest_of(&held), source.clone());
         if keep == Keep::InVault {
-            take(&fetch, &held, source, name, here, at)?;
+            match take(&fetch, &held, source, name, here, at) {
+                Err(error) if is_the_source(&error) => {
+                    close(seen, &fetch, shown, "changed while it was kept", at);
+                    continue;
+                }
+                taken => taken?,
+            }
         }
         let repository = seen.members[fetch.member].repository.clone();
         let Some(session) = seen.members[fetch.member].sessions.get_mut(&fetch.session) else { continue };
@@ -72,6 +78,11 @@ pub fn absorb(seen: &mut Seen, name: &str, here: &mut Here, bases: &Bases, sourc
         }
     }
     Ok(())
+}
+
+/// Whether the bytes that were to be read are not, or no longer, those that they were said to be: a matter of that file alone.
+fn is_the_source(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof)
 }
 
 fn part_of<'a>(session: &'a super::member::FarSession, part: &Part) -> Option<&'a super::member::FarPart> {

@@ -73,7 +73,10 @@ pub async fn who(setting: &Setting, options: &Options) -> Who {
     // A pass over machines alone asks nothing of GitHub.
     let machines_only = !options.names.is_empty() && options.names.iter().all(|name| targets.iter().any(|target| target.name == *name));
     let mut who = Who { github: None, targets, fault: None, notes: Vec::new(), whole: false };
-    if !machines_only && let Err(fault) = codespaces(setting, options, &mut who).await {
+    if config.github.enabled
+        && !machines_only
+        && let Err(fault) = codespaces(setting, options, &mut who).await
+    {
         who.fault = Some(fault);
     }
     who

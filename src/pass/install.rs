@@ -129,7 +129,9 @@ fn note(session: SessionId, step: &Step, from: &str, presence: &Presence, plan: 
 /// directory is, and a plan does not know them: those of the lines that it extends still stand in it, else it is read again.
 fn known_beside(held: Held, kind: StepKind, before: Option<&Held>) -> Option<Held> {
     match (held, kind, before) {
-        (Held::Lines { lines, .. }, StepKind::Advance(_), Some(Held::Lines { directories, .. })) => Some(Held::Lines { lines, directories: directories.clone() }),
+        (Held::Lines { lines, .. }, StepKind::Advance(_), Some(Held::Lines { directories, .. })) => {
+            Some(Held::Lines { lines, directories: directories.clone() })
+        }
         (Held::Lines { .. }, StepKind::Advance(_) | StepKind::Replace, _) => None,
         (held, ..) => Some(held),
     }

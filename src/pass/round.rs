@@ -135,7 +135,6 @@ impl Round {
         let mut sources = std::mem::take(&mut self.sources);
         let plan = group.plan(&mut sources, &self.here.vault, &|id| self.row(id, &repository, &far, visits));
         self.sources = sources;
-        let plan = plan?;
         let seen: Vec<(&Seen, usize)> = far.iter().map(|(visit, member)| (&visits[*visit].seen, *member)).collect();
         let placement = place(&repository, &plan, &self.here, &seen, &mut self.state);
         let actions = actions(&repository, &plan, &group);

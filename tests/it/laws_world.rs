@@ -40,7 +40,8 @@ impl World {
             let home = side.claude.parent().unwrap().to_str().unwrap().to_owned();
             let command = json!(["env", "-i", format!("HOME={home}"), format!("PATH={}", path())]);
             let workspaces = side.clone.parent().unwrap().display().to_string();
-            config.push_str(&format!("\n[[machine]]\nname = \"{name}\"\ncommand = {command}\nrepositories = [\"acme/widget\"]\nworkspaces = \"{workspaces}\"\n"));
+            config
+                .push_str(&format!("\n[[machine]]\nname = \"{name}\"\ncommand = {command}\nrepositories = [\"acme/widget\"]\nworkspaces = \"{workspaces}\"\n"));
         }
         let directory = world.root().join("home/.config/claude-session-sync");
         fs::create_dir_all(&directory).unwrap();
