@@ -14,8 +14,10 @@ use super::group::Sources;
 use super::here::Here;
 use super::visit::{Fetch, How, Seen};
 use crate::reconcile::manifest::Part;
+use crate::reconcile::plan::Side;
 use crate::reconcile::relation::Lines;
 use crate::reconcile::report::Skipped;
+use crate::reconcile::transcript::Content;
 use crate::state::Held;
 use crate::store::archive::Place;
 use crate::store::read::{self, Wanted};
@@ -141,22 +143,19 @@ fn join(here: &Here, base: &std::path::Path, length: u64, suffix: &std::path::Pa
 }
 
 fn take(fetch: &Fetch, held: &Held, source: PathBuf, name: &str, here: &mut Here, at: DateTime<Utc>) -> io::Result<()> {
+    let note = |content: &Content| Note::new(fetch.session, fetch.part.clone(), Reason::Lost, name, at, (content.length, content.digest));
     match (held, &fetch.part) {
         (Held::Lines { lines, .. }, Part::Transcript) => {
             if lines.content.length == 0 {
                 return Ok(());
             }
-            here.archive.take(&mut here.vault, fetch.session, lines, &source, |content| {
-                let mut note = Note::new(fetch.session, Part::Transcript, Reason::Lost, name, at, (content.length, content.digest));
-                note.title.clone_from(&lines.title);
-                note
-            })
+            let titled = |content: &Content| Note { title: lines.title.clone(), ..note(content) };
+            here.archive.take(&mut here.vault, fetch.session, lines, &source, titled)
         }
         (Held::Lines { lines, .. }, Part::Side(side)) => {
-            let spoken = lines.content.newest.map_or(0, crate::reconcile::transcript::Moment::seconds);
-            here.archive.take_side(fetch.session, side, &source, spoken, lines.content.length)
+            here.archive.take_side(&mut here.vault, (fetch.session, side), &Side::Lines(lines.clone()), &source, note)
         }
-        (Held::Whole(whole), Part::Side(side)) => here.archive.take_side(fetch.session, side, &source, whole.modified, whole.length),
+        (Held::Whole(whole), Part::Side(side)) => here.archive.take_side(&mut here.vault, (fetch.session, side), &Side::Whole(whole.clone()), &source, note),
         (Held::Whole(_), Part::Transcript) => Ok(()),
     }
 }
