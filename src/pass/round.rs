@@ -269,7 +269,7 @@ impl Round {
                 }
                 continue;
             }
-            for (action, step) in actions.iter_mut().filter(|(_, step)| step.member == 0) {
+            for (action, step) in actions.iter_mut().filter(|(action, step)| step.member == 0 && action.result.is_none()) {
                 action.result = Some(work.install(&mut self.here, action, step, &mut self.state, clock));
             }
             self.report.unplaced.extend(placement.unplaced.iter().cloned());
