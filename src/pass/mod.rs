@@ -273,10 +273,11 @@ impl Pass<'_> {
         let fresh = self.here.is_none();
         let (here, state) = self.open_here(state).await?;
         let mut sources = Sources::default();
-        bases.add_to(&mut sources);
+        // What an earlier round installed is known best by looking again, and the first source of a content stays.
         if fresh {
             Bases::of(&here).add_to(&mut sources);
         }
+        bases.add_to(&mut sources);
         let report = std::mem::take(&mut self.report);
         let config = self.setting.config.clone();
         let days = self.options.days.unwrap_or(config.sync.days);
