@@ -20,6 +20,20 @@ mod github;
 #[cfg(test)]
 mod guard;
 #[cfg(test)]
+mod pass_first;
+#[cfg(test)]
+mod pass_hostile;
+#[cfg(test)]
+mod pass_live;
+#[cfg(test)]
+mod pass_places;
+#[cfg(test)]
+mod pass_side_files;
+#[cfg(test)]
+mod pass_time;
+#[cfg(test)]
+mod pass_transcripts;
+#[cfg(test)]
 mod remote_far;
 #[cfg(test)]
 mod remote_put;
@@ -32,6 +46,10 @@ mod skip;
 #[cfg(test)]
 mod sshd;
 #[cfg(test)]
+mod strace;
+#[cfg(test)]
+mod talk;
+#[cfg(test)]
 mod token;
 #[cfg(test)]
 mod wait;
@@ -39,3 +57,5 @@ mod wait;
 mod way;
 #[cfg(test)]
 mod wire_answers;
+#[cfg(test)]
+mod world;
