@@ -6,6 +6,7 @@
 pub mod cli;
 pub mod codespace;
 pub mod config;
+pub mod demo;
 pub mod logging;
 pub mod pass;
 pub mod paths;

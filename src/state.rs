@@ -8,6 +8,7 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -15,10 +16,12 @@ use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::reconcile::manifest::{SessionId, Stamp, StorePath};
+use crate::reconcile::layout::Rule;
+use crate::reconcile::manifest::{ProjectName, SessionId, Stamp, StorePath};
 use crate::reconcile::order::Whole;
 use crate::reconcile::project::RepositoryId;
 use crate::reconcile::relation::Lines;
+use crate::reconcile::transcript::Digest;
 use crate::store::repositories::Remembered;
 use crate::store::vault::write_durably;
 
@@ -44,7 +47,7 @@ pub struct FarMemory {
     /// Its stamp there.
     pub stamp: Stamp,
     /// What it holds.
-    pub held: Held,
+    pub held: Arc<Held>,
 }
 
 /// What is remembered of one far replica.
@@ -56,15 +59,49 @@ pub struct ReplicaMemory {
     pub seen: BTreeMap<SessionId, Lines>,
 }
 
-/// How the visits to one codespace or machine went.
+/// What a place to visit is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PlaceKind {
+    /// A codespace.
+    #[default]
+    Codespace,
+    /// A `[[machine]]`.
+    Machine,
+}
+
+/// What the last good visit learned of one repository there, beside what its files hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SharedMemory {
+    /// A clone of it is there, so that sessions can go there.
+    pub has_clone: bool,
+    /// Sessions that were not read because they are older than the window.
+    pub unread: usize,
+    /// Sessions that were not to be touched there, and why.
+    pub refused: BTreeMap<SessionId, String>,
+}
+
+/// How the visits to one codespace or machine went, and what was last heard of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct VisitMemory {
+    /// What it is.
+    pub kind: PlaceKind,
+    /// What its owner calls it.
+    pub display_name: String,
+    /// GitHub's word for what it was doing at the last listing; none for a machine.
+    pub doing: Option<String>,
+    /// When GitHub's list, whole, first lacked it.
+    pub gone: Option<DateTime<Utc>>,
     /// Its repositories.
     pub repositories: Vec<RepositoryId>,
     /// The end of the last attempt.
     pub tried: Option<DateTime<Utc>>,
     /// What came of it, in one line.
     pub outcome: String,
+    /// Since when every attempt failed; none after one that went well.
+    pub failing: Option<DateTime<Utc>>,
     /// The end of the last visit that went well.
     pub visited: Option<DateTime<Utc>>,
     /// Whether a shell answered at the last attempt; none before the first.
@@ -77,25 +114,53 @@ pub struct VisitMemory {
     pub episode: Option<DateTime<Utc>>,
     /// How each of its sessions stood after the visit, for `status`.
     pub standings: BTreeMap<String, usize>,
+    /// The replica that the last good visit found.
+    pub replica: Option<Uuid>,
+    /// Days that its client keeps sessions, if its settings say so.
+    pub retention_days: Option<u32>,
+    /// Sessions that were open there.
+    pub open: Vec<SessionId>,
+    /// What else was learned, by repository.
+    pub shared: BTreeMap<RepositoryId, SharedMemory>,
 }
 
-#[derive(Debug, Default, Serialize, Deserialize)]
+/// The stamp of a file here that is old enough to speak for its content: inode, size, modification time.
+type Key = (u64, u64, i64);
+
+#[derive(Debug, Default, Deserialize)]
 struct Stored {
     version: u32,
-    digests: Vec<((u64, u64, i64), Held)>,
+    digests: Vec<(Key, Arc<Held>)>,
     replicas: BTreeMap<Uuid, ReplicaMemory>,
     visits: BTreeMap<String, VisitMemory>,
     clones: BTreeMap<PathBuf, Remembered>,
     last_pass: Option<serde_json::Value>,
+    #[serde(default)]
+    last_good: Option<DateTime<Utc>>,
+    #[serde(default)]
+    rules: BTreeMap<SessionId, (ProjectName, Rule)>,
+}
+
+/// The same, borrowed, so that writing it copies nothing.
+#[derive(Debug, Serialize)]
+struct ToStore<'a> {
+    version: u32,
+    digests: Vec<(&'a Key, &'a Held)>,
+    replicas: &'a BTreeMap<Uuid, ReplicaMemory>,
+    visits: &'a BTreeMap<String, VisitMemory>,
+    clones: &'a BTreeMap<PathBuf, Remembered>,
+    last_pass: &'a Option<serde_json::Value>,
+    last_good: &'a Option<DateTime<Utc>>,
+    rules: &'a BTreeMap<SessionId, (ProjectName, Rule)>,
 }
 
 /// The memory of this machine.
 #[derive(Debug, Default)]
 pub struct State {
     path: PathBuf,
-    digests: HashMap<(u64, u64, i64), Held>,
-    used: HashMap<(u64, u64, i64), Held>,
-    written: Vec<u8>,
+    digests: HashMap<Key, Arc<Held>>,
+    used: HashMap<Key, Arc<Held>>,
+    written: Option<Digest>,
     /// By replica id.
     pub replicas: BTreeMap<Uuid, ReplicaMemory>,
     /// By codespace or machine name.
@@ -104,6 +169,10 @@ pub struct State {
     pub clones: BTreeMap<PathBuf, Remembered>,
     /// The report of the last pass.
     pub last_pass: Option<serde_json::Value>,
+    /// When the last pass over everything began that could list the codespaces.
+    pub last_good: Option<DateTime<Utc>>,
+    /// Where sessions that came here were put, and by which rule.
+    pub rules: BTreeMap<SessionId, (ProjectName, Rule)>,
 }
 
 /// A file younger than this when it was read may change within the resolution of its time: not remembered.
@@ -117,27 +186,27 @@ impl State {
     pub fn open(directory: &Path) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         let path = directory.join("state.json");
-        let written = std::fs::read(&path).unwrap_or_default();
-        let stored = serde_json::from_slice::<Stored>(&written).ok().filter(|stored| stored.version == VERSION).unwrap_or_default();
-        let Stored { digests, replicas, visits, clones, last_pass, .. } = stored;
-        Ok(Self { path, digests: digests.into_iter().collect(), used: HashMap::new(), written, replicas, visits, clones, last_pass })
+        let text = std::fs::read(&path).unwrap_or_default();
+        let written = Some(Digest::of(&text));
+        let stored = serde_json::from_slice::<Stored>(&text).ok().filter(|stored| stored.version == VERSION).unwrap_or_default();
+        let Stored { digests, replicas, visits, clones, last_pass, last_good, rules, .. } = stored;
+        Ok(Self { path, digests: digests.into_iter().collect(), used: HashMap::new(), written, replicas, visits, clones, last_pass, last_good, rules })
     }
 
     /// What a file of this machine holds, if its stamp was seen before.
-    pub fn held(&mut self, stamp: Stamp) -> Option<Held> {
+    pub fn held(&mut self, stamp: Stamp) -> Option<Arc<Held>> {
         let key = (stamp.inode, stamp.size, stamp.modified);
-        let held = self.used.get(&key).or_else(|| self.digests.get(&key)).cloned();
-        if let Some(held) = &held {
-            self.used.insert(key, held.clone());
+        if let Some(held) = self.digests.remove(&key) {
+            self.used.insert(key, held);
         }
-        held
+        self.used.get(&key).cloned()
     }
 
     /// Remembers what a file holds, if it is old enough for its stamp to speak for it. `now` is in nanoseconds since 1970.
-    pub fn remember(&mut self, stamp: Stamp, held: &Held, now: i64) {
+    pub fn remember(&mut self, stamp: Stamp, held: &Arc<Held>, now: i64) {
         let settled = now.saturating_sub(stamp.modified) >= i64::try_from(SETTLED.as_nanos()).unwrap_or(i64::MAX);
         if settled {
-            self.used.insert((stamp.inode, stamp.size, stamp.modified), held.clone());
+            self.used.insert((stamp.inode, stamp.size, stamp.modified), Arc::clone(held));
         }
     }
 
@@ -146,20 +215,14 @@ impl State {
     /// # Errors
     /// As `write` and `rename`; the old state then stays.
     pub fn save(&mut self) -> io::Result<()> {
-        let mut digests: Vec<_> = self.used.iter().map(|(key, held)| (*key, held.clone())).collect();
-        digests.sort_unstable_by_key(|(key, _)| *key);
-        let stored = Stored {
-            version: VERSION,
-            digests,
-            replicas: self.replicas.clone(),
-            visits: self.visits.clone(),
-            clones: self.clones.clone(),
-            last_pass: self.last_pass.clone(),
-        };
-        let bytes = serde_json::to_vec(&stored)?;
-        if bytes != self.written {
+        let mut digests: Vec<_> = self.used.iter().map(|(key, held)| (key, &**held)).collect();
+        digests.sort_unstable_by_key(|(key, _)| **key);
+        let Self { replicas, visits, clones, last_pass, last_good, rules, .. } = self;
+        let bytes = serde_json::to_vec(&ToStore { version: VERSION, digests, replicas, visits, clones, last_pass, last_good, rules })?;
+        let digest = Some(Digest::of(&bytes));
+        if digest != self.written {
             write_durably(&self.path, &bytes)?;
-            self.written = bytes;
+            self.written = digest;
         }
         Ok(())
     }

@@ -72,16 +72,30 @@ fn sync(arguments: &Arguments, context: &mut Context) -> Result<Exit, Failure> {
         context.render.note(&format!("no log is written: {trouble}"));
     }
     let report = pass(arguments, context, settings)?;
+    let named = !arguments.names.is_empty();
     if arguments.json {
         context.render.json(&report);
     } else if arguments.best_effort {
-        if let Some(line) = told::worst(&report) {
+        let asleep = || asleep(&report).next().filter(|_| named);
+        if let Some(line) = told::worst(&report).or_else(asleep) {
             context.render.warning(&format!("sync: {line}"));
         }
     } else {
         told::report(&report, &mut context.render);
+        // Whoever names a codespace is told why it was left alone, in a script too: the exit code alone does not say it.
+        if named && !context.render.is_terminal() {
+            asleep(&report).for_each(|line| context.render.note(&line));
+        }
     }
-    Ok(exit(&report, !arguments.names.is_empty()))
+    Ok(exit(&report, named))
+}
+
+/// Who was not visited, and why.
+fn asleep(report: &Report) -> impl Iterator<Item = String> {
+    report.visits.iter().filter_map(|visit| match &visit.outcome {
+        Outcome::NotVisited { why } => Some(format!("{}: not visited ({why})", visit.name)),
+        Outcome::Visited | Outcome::Failed(_) => None,
+    })
 }
 
 fn pass(arguments: &Arguments, context: &Context, settings: Settings) -> Result<Report, Failure> {
@@ -119,7 +133,7 @@ fn failure(error: &PassError) -> Failure {
 
 /// 1 where the list was not to be had or nothing went well; 3 where a part failed, or somebody named does not run.
 fn exit(report: &Report, named: bool) -> Exit {
-    let asleep = named && report.visits.iter().any(|visit| matches!(visit.outcome, Outcome::NotVisited { .. }));
+    let asleep = named && asleep(report).next().is_some();
     match (report.listing.is_some(), report.has_failures(), report.has_successes()) {
         (true, ..) | (_, true, false) => Exit::Failed,
         (_, true, true) => Exit::Partly,

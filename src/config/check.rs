@@ -53,6 +53,7 @@ fn repository(text: &str) -> Result<RepositoryId, Wrong> {
 
 fn general(document: &Document<'_>, config: &mut Config, home: &Path) {
     let section = document.section("github");
+    set(&mut config.github.enabled, section.switch("enabled"));
     set(&mut config.github.api_url, value(section.text("api_url", parsed)));
     config.github.token_file = value(section.text("token_file", |text| here(text, home)));
 

@@ -24,7 +24,7 @@ pub(super) struct Shape {
 
 /// Everything that may stand in the file, beside `version`.
 pub(super) const TABLES: [Shape; 10] = [
-    Shape { name: "github", many: false, keys: &["api_url", "token_file"] },
+    Shape { name: "github", many: false, keys: &["enabled", "api_url", "token_file"] },
     Shape { name: "sync", many: false, keys: &["days", "default", "clone_roots", "idle_policy"] },
     Shape { name: "claude", many: false, keys: &["directory", "codespace_directory"] },
     Shape { name: "programs", many: false, keys: &["gh", "ssh", "git", "ssh_keygen"] },

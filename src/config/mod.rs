@@ -62,6 +62,8 @@ pub struct Config {
 /// `[github]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Github {
+    /// Whether codespaces are listed and visited at all.
+    pub enabled: bool,
     /// Base of the REST API.
     pub api_url: ApiUrl,
     /// A file that holds nothing but the token.
@@ -203,7 +205,7 @@ impl Config {
     #[must_use]
     pub fn defaults(home: &Path) -> Self {
         Self {
-            github: Github { api_url: ApiUrl::github(), token_file: None },
+            github: Github { enabled: true, api_url: ApiUrl::github(), token_file: None },
             sync: Sync {
                 days: 7,
                 default: SyncPolicy::Both,

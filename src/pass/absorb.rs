@@ -68,7 +68,7 @@ pub fn absorb(seen: &mut Seen, name: &str, here: &mut Here, bases: &Bases, sourc
             Part::Side(side) => session.side.get_mut(side),
         };
         if let Some(part) = part {
-            part.held = Some(held);
+            part.held = Some(std::sync::Arc::new(held));
         }
     }
     Ok(())
@@ -100,14 +100,6 @@ fn close(seen: &mut Seen, fetch: &Fetch, shown: String, why: &str, _at: DateTime
 /// The content, and a file that begins with it. None where the visit broke before it was here.
 fn settle(fetch: &Fetch, modified: i64, here: &Here) -> io::Result<Option<(Held, PathBuf)>> {
     let source = match (&fetch.how, &fetch.staged) {
-        (How::Known(base), _) => {
-            let held = match &base.held {
-                // The same bytes there may carry another time, which is part of what is compared.
-                Held::Whole(whole) => Held::Whole(crate::reconcile::order::Whole { modified: modified.div_euclid(1_000_000_000), ..whole.clone() }),
-                lines @ Held::Lines { .. } => lines.clone(),
-            };
-            return Ok(Some((held, base.path.clone())));
-        }
         (How::Within(path), _) => path.clone(),
         (How::Whole, Some(staged)) => staged.clone(),
         (How::After(base, length), Some(staged)) => join(here, base, *length, staged)?,

@@ -10,11 +10,8 @@ use super::here::Here;
 use crate::reconcile::manifest::{Part, SessionId};
 use crate::reconcile::plan::Side;
 use crate::reconcile::project::RepositoryId;
-use crate::reconcile::relation::Lines;
 use crate::reconcile::transcript::Digest;
-use crate::state::Held;
-use crate::store::read::{self, Wanted};
-use crate::store::vault::Object;
+use crate::store::read;
 
 /// A content here.
 #[derive(Debug, Clone)]
@@ -25,8 +22,6 @@ pub struct Base {
     pub digest: Digest,
     /// A file that begins with them.
     pub path: PathBuf,
-    /// What they are.
-    pub held: Held,
 }
 
 /// All contents here, by session and part; a snapshot that visits may read while they run.
@@ -43,14 +38,15 @@ impl Bases {
         let mut all = Self::default();
         for (id, session) in &here.sessions {
             if let Some((_, lines)) = &session.transcript {
-                all.add_lines(*id, Part::Transcript, lines, here.file(&session.project, *id, &Part::Transcript));
+                let path = here.file(&session.project, *id, &Part::Transcript);
+                all.add(*id, Part::Transcript, lines.content.length, lines.content.digest, path);
             }
             for (side, (_, content)) in &session.side {
                 let part = Part::Side(side.clone());
                 let path = here.file(&session.project, *id, &part);
                 match content {
-                    Side::Lines(lines) => all.add_lines(*id, part, lines, path),
-                    Side::Whole(whole) => all.add(*id, part, Base { length: whole.length, digest: whole.digest, path, held: Held::Whole(whole.clone()) }),
+                    Side::Lines(lines) => all.add(*id, part, lines.content.length, lines.content.digest, path),
+                    Side::Whole(whole) => all.add(*id, part, whole.length, whole.digest, path),
                 }
             }
             if let Some(place) = &session.place {
@@ -59,32 +55,23 @@ impl Bases {
         }
         for (id, record) in here.archive.records() {
             if let Some(path) = here.archive.file(*id, &Part::Transcript) {
-                let lines = Lines { content: record.content.clone(), marks: BTreeMap::new(), messages: Default::default(), title: record.title.clone() };
-                all.add_lines(*id, Part::Transcript, &lines, path);
+                all.add(*id, Part::Transcript, record.content.length, record.content.digest, path);
             }
             if let Some(place) = &record.place {
                 all.places.entry(*id).or_insert_with(|| (place.repository.clone(), place.below.clone()));
             }
         }
-        for object in here.vault.objects().iter().filter(|object| object.note.part == Part::Transcript) {
-            if let Some(lines) = displaced(object) {
-                all.add_lines(object.note.session, Part::Transcript, &lines, object.path.clone());
-            }
+        for object in here.vault.objects() {
+            let note = &object.note;
+            all.add(note.session, note.part.clone(), note.length, note.digest, object.path.clone());
         }
         all
     }
 
-    fn add_lines(&mut self, id: SessionId, part: Part, lines: &Lines, path: PathBuf) {
-        if lines.content.length > 0 {
-            let held = Held::Lines { lines: lines.clone(), directories: Vec::new() };
-            self.add(id, part, Base { length: lines.content.length, digest: lines.content.digest, path, held });
-        }
-    }
-
-    fn add(&mut self, id: SessionId, part: Part, base: Base) {
+    fn add(&mut self, id: SessionId, part: Part, length: u64, digest: Digest, path: PathBuf) {
         let bases = self.bases.entry((id, part)).or_default();
-        if !bases.iter().any(|known| known.digest == base.digest) {
-            bases.push(base);
+        if length > 0 && !bases.iter().any(|known| known.digest == digest) {
+            bases.push(Base { length, digest, path });
         }
     }
 
@@ -115,13 +102,6 @@ impl Bases {
         below.dedup();
         below
     }
-}
-
-/// The content of a displaced copy; its times are read again only where it is needed as a base.
-fn displaced(object: &Object) -> Option<Lines> {
-    let note = &object.note;
-    let reading = read::lines(File::open(&object.path).ok()?, &Wanted { limit: Some(note.length), ..Wanted::default() }).ok()?;
-    (reading.content.digest == note.digest).then(|| Lines::of(reading))
 }
 
 impl Base {

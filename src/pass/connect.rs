@@ -23,7 +23,7 @@ use crate::codespace::token::{GH_DEADLINE, Lookup};
 use crate::config::Reach as Way;
 use crate::paths::make_private;
 use crate::reconcile::plan::Window;
-use crate::reconcile::report::Fault;
+use crate::reconcile::report::{Fault, Outcome};
 use crate::state::ReplicaMemory;
 
 /// What is needed to connect.
@@ -48,9 +48,41 @@ pub struct Listed {
     pub fault: Option<Fault>,
     /// Warnings.
     pub notes: Vec<String>,
+    /// GitHub's list is among them, all of it: what it lacks is gone.
+    pub whole: bool,
 }
 
-/// Lists codespaces and machines.
+/// What the configuration and GitHub's list say, before anything is prepared for a visit.
+#[derive(Debug)]
+pub struct Who {
+    github: Option<Arc<GitHub>>,
+    /// All codespaces and machines.
+    pub targets: Vec<Target>,
+    /// Why GitHub's list is missing.
+    pub fault: Option<Fault>,
+    /// Warnings.
+    pub notes: Vec<String>,
+    /// GitHub's list is among them, all of it.
+    pub whole: bool,
+}
+
+/// Lists machines, and codespaces by one request (and one for each further page). Connects to none.
+pub async fn who(setting: &Setting, options: &Options) -> Who {
+    let config = &setting.config;
+    let targets: Vec<Target> = config.machines.iter().map(|machine| Target::machine(machine, config)).collect();
+    // A pass over machines alone asks nothing of GitHub.
+    let machines_only = !options.names.is_empty() && options.names.iter().all(|name| targets.iter().any(|target| target.name == *name));
+    let mut who = Who { github: None, targets, fault: None, notes: Vec::new(), whole: false };
+    if config.github.enabled
+        && !machines_only
+        && let Err(fault) = codespaces(setting, options, &mut who).await
+    {
+        who.fault = Some(fault);
+    }
+    who
+}
+
+/// Lists codespaces and machines, and prepares to visit them.
 pub async fn list(setting: &Setting, options: &Options) -> Listed {
     let Setting { config, paths, environment } = setting;
     let program = |program: &crate::config::Program| PathBuf::from(program.to_string());
@@ -58,20 +90,8 @@ pub async fn list(setting: &Setting, options: &Options) -> Listed {
     let pairs = environment.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
     let ssh = ssh::Setting { programs, environment: ssh::Environment::from_pairs(pairs), runtime: paths.runtime.clone(), ready_deadline: READY_DEADLINE };
     let codespace_claude = config.claude.codespace_directory.as_ref().map(ToString::to_string);
-    let mut door = Doorway { github: None, ssh, key: None, gh_home: paths.data.join("gh"), gh: None, codespace_claude };
-    let mut targets: Vec<Target> = config.machines.iter().map(|machine| Target::machine(machine, config)).collect();
-    let (mut fault, mut notes) = (None, Vec::new());
-    // A pass over machines alone asks nothing of GitHub.
-    let machines_only = !options.names.is_empty() && options.names.iter().all(|name| targets.iter().any(|target| target.name == *name));
-    if !machines_only {
-        match codespaces(setting, options, &mut notes).await {
-            Ok((github, found)) => {
-                door.github = Some(github);
-                targets.extend(found);
-            }
-            Err(error) => fault = Some(error),
-        }
-    }
+    let Who { github, targets, fault, mut notes, whole } = who(setting, options).await;
+    let mut door = Doorway { github, ssh, key: None, gh_home: paths.data.join("gh"), gh: None, codespace_claude };
     if let Err(error) = make_private(&door.ssh.runtime) {
         notes.push(format!("the runtime directory {}: {error}", door.ssh.runtime.display()));
     }
@@ -83,10 +103,10 @@ pub async fn list(setting: &Setting, options: &Options) -> Listed {
     if targets.iter().any(|target| target.not_visited.is_none() && matches!(target.reach, Reach::Codespace(_))) {
         door.prepare(setting, &mut notes).await;
     }
-    Listed { door: Some(door), targets, fault, notes }
+    Listed { door: Some(door), targets, fault, notes, whole }
 }
 
-async fn codespaces(setting: &Setting, options: &Options, notes: &mut Vec<String>) -> Result<(Arc<GitHub>, Vec<Target>), Fault> {
+async fn codespaces(setting: &Setting, options: &Options, who: &mut Who) -> Result<(), Fault> {
     let Setting { config, environment, .. } = setting;
     install_crypto();
     let url = config.github.api_url.to_string();
@@ -107,11 +127,13 @@ async fn codespaces(setting: &Setting, options: &Options, notes: &mut Vec<String
             tokio::time::sleep(Duration::from_secs(5)).await;
             continue;
         }
-        notes.extend(listing.unreadable.iter().map(|row| format!("GitHub's list: {row}")));
+        who.notes.extend(listing.unreadable.iter().map(|row| format!("GitHub's list: {row}")));
         if listing.partly_hidden {
-            notes.push("GitHub's list is partly hidden from this token".to_owned());
+            who.notes.push("GitHub's list is partly hidden from this token".to_owned());
         }
-        return Ok((github, targets));
+        who.whole = listing.unreadable.is_empty() && !listing.partly_hidden;
+        (who.github, who.targets) = (Some(github), std::mem::take(&mut who.targets).into_iter().chain(targets).collect());
+        return Ok(());
     }
 }
 
@@ -137,27 +159,27 @@ impl Doorway {
         }
     }
 
-    async fn open(&self, target: &Target) -> Result<(Far, Option<Guard>), Fault> {
+    async fn open(&self, target: &Target) -> Result<(Far, Option<Guard>), Outcome> {
         match &target.reach {
             Reach::Machine(machine) => {
                 let way = match &machine.reach {
-                    Way::Ssh(host) => ssh::Target::Ssh { host: host.to_string().parse().map_err(|error: ssh::NameError| plain_fault(error.to_string()))? },
+                    Way::Ssh(host) => ssh::Target::Ssh { host: host.to_string().parse().map_err(|error: ssh::NameError| failed(error.to_string()))? },
                     Way::Command(command) => ssh::Target::Command(command.clone()),
                 };
-                let connection = Connection::open(way, &self.ssh).await.map_err(|error| ssh_fault(&error))?;
+                let connection = Connection::open(way, &self.ssh).await.map_err(|error| not_connected(&error))?;
                 let claude = machine.claude.as_ref().map(ToString::to_string);
                 Ok((Far::new(connection, claude, Some(machine.workspaces.to_string())), None))
             }
             Reach::Codespace(codespace) => {
                 if let Some(fault) = &self.gh {
-                    return Err(fault.clone());
+                    return Err(Outcome::Failed(fault.clone()));
                 }
-                let (Some(github), Some(key)) = (&self.github, &self.key) else { return Err(plain_fault("gh is not ready".to_owned())) };
-                let guard = start_guard(github, &codespace.name).await.map_err(|error| plain_fault(format!("the guard cannot listen: {error}")))?;
+                let (Some(github), Some(key)) = (&self.github, &self.key) else { return Err(failed("gh is not ready".to_owned())) };
+                let guard = start_guard(github, &codespace.name).await.map_err(|error| failed(format!("the guard cannot listen: {error}")))?;
                 let guarded = Guarded { set: guard.environment(&self.gh_home.to_string_lossy()), remove: REMOVED_VARIABLES.map(str::to_owned).to_vec() };
-                let name = codespace.name.as_str().parse().map_err(|error: ssh::NameError| plain_fault(error.to_string()))?;
+                let name = codespace.name.as_str().parse().map_err(|error: ssh::NameError| failed(error.to_string()))?;
                 let way = ssh::Target::Codespace { name, guarded, key: key.clone() };
-                let connection = Connection::open(way, &self.ssh).await.map_err(|error| ssh_fault(&error))?;
+                let connection = Connection::open(way, &self.ssh).await.map_err(|error| not_connected(&error))?;
                 Ok((Far::new(connection, self.codespace_claude.clone(), None), Some(guard)))
             }
         }
@@ -168,8 +190,13 @@ async fn start_guard(github: &Arc<GitHub>, name: &CodespaceName) -> io::Result<G
     Guard::start(Arc::clone(github), name.clone()).await
 }
 
-fn plain_fault(message: String) -> Fault {
-    Fault { message, hint: None, permanent: false }
+fn failed(message: String) -> Outcome {
+    Outcome::Failed(Fault { message, hint: None, permanent: false })
+}
+
+/// A codespace that went to sleep, or away, since it was listed was not visited, and that is no failure.
+fn not_connected(error: &SshError) -> Outcome {
+    if is_skip(error) { Outcome::NotVisited { why: error.to_string() } } else { Outcome::Failed(ssh_fault(error)) }
 }
 
 fn ssh_fault(error: &SshError) -> Fault {
@@ -182,8 +209,7 @@ fn ssh_fault(error: &SshError) -> Fault {
 }
 
 /// A failure of a visit that is none: the codespace went to sleep, or away, in the meantime.
-#[must_use]
-pub fn is_skip(error: &SshError) -> bool {
+fn is_skip(error: &SshError) -> bool {
     matches!(error, SshError::Failed(Failure::NotAvailable | Failure::Pending | Failure::Gone))
 }
 
@@ -196,8 +222,8 @@ pub fn visit_fault(error: &VisitError) -> Fault {
     }
 }
 
-/// A visit that found nothing: whom, why, and how many connections and channels it took.
-pub type Missed = (Box<Target>, Fault, (u32, u32));
+/// A visit that found nothing: whom, what came of it, and how many connections and channels it took.
+pub type Missed = (Box<Target>, Outcome, (u32, u32));
 
 /// Connects to a target and looks at it.
 ///
@@ -212,7 +238,7 @@ pub async fn look(
     replicas: Arc<std::collections::BTreeMap<Uuid, ReplicaMemory>>,
 ) -> Result<Visiting, Missed> {
     // The guard must live until the master is connected: gh asks it before anything else, and only then.
-    let (mut far, _guard) = door.open(target).await.map_err(|fault| (Box::new(target.clone()), fault, (0, 0)))?;
+    let (mut far, _guard) = door.open(target).await.map_err(|outcome| (Box::new(target.clone()), outcome, (0, 0)))?;
     let errand = Errand { admitted: target.admitted.clone(), folders: target.folders.clone(), window, stage };
     let seen = look_there(&mut far, &errand, &bases, |listing| replicas.get(&listing.replica?).cloned()).await;
     match seen {
@@ -220,7 +246,7 @@ pub async fn look(
         Err(error) => {
             let counts = far.counts();
             far.close().await;
-            Err((Box::new(target.clone()), visit_fault(&error), (counts.connections, counts.channels)))
+            Err((Box::new(target.clone()), Outcome::Failed(visit_fault(&error)), (counts.connections, counts.channels)))
         }
     }
 }

@@ -59,6 +59,8 @@ pub struct Group {
     pub members: Vec<Member>,
     /// By session, one presence per member.
     pub presences: BTreeMap<SessionId, Vec<Presence>>,
+    /// Sessions that every member holds alike: there is nothing to plan for them.
+    pub equal: usize,
 }
 
 /// The plan of a group.
@@ -74,10 +76,11 @@ pub struct GroupPlan {
 
 impl Group {
     /// Plans every session, and the forks that follow from it. New forks are written to the stage and become sources.
+    /// `row` tells what the members hold, or once held, of a fork that nobody showed.
     ///
     /// # Errors
     /// When the stage cannot be written.
-    pub fn plan(&mut self, sources: &mut Sources, vault: &Vault) -> io::Result<GroupPlan> {
+    pub fn plan(&mut self, sources: &mut Sources, vault: &Vault, row: &dyn Fn(SessionId) -> Vec<Presence>) -> io::Result<GroupPlan> {
         let mut result = GroupPlan::default();
         let ids: Vec<SessionId> = self.presences.keys().copied().collect();
         for id in ids {
@@ -97,7 +100,7 @@ impl Group {
             }
         }
         for (origin, id, offer) in offers {
-            self.presences.entry(id).or_insert_with(|| vec![Presence::default(); self.members.len()]);
+            self.presences.entry(id).or_insert_with(|| row(id));
             match self.plan_one(id, Some(&offer), sources) {
                 Ok(Some(planned)) => {
                     result.sessions.insert(id, planned);
@@ -108,6 +111,12 @@ impl Group {
             }
         }
         Ok(result)
+    }
+
+    /// How every session stands, by the same rules; forks are not looked at, and nothing is written.
+    pub fn standings(&mut self, sources: &Sources) -> BTreeMap<SessionId, Result<SessionPlan, String>> {
+        let ids: Vec<SessionId> = self.presences.keys().copied().collect();
+        ids.into_iter().filter_map(|id| Some((id, self.plan_one(id, None, sources).transpose()?))).collect()
     }
 
     fn plan_one(&mut self, id: SessionId, offer: Option<&Offer>, sources: &Sources) -> Result<Option<SessionPlan>, String> {

@@ -6,13 +6,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use uuid::Uuid;
 
+use crate::config::Config;
+use crate::paths::Paths;
+pub use crate::reconcile::layout::Rule;
 use crate::reconcile::layout::under;
 use crate::reconcile::manifest::{Part, ProjectName, SessionId, SidePath, Stamp, StorePath};
-use crate::reconcile::plan::Side;
+use crate::reconcile::plan::{Presence, Side};
 use crate::reconcile::project::RepositoryId;
 use crate::reconcile::relation::Lines;
 use crate::reconcile::report::Skipped;
@@ -24,7 +28,7 @@ use crate::store::repositories::{Checkout, Clones};
 use crate::store::scan::{Scan, scan};
 use crate::store::tree::Tree;
 use crate::store::vault::{Note, Reason, Vault};
-use crate::store::{replica_id, vault_root};
+use crate::store::{ensure_replica_id, replica_id, vault_root};
 
 /// Where things lie, and which programs to use.
 #[derive(Debug, Clone)]
@@ -41,6 +45,22 @@ pub struct Setting {
     pub configured: Vec<(RepositoryId, PathBuf)>,
     /// Where clones are looked for.
     pub clone_roots: Vec<PathBuf>,
+}
+
+impl Setting {
+    /// What the configuration and the places say.
+    #[must_use]
+    pub fn of(config: &Config, paths: &Paths) -> Self {
+        let named = config.repositories.iter().filter_map(|entry| Some((entry.name.clone(), entry.path.clone()?)));
+        Self {
+            claude: paths.claude.clone(),
+            data: paths.data.clone(),
+            git: PathBuf::from(config.programs.git.to_string()),
+            archive: config.vault.archive,
+            configured: named.collect(),
+            clone_roots: config.sync.clone_roots.clone(),
+        }
+    }
 }
 
 /// One session here.
@@ -77,37 +97,15 @@ pub struct Here {
     pub registry: Registry,
     /// The sessions.
     pub sessions: BTreeMap<SessionId, Session>,
+    /// Sessions that are here and are neither read nor touched, and why.
+    pub refused: BTreeMap<SessionId, String>,
     /// What was passed over.
     pub skipped: Vec<Skipped>,
     /// Clones that sessions here name, with the newest modification time of such a session.
     clones: BTreeMap<PathBuf, (Checkout, i64)>,
+    /// Project directories whose repository a clone says: that clone's root.
+    spoken_for: BTreeMap<ProjectName, PathBuf>,
     now: SystemTime,
-}
-
-/// The rule that placed a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rule {
-    /// The configuration names the clone.
-    Configured,
-    /// The clone in which a session was written last.
-    UsedLast,
-    /// A clone found below a clone root.
-    Found,
-    /// No clone is known: the far path's own name.
-    NoClone,
-}
-
-impl Rule {
-    /// The rule, for `status --why`.
-    #[must_use]
-    pub fn words(self) -> &'static str {
-        match self {
-            Self::Configured => "[[repository]] path",
-            Self::UsedLast => "the clone used last",
-            Self::Found => "a clone below a clone root",
-            Self::NoClone => "no clone known here: the name of the far path",
-        }
-    }
 }
 
 impl Here {
@@ -130,7 +128,21 @@ impl Here {
         let scanned = tree.as_ref().map(scan).transpose()?.unwrap_or_default();
         let replica = replica_id(&setting.claude)?;
         let skipped = scanned.skipped.iter().map(|skipped| Skipped { name: skipped.name.clone(), why: skipped.why.clone() }).collect();
-        let mut here = Self { setting, tree, vault, archive, replica, registry, sessions: BTreeMap::new(), skipped, clones: BTreeMap::new(), now };
+        let refused = scanned.refused.clone();
+        let mut here = Self {
+            setting,
+            tree,
+            vault,
+            archive,
+            replica,
+            registry,
+            sessions: BTreeMap::new(),
+            refused,
+            skipped,
+            clones: BTreeMap::new(),
+            spoken_for: BTreeMap::new(),
+            now,
+        };
         let directories = here.read(&scanned, state);
         here.place(&directories, state, known);
         Ok(here)
@@ -152,26 +164,35 @@ impl Here {
             let side = found.side.iter().map(|(path, stamp)| (Part::Side(path.clone()), *stamp));
             for (part, stamp) in transcript.into_iter().chain(side) {
                 let path = found.path(*id, &part);
-                match self.read_one(&path, stamp, state) {
-                    Ok((stamp, Held::Lines { lines, directories: named })) => {
-                        if part == Part::Transcript {
-                            let speaking = directories.entry(found.project.clone()).or_default();
-                            speaking.extend(named.into_iter().filter(|directory| ProjectName::of(directory) == found.project));
-                            session.transcript = Some((stamp, lines));
-                        } else if let Part::Side(side) = part {
-                            session.side.insert(side, (stamp, Side::Lines(lines)));
-                        }
-                    }
-                    Ok((stamp, Held::Whole(whole))) => {
-                        if let Part::Side(side) = part {
-                            session.side.insert(side, (stamp, Side::Whole(whole)));
-                        }
-                    }
+                let (stamp, held) = match self.read_one(&path, stamp, state) {
+                    Ok(read) => read,
                     Err(error) => {
                         let why = format!("cannot be read: {error}");
                         self.skipped.push(Skipped { name: path.to_string(), why: why.clone() });
                         if part == Part::Transcript {
                             session.unreadable = Some(why);
+                        }
+                        continue;
+                    }
+                };
+                match &*held {
+                    Held::Lines { lines, directories: named } => {
+                        let lines = lines.clone();
+                        if part == Part::Transcript {
+                            let speaking = directories.entry(found.project.clone()).or_default();
+                            for directory in named.iter().filter(|directory| ProjectName::of(directory) == found.project) {
+                                if !speaking.contains(directory) {
+                                    speaking.push(directory.clone());
+                                }
+                            }
+                            session.transcript = Some((stamp, lines));
+                        } else if let Part::Side(side) = part {
+                            session.side.insert(side, (stamp, Side::Lines(lines)));
+                        }
+                    }
+                    Held::Whole(whole) => {
+                        if let Part::Side(side) = part {
+                            session.side.insert(side, (stamp, Side::Whole(whole.clone())));
                         }
                     }
                 }
@@ -181,7 +202,7 @@ impl Here {
         directories
     }
 
-    fn read_one(&self, path: &StorePath, stamp: Stamp, state: &mut State) -> io::Result<(Stamp, Held)> {
+    fn read_one(&self, path: &StorePath, stamp: Stamp, state: &mut State) -> io::Result<(Stamp, Arc<Held>)> {
         if let Some(held) = state.held(stamp) {
             return Ok((stamp, held));
         }
@@ -195,6 +216,7 @@ impl Here {
         } else {
             Held::Whole(read::whole(file, status.stamp.modified)?)
         };
+        let held = Arc::new(held);
         state.remember(status.stamp, &held, nanoseconds(self.now));
         Ok((status.stamp, held))
     }
@@ -229,7 +251,36 @@ impl Here {
                 None => self.archive.records().get(id).and_then(|record| record.place.clone()),
             };
         }
+        let spoken_for: BTreeMap<_, _> = places.into_iter().map(|(project, (_, root))| (project.clone(), root)).collect();
+        self.spoken_for = spoken_for;
         state.clones = memory;
+    }
+
+    /// The clone by which the repository of a project directory is known; none where only the archive remembers it.
+    #[must_use]
+    pub fn clone_of(&self, project: &ProjectName) -> Option<&Path> {
+        self.spoken_for.get(project).map(PathBuf::as_path)
+    }
+
+    /// What a group of this repository is told of a session here.
+    #[must_use]
+    pub fn presence(&self, id: SessionId, repository: &RepositoryId) -> Presence {
+        if let Some(why) = self.refused.get(&id) {
+            return Presence { closed: Some(why.clone()), ..Presence::default() };
+        }
+        let gone = self.gone(id).map(|last| Lines::bare(last.length, last.digest));
+        let Some(session) = self.sessions.get(&id) else { return Presence { gone, ..Presence::default() } };
+        let closed = match &session.place {
+            _ if session.unreadable.is_some() => session.unreadable.clone(),
+            Some(place) if place.repository == *repository => None,
+            Some(place) => Some(format!("belongs to {} here", place.repository)),
+            None => Some(format!("lies in {} here, whose repository is not known", session.project)),
+        };
+        if closed.is_some() {
+            return Presence { closed, ..Presence::default() };
+        }
+        let side = session.side.iter().map(|(path, (_, side))| (path.clone(), side.clone())).collect();
+        Presence { transcript: session.transcript.as_ref().map(|(_, lines)| lines.clone()), side, live: session.live, gone, closed: None }
     }
 
     fn configured_as(&self, root: &Path) -> Option<RepositoryId> {
@@ -267,6 +318,10 @@ impl Here {
     /// # Errors
     /// As the archive.
     pub fn archive_all(&mut self, at: chrono::DateTime<chrono::Utc>) -> io::Result<()> {
+        // Without an id the store cannot be told from a new one, and what is deleted in it would come back.
+        if self.replica.is_none() && !self.sessions.is_empty() {
+            self.replica = ensure_replica_id(&self.setting.claude).inspect_err(|error| tracing::warn!(%error, "this store gets no id")).ok();
+        }
         let Self { archive, vault, sessions, setting, replica, .. } = self;
         for (id, session) in sessions.iter() {
             let Some((_, lines)) = &session.transcript else { continue };
@@ -290,7 +345,9 @@ impl Here {
     #[must_use]
     pub fn gone(&self, id: SessionId) -> Option<LastHere> {
         let here = self.archive.records().get(&id)?.here.filter(|here| Some(here.replica) == self.replica)?;
-        (!self.sessions.contains_key(&id) && !self.sessions.is_empty()).then_some(here)
+        // A folder that stayed behind is no session.
+        let is_there = |session: &Session| session.transcript.is_some();
+        (!self.sessions.get(&id).is_some_and(is_there) && self.sessions.values().any(is_there)).then_some(here)
     }
 
     /// The file of a session's part in this store.

@@ -14,6 +14,7 @@ use crate::reconcile::manifest::{Part, ProjectName, SessionId, StorePath};
 use crate::reconcile::plan::{Presence, Side, Step, StepKind};
 use crate::reconcile::project::RepositoryId;
 use crate::reconcile::report::{Action, ActionResult, Unplaced, Verb};
+use crate::reconcile::transcript::Digest;
 use crate::state::{Held, State};
 use crate::store::apply::{Applied, Deferral, Expected, Job, apply};
 use crate::store::archive::{Here as LastHere, Place};
@@ -58,6 +59,7 @@ pub fn place(repository: &RepositoryId, plan: &GroupPlan, here: &Here, far: &[(&
                 if rule == Rule::NoClone {
                     placement.unplaced.push(Unplaced { repository: repository.clone(), project: project.to_string() });
                 }
+                state.rules.insert(id, (project.clone(), rule));
                 project
             }
         };
@@ -123,6 +125,18 @@ fn note(session: SessionId, step: &Step, from: &str, presence: &Presence, plan: 
     Some(note)
 }
 
+/// What may be remembered of an installed file. The working directories in it may be all that tells whose its project
+/// directory is, and a plan does not know them: those of the lines that it extends still stand in it, else it is read again.
+fn known_beside(held: Held, kind: StepKind, before: Option<&Held>) -> Option<Held> {
+    match (held, kind, before) {
+        (Held::Lines { lines, .. }, StepKind::Advance(_), Some(Held::Lines { directories, .. })) => {
+            Some(Held::Lines { lines, directories: directories.clone() })
+        }
+        (Held::Lines { .. }, StepKind::Advance(_) | StepKind::Replace, _) => None,
+        (held, ..) => Some(held),
+    }
+}
+
 /// Everything that carrying out a plan needs to know.
 pub struct Work<'a> {
     /// The repository.
@@ -151,11 +165,26 @@ impl Work<'_> {
                 continue;
             };
             let Some(source) = self.sources.find(note.digest) else { continue };
-            let (session, digest, winner, fork) = (note.session, note.digest, note.winner, note.fork);
-            here.vault.copy(source, note)?;
-            here.vault.annotate(session, digest, |note| (note.winner, note.fork) = (winner, fork))?;
+            let settled = Note { won_at: self.won_at(action.session, &step.part, step.target.digest), ..note };
+            here.vault.copy(source, settled.clone())?;
+            // It may be here already, noted when it was fetched: then nothing was decided, and the archive's copy, which it
+            // displaced or by which it was displaced, may have been anybody's.
+            here.vault.annotate(settled.session, settled.digest, |note| {
+                (note.winner, note.fork, note.won_at) = (settled.winner, settled.fork, settled.won_at.clone());
+                note.from.clone_from(&settled.from);
+            })?;
         }
         here.archive.settle()
+    }
+
+    /// Whose copies hold the content that won.
+    fn won_at(&self, session: SessionId, part: &Part, winner: Digest) -> Vec<String> {
+        let holds = |presence: &Presence| match part {
+            Part::Transcript => presence.transcript.as_ref().is_some_and(|lines| lines.content.digest == winner),
+            Part::Side(side) => presence.side.get(side).is_some_and(|side| side.target().1 == winner),
+        };
+        let presences = self.group.presences.get(&session).into_iter().flatten();
+        self.group.members.iter().zip(presences).filter(|(_, presence)| holds(presence)).map(|(member, _)| member.name.clone()).collect()
     }
 
     /// Installs one file here.
@@ -181,13 +210,15 @@ impl Work<'_> {
         }
         let presence = &self.group.presences[&id][step.member];
         let expected = self.expected(here, id, step, presence, action)?;
+        let seen = if let Expected::File { stamp, .. } = &expected { state.held(*stamp) } else { None };
         let tree = here.tree.as_ref().ok_or(io::ErrorKind::NotFound)?;
         let transcript = StorePath { part: Part::Transcript, ..path.clone() };
         let is_live = || Ok(registry(&claude)?.is_live(id, tree.status(&transcript)?.map(|status| status.stamp), now));
         let applied = apply(tree, &mut here.vault, &Job { path: &path, expected, target: step.target, source: &source, is_live: &is_live })?;
         if applied == Applied::Done {
-            if let (Some(status), Some(held)) = (tree.status(&path)?, self.held(id, &step.part)) {
-                state.remember(status.stamp, &held, nanoseconds(now));
+            let held = self.held(id, &step.part).and_then(|held| known_beside(held, step.kind, seen.as_deref()));
+            if let (Some(status), Some(held)) = (tree.status(&path)?, held) {
+                state.remember(status.stamp, &std::sync::Arc::new(held), nanoseconds(now));
             }
             if step.part == Part::Transcript {
                 let place = Place { repository: self.repository.clone(), below: self.placement.below.get(&id).cloned().unwrap_or_default() };

@@ -4,6 +4,7 @@
 //! an id is taken from one project directory only. Pure but for nothing: values in, values out.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::codespace::wire::{FarFile, Listing, Token};
 use crate::reconcile::layout::{Layout, Root, layout};
@@ -20,7 +21,7 @@ pub struct FarPart {
     /// The same, as the far side wrote it.
     pub token: Token,
     /// What it holds, once that is known.
-    pub held: Option<Held>,
+    pub held: Option<Arc<Held>>,
 }
 
 /// A session at a far replica.
@@ -49,6 +50,8 @@ pub struct FarMember {
     pub layout: Layout,
     /// Its sessions.
     pub sessions: BTreeMap<SessionId, FarSession>,
+    /// Sessions whose transcript lies there in a directory that is none of this repository: one id, one directory.
+    pub elsewhere: BTreeMap<SessionId, ProjectName>,
 }
 
 impl FarMember {
@@ -95,11 +98,15 @@ pub fn members(
         let below = below(repository);
         let below: Vec<&str> = below.iter().map(String::as_str).collect();
         let layout = layout(repository, &roots, &listing.working_directories, &below, default_root.as_deref());
-        members.push(FarMember { repository: repository.clone(), layout, sessions: BTreeMap::new() });
+        members.push(FarMember { repository: repository.clone(), layout, sessions: BTreeMap::new(), elsewhere: BTreeMap::new() });
     }
     let known: BTreeMap<_, _> = memory.into_iter().flat_map(|memory| &memory.files).map(|(path, file)| (path, file)).collect();
     let mut strangers: BTreeMap<ProjectName, usize> = BTreeMap::new();
     for FarFile { path, stamp, token } in &listing.files {
+        if path.part == Part::Transcript {
+            let others = members.iter_mut().filter(|member| !member.layout.projects.contains_key(&path.project));
+            others.for_each(|member| drop(member.elsewhere.insert(path.session, path.project.clone())));
+        }
         let Some(member) = members.iter_mut().find(|member| member.layout.projects.contains_key(&path.project)) else {
             *strangers.entry(path.project.clone()).or_default() += usize::from(path.part == Part::Transcript);
             continue;
@@ -117,7 +124,7 @@ pub fn members(
             session.closed = Some(format!("lies in {} and {} there; the client resumes neither", session.project, path.project));
             continue;
         }
-        let held = known.get(path).filter(|file| file.stamp == *stamp).map(|file| file.held.clone());
+        let held = known.get(path).filter(|file| file.stamp == *stamp).map(|file| Arc::clone(&file.held));
         let part = FarPart { stamp: *stamp, token: token.clone(), held };
         match &path.part {
             Part::Transcript => session.transcript = Some(part),

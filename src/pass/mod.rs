@@ -13,11 +13,11 @@ pub mod install;
 pub mod member;
 pub mod remember;
 pub mod round;
+pub mod survey;
 pub mod target;
 pub mod visit;
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -59,7 +59,7 @@ pub struct Setting {
 }
 
 /// What is asked of a pass.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Options {
     /// Which codespaces and machines; all of them for none.
     pub names: Vec<String>,
@@ -112,7 +112,8 @@ pub async fn run(setting: &Setting, options: &Options, now: DateTime<Utc>) -> Re
     let _lock = PassLock::take(&setting.paths.state, LOCK_PATIENCE).await?;
     let mut report = Report { version: report::VERSION, began: now, ended: now, dry_run: options.dry_run, ..Report::default() };
     let mut state = State::open(&setting.paths.state).map_err(here_error("state"))?;
-    let Listed { door, targets, fault, notes } = list(setting, options).await;
+    let Listed { door, targets, fault, notes, whole } = list(setting, options).await;
+    remember::listed(&mut state, &targets, whole, now);
     if let (Some(fault), false) = (&fault, options.names.is_empty()) {
         let machines = targets.iter().all(|target| options.names.contains(&target.name)) && !targets.is_empty();
         if !machines {
@@ -126,7 +127,7 @@ pub async fn run(setting: &Setting, options: &Options, now: DateTime<Utc>) -> Re
     let (to_visit, passed): (Vec<Target>, Vec<Target>) = chosen.into_iter().partition(|target| target.not_visited.is_none());
     report.visits.extend(passed.iter().map(|target| blank(target, Outcome::NotVisited { why: target.not_visited.clone().unwrap_or_default() })));
 
-    let mut pass = Pass { setting, options, door, known, now, report };
+    let mut pass = Pass { setting, options, door, known, here: None, now, report };
     state = pass.open_and_archive(state).await?;
     // Members of one group stay together, so that one round makes them equal.
     let mut to_visit = to_visit;
@@ -142,6 +143,8 @@ struct Pass<'a> {
     options: &'a Options,
     door: Option<Doorway>,
     known: std::collections::BTreeSet<RepositoryId>,
+    /// This machine as it was read last, until something is installed.
+    here: Option<Here>,
     now: DateTime<Utc>,
     report: Report,
 }
@@ -153,21 +156,11 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 }
 
 impl Pass<'_> {
-    fn here_setting(&self) -> here::Setting {
-        let Setting { config, paths, .. } = self.setting;
-        let named = config.repositories.iter().filter_map(|entry| Some((entry.name.clone(), entry.path.clone()?)));
-        here::Setting {
-            claude: paths.claude.clone(),
-            data: paths.data.clone(),
-            git: PathBuf::from(config.programs.git.to_string()),
-            archive: config.vault.archive,
-            configured: named.collect(),
-            clone_roots: config.sync.clone_roots.clone(),
+    async fn open_here(&mut self, mut state: State) -> Result<(Here, State), PassError> {
+        if let Some(here) = self.here.take() {
+            return Ok((here, state));
         }
-    }
-
-    async fn open_here(&self, mut state: State) -> Result<(Here, State), PassError> {
-        let (setting, known) = (self.here_setting(), self.known.clone());
+        let (setting, known) = (here::Setting::of(&self.setting.config, &self.setting.paths), self.known.clone());
         blocking(move || Here::open(setting, &mut state, &known, SystemTime::now()).map(|here| (here, state))).await?.map_err(here_error("sessions"))
     }
 
@@ -175,17 +168,17 @@ impl Pass<'_> {
     async fn open_and_archive(&mut self, state: State) -> Result<State, PassError> {
         let (mut here, state) = self.open_here(state).await?;
         self.report.skipped.clone_from(&here.skipped);
-        if self.options.dry_run {
-            return Ok(state);
-        }
-        let now = self.now;
-        blocking(move || {
-            here.vault.clear_stage(now)?;
-            here.archive_all(now)?;
-            here.vault.sweep(&here.archive).map(|_| state)
-        })
-        .await?
-        .map_err(here_error("vault"))
+        let (now, dry_run) = (self.now, self.options.dry_run);
+        let opened = blocking(move || {
+            if !dry_run {
+                here.vault.clear_stage(now)?;
+                here.archive_all(now)?;
+                here.vault.sweep(&here.archive)?;
+            }
+            Ok(here)
+        });
+        self.here = Some(opened.await?.map_err(here_error("vault"))?);
+        Ok(state)
     }
 
     /// Visits these at once; those that look in time are one round, a late one is a round of its own.
@@ -196,8 +189,8 @@ impl Pass<'_> {
         let stage = here.vault.stage_path();
         let retention = round::retention_here(&here);
         let window = round::window(self.now, self.options.days.unwrap_or(self.setting.config.sync.days), retention);
-        drop(here);
-        let replicas = Arc::new(state.replicas.clone());
+        self.here = Some(here);
+        let replicas = Arc::new(std::mem::take(&mut state.replicas));
         let Some(door) = self.door.take() else { return Ok(state) };
         let mut looking: FuturesUnordered<_> = targets
             .iter()
@@ -215,10 +208,12 @@ impl Pass<'_> {
                         ready.push(visiting);
                         deadline.get_or_insert_with(|| tokio::time::Instant::now() + BARRIER);
                     }
-                    Err((target, fault, counts)) => {
-                        let mut visit = blank(&target, Outcome::Failed(fault));
+                    Err((target, outcome, counts)) => {
+                        let mut visit = blank(&target, outcome);
                         (visit.connections, visit.channels) = counts;
-                        remember::failed(&mut state, &visit, self.now);
+                        if matches!(visit.outcome, Outcome::Failed(_)) {
+                            remember::failed(&mut state, &visit, self.now);
+                        }
                         self.report.visits.push(visit);
                     }
                 }
@@ -227,19 +222,30 @@ impl Pass<'_> {
                 break;
             }
             if !ready.is_empty() {
+                // The memories were lent to the visits; those of this round are replaced by what they saw.
+                if state.replicas.is_empty() {
+                    state.replicas = (*replicas).clone();
+                }
                 state = self.round(ready, Arc::clone(&bases), state).await?;
             }
         }
         drop(looking);
+        if state.replicas.is_empty() {
+            state.replicas = Arc::try_unwrap(replicas).unwrap_or_else(|shared| (*shared).clone());
+        }
         self.door = Some(door);
         Ok(state)
     }
 
     /// Plans, installs here, then there, and remembers what came of it.
     async fn round(&mut self, mut ready: Vec<Visiting>, bases: Arc<Bases>, state: State) -> Result<State, PassError> {
+        let fresh = self.here.is_none();
         let (here, state) = self.open_here(state).await?;
         let mut sources = Sources::default();
-        Bases::of(&here).add_to(&mut sources);
+        bases.add_to(&mut sources);
+        if fresh {
+            Bases::of(&here).add_to(&mut sources);
+        }
         let report = std::mem::take(&mut self.report);
         let config = self.setting.config.clone();
         let days = self.options.days.unwrap_or(config.sync.days);
@@ -259,20 +265,26 @@ impl Pass<'_> {
         if !self.options.dry_run {
             remember::put_all(&mut round, &mut ready, &mut planned).await;
         }
+        let installed = planned.iter().flat_map(|planned| &planned.actions).any(|(action, step)| step.member == 0 && action.result.is_some());
         remember::fold(&mut round, ready, planned).await;
         self.report = round.report;
+        self.here = (!installed).then_some(round.here);
         Ok(round.state)
     }
 
     async fn close(mut self, mut state: State) -> Result<Report, PassError> {
+        let unchanged = self.here.is_some();
         let (mut here, back) = self.open_here(state).await?;
         state = back;
         self.report.ended = Utc::now();
         state.last_pass = serde_json::to_value(&self.report).ok();
+        if self.report.listing.is_none() && self.options.names.is_empty() {
+            state.last_good = Some(self.now);
+        }
         let (now, dry_run) = (self.now, self.options.dry_run);
         let saved = blocking(move || {
             let cleared = here.vault.clear_stage(now);
-            let archived = if dry_run { Ok(()) } else { here.archive_all(now) };
+            let archived = if dry_run || unchanged { Ok(()) } else { here.archive_all(now) };
             let saved = if dry_run { Ok(()) } else { state.save() };
             cleared.and(archived).and(saved)
         });

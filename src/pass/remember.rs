@@ -5,22 +5,27 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
 use uuid::Uuid;
 
 use super::connect::visit_fault;
+use super::member::FarMember;
 use super::round::{Planned, Round, Visiting, is_done, word};
+use super::target::{Reach, Target};
+use super::visit::Seen;
 use crate::codespace::replica::VisitError;
 use crate::codespace::wire::{Outcome as FarOutcome, PutAnswer, PutFile, Token};
 use crate::reconcile::manifest::{Part, StorePath};
 use crate::reconcile::report::{ActionResult, Outcome, Skipped, Visit};
-use crate::state::{FarMemory, Held, ReplicaMemory, State, VisitMemory};
+use crate::state::{FarMemory, Held, PlaceKind, ReplicaMemory, SharedMemory, State};
 
 /// KiB left free beside what is sent.
 const RESERVE_KIB: u64 = 1024;
 /// A clock that is off by more than this is mentioned, in seconds.
 const CLOCK_TOLERANCE: i64 = 300;
+/// A codespace that GitHub's list lacks for so long is forgotten.
+const FORGET_AFTER: TimeDelta = TimeDelta::days(30);
 
 /// Takes to every far replica what the plans have for it, all at once, and notes each outcome.
 pub async fn put_all(round: &mut Round, visits: &mut [Visiting], planned: &mut [Planned]) {
@@ -98,7 +103,7 @@ fn installed(visit: &mut Visiting, repository: &crate::reconcile::project::Repos
         live: false,
         closed: None,
     });
-    let part = super::member::FarPart { stamp: token.stamp(), token: token.clone(), held };
+    let part = super::member::FarPart { stamp: token.stamp(), token: token.clone(), held: held.map(std::sync::Arc::new) };
     match &path.part {
         Part::Transcript => session.transcript = Some(part),
         Part::Side(side) => drop(session.side.insert(side.clone(), part)),
@@ -121,6 +126,9 @@ pub async fn fold(round: &mut Round, visits: Vec<Visiting>, planned: Vec<Planned
         let mut bytes_out = 0;
         for planned in &planned {
             for member in planned.far.iter().enumerate().filter(|(_, (visit, _))| *visit == index).map(|(place, _)| place + 1) {
+                if planned.group.equal > 0 {
+                    *standings.entry("equal".to_owned()).or_default() += planned.group.equal;
+                }
                 for (id, of) in &planned.plan.sessions {
                     let word = word(&of.standings[member], is_done(planned, *id, member));
                     *standings.entry(word.to_owned()).or_default() += 1;
@@ -139,11 +147,8 @@ async fn finish(round: &mut Round, visiting: Visiting, standings: BTreeMap<Strin
     let Visiting { target, far, seen } = visiting;
     let counts = far.counts();
     far.close().await;
-    let transcripts = seen.listing.files.iter().filter(|file| file.path.part == Part::Transcript).count();
-    let home =
-        seen.members.iter().flat_map(|member| member.sessions.values()).filter(|session| session.transcript.as_ref().is_some_and(|part| part.held.is_some()));
-    let listed = |session: &&super::member::FarSession| seen.listing.files.iter().any(|file| file.path.project == session.project);
-    let home = home.filter(listed).count().min(transcripts);
+    let transcripts: Vec<&StorePath> = seen.listing.files.iter().map(|file| &file.path).filter(|path| path.part == Part::Transcript).collect();
+    let not_home = transcripts.iter().filter(|path| !seen.members.iter().any(|member| is_home(member, path))).count();
     let mut notes = Vec::new();
     let skew = seen.listing.clock - Utc::now().timestamp();
     if skew.abs() > CLOCK_TOLERANCE {
@@ -158,8 +163,8 @@ async fn finish(round: &mut Round, visiting: Visiting, standings: BTreeMap<Strin
         display_name: target.display_name.clone(),
         repositories: target.repositories(),
         outcome,
-        sessions: transcripts,
-        not_home: transcripts - home,
+        sessions: transcripts.len(),
+        not_home,
         standings,
         connections: counts.connections,
         channels: counts.channels,
@@ -173,17 +178,19 @@ async fn finish(round: &mut Round, visiting: Visiting, standings: BTreeMap<Strin
             let memory = memory(&seen, round.state.replicas.remove(&replica).unwrap_or_default());
             round.state.replicas.insert(replica, memory);
         }
-        let episode = match &target.reach {
-            super::target::Reach::Codespace(codespace) => codespace.last_used_at,
-            super::target::Reach::Machine(_) => None,
-        };
-        visited(&mut round.state, &visit, round.now, episode);
+        visited(&mut round.state, &visit, &target, &seen, round.now);
     }
     visit
 }
 
+/// Whether the bytes of a transcript that was listed are on this machine. What this pass installed there was not listed.
+fn is_home(member: &FarMember, path: &StorePath) -> bool {
+    let session = member.sessions.get(&path.session).filter(|session| session.project == path.project);
+    session.and_then(|session| session.transcript.as_ref()).is_some_and(|part| part.held.is_some())
+}
+
 /// What is known of a far replica now. Sessions that are gone keep their last content: they were deleted there.
-fn memory(seen: &super::visit::Seen, old: ReplicaMemory) -> ReplicaMemory {
+fn memory(seen: &Seen, old: ReplicaMemory) -> ReplicaMemory {
     let mut memory = ReplicaMemory { files: Vec::new(), seen: old.seen };
     for member in &seen.members {
         for (id, session) in &member.sessions {
@@ -191,11 +198,11 @@ fn memory(seen: &super::visit::Seen, old: ReplicaMemory) -> ReplicaMemory {
             let side = session.side.iter().map(|(path, part)| (Part::Side(path.clone()), part));
             for (part, far) in side.chain(transcript) {
                 let Some(held) = &far.held else { continue };
-                if let (Part::Transcript, Held::Lines { lines, .. }) = (&part, held) {
+                if let (Part::Transcript, Held::Lines { lines, .. }) = (&part, &**held) {
                     memory.seen.insert(*id, lines.clone());
                 }
                 let path = StorePath { project: session.project.clone(), session: *id, part };
-                memory.files.push((path, FarMemory { stamp: far.stamp, held: held.clone() }));
+                memory.files.push((path, FarMemory { stamp: far.stamp, held: std::sync::Arc::clone(held) }));
             }
         }
     }
@@ -203,26 +210,63 @@ fn memory(seen: &super::visit::Seen, old: ReplicaMemory) -> ReplicaMemory {
     memory
 }
 
-fn visited(state: &mut State, visit: &Visit, now: DateTime<Utc>, episode: Option<DateTime<Utc>>) {
+/// Notes who is there. What a whole list of GitHub's lacks is gone; after a month that is forgotten, too.
+pub fn listed(state: &mut State, targets: &[Target], whole: bool, now: DateTime<Utc>) {
+    for target in targets {
+        let memory = state.visits.entry(target.name.clone()).or_default();
+        memory.repositories = target.repositories();
+        memory.display_name.clone_from(&target.display_name);
+        (memory.kind, memory.doing) = match &target.reach {
+            Reach::Codespace(codespace) => (PlaceKind::Codespace, Some(codespace.state.to_string())),
+            Reach::Machine(_) => (PlaceKind::Machine, None),
+        };
+        memory.gone = None;
+    }
+    if whole {
+        let lacking = |name: &String| !targets.iter().any(|target| target.name == *name);
+        for (_, memory) in state.visits.iter_mut().filter(|(name, memory)| memory.kind == PlaceKind::Codespace && lacking(name)) {
+            memory.gone.get_or_insert(now);
+        }
+        state.visits.retain(|_, memory| memory.gone.is_none_or(|gone| now - gone < FORGET_AFTER));
+    }
+}
+
+fn visited(state: &mut State, visit: &Visit, target: &Target, seen: &Seen, now: DateTime<Utc>) {
     let memory = state.visits.entry(visit.name.clone()).or_default();
-    let good = visit.outcome == Outcome::Visited;
-    *memory = VisitMemory {
-        repositories: visit.repositories.clone(),
-        tried: Some(now),
-        outcome: outcome_words(&visit.outcome),
-        visited: if good { Some(now) } else { memory.visited },
-        answered: Some(true),
-        sessions: visit.sessions,
-        not_home: visit.not_home,
-        episode,
-        standings: visit.standings.clone(),
+    memory.repositories.clone_from(&visit.repositories);
+    (memory.tried, memory.outcome, memory.answered) = (Some(now), outcome_words(&visit.outcome), Some(true));
+    (memory.sessions, memory.not_home) = (visit.sessions, visit.not_home);
+    memory.standings.clone_from(&visit.standings);
+    memory.episode = match &target.reach {
+        Reach::Codespace(codespace) => codespace.last_used_at,
+        Reach::Machine(_) => None,
     };
+    if visit.outcome != Outcome::Visited {
+        memory.failing.get_or_insert(now);
+        return;
+    }
+    (memory.visited, memory.failing) = (Some(now), None);
+    (memory.replica, memory.retention_days) = (seen.listing.replica, seen.listing.retention_days);
+    memory.open = seen.members.iter().flat_map(|member| &member.sessions).filter(|(_, session)| session.live).map(|(id, _)| *id).collect();
+    memory.shared = seen.members.iter().map(|member| (member.repository.clone(), shared(member))).collect();
+}
+
+fn shared(member: &FarMember) -> SharedMemory {
+    let mut shared = SharedMemory { has_clone: !member.layout.roots.is_empty(), ..SharedMemory::default() };
+    for (id, session) in &member.sessions {
+        match &session.closed {
+            Some(why) => drop(shared.refused.insert(*id, why.clone())),
+            None => shared.unread += usize::from(session.transcript.as_ref().is_some_and(|part| part.held.is_none())),
+        }
+    }
+    shared
 }
 
 /// Notes a visit that found nothing.
 pub fn failed(state: &mut State, visit: &Visit, now: DateTime<Utc>) {
     let memory = state.visits.entry(visit.name.clone()).or_default();
     memory.repositories.clone_from(&visit.repositories);
+    memory.failing.get_or_insert(now);
     (memory.tried, memory.outcome, memory.answered) = (Some(now), outcome_words(&visit.outcome), Some(false));
 }
 

@@ -21,18 +21,18 @@ use crate::pass::target::Target;
 use crate::reconcile::manifest::{Part, SessionId};
 use crate::reconcile::plan::{Member, Presence, Side, Standing, Step, Window};
 use crate::reconcile::project::RepositoryId;
-use crate::reconcile::relation::Lines;
 use crate::reconcile::report::{Action, ActionResult, Conflict, Left, Report};
-use crate::reconcile::transcript::{Content, Moment};
+use crate::reconcile::transcript::{Digest, Moment};
 use crate::state::{Held, State};
 
 /// Days that the client keeps sessions if its settings do not say.
 const DEFAULT_RETENTION: u32 = 30;
 
 /// What may be installed where.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Direction {
     /// Everywhere.
+    #[default]
     Both,
     /// Here only.
     Pull,
@@ -132,7 +132,10 @@ impl Round {
             .map(|(visit, member, _)| (visit, member))
             .collect();
         let mut group = self.group(&repository, &far, visits);
-        let plan = group.plan(&mut self.sources, &self.here.vault)?;
+        let mut sources = std::mem::take(&mut self.sources);
+        let plan = group.plan(&mut sources, &self.here.vault, &|id| self.row(id, &repository, &far, visits));
+        self.sources = sources;
+        let plan = plan?;
         let seen: Vec<(&Seen, usize)> = far.iter().map(|(visit, member)| (&visits[*visit].seen, *member)).collect();
         let placement = place(&repository, &plan, &self.here, &seen, &mut self.state);
         let actions = actions(&repository, &plan, &group);
@@ -166,56 +169,73 @@ impl Round {
             ids.extend(seen.members[*member].sessions.keys());
         }
         let mut presences = BTreeMap::new();
+        let mut equal = 0;
         for id in ids {
-            let mut row = vec![self.presence_here(id, repository)];
-            row.extend(far.iter().map(|(visit, member)| self.presence_there(id, &visits[*visit].seen, *member)));
-            presences.insert(id, row);
+            if far.iter().all(|(visit, member)| self.is_equal(id, &visits[*visit].seen, *member)) {
+                equal += 1;
+                continue;
+            }
+            presences.insert(id, self.row(id, repository, far, visits));
         }
-        Group { members, presences }
+        Group { members, presences, equal }
     }
 
-    fn presence_here(&self, id: SessionId, repository: &RepositoryId) -> Presence {
-        let Some(session) = self.here.sessions.get(&id) else {
-            let gone = self.here.gone(id).map(|last| bare(last.length, last.digest));
-            return Presence { gone, ..Presence::default() };
+    /// What every member holds of one session.
+    fn row(&self, id: SessionId, repository: &RepositoryId, far: &[(usize, usize)], visits: &[Visiting]) -> Vec<Presence> {
+        let there = far.iter().map(|(visit, member)| self.presence_there(id, &visits[*visit].seen, *member));
+        std::iter::once(self.here.presence(id, repository)).chain(there).collect()
+    }
+
+    /// Whether a far member holds a session exactly as this machine does, side files included. Found without copying anything.
+    fn is_equal(&self, id: SessionId, seen: &Seen, member: usize) -> bool {
+        let (Some(own), Some(there)) = (self.here.sessions.get(&id), seen.members[member].sessions.get(&id)) else { return false };
+        let same = |held: Option<&Held>, target: (u64, Digest)| match held {
+            Some(Held::Lines { lines, .. }) => (lines.content.length, lines.content.digest) == target,
+            Some(Held::Whole(whole)) => (whole.length, whole.digest) == target,
+            None => false,
         };
-        let closed = match &session.place {
-            _ if session.unreadable.is_some() => session.unreadable.clone(),
-            Some(place) if place.repository == *repository => None,
-            Some(place) => Some(format!("belongs to {} here", place.repository)),
-            None => Some(format!("lies in {} here, whose repository is not known", session.project)),
+        let place = own.place.as_ref().is_some_and(|place| place.repository == seen.members[member].repository);
+        let transcript = match (&own.transcript, &there.transcript) {
+            (Some((_, lines)), Some(part)) => same(part.held.as_deref(), (lines.content.length, lines.content.digest)),
+            _ => false,
         };
-        if closed.is_some() {
-            return Presence { closed, ..Presence::default() };
-        }
-        let side = session.side.iter().map(|(path, (_, side))| (path.clone(), side.clone())).collect();
-        Presence { transcript: session.transcript.as_ref().map(|(_, lines)| lines.clone()), side, live: session.live, gone: None, closed: None }
+        let side = own.side.len() == there.side.len()
+            && own.side.iter().all(|(path, (_, side))| match (side, there.side.get(path).and_then(|part| part.held.as_deref())) {
+                (Side::Whole(whole), Some(Held::Whole(other))) => whole == other,
+                (side, held) => same(held, side.target()),
+            });
+        place && transcript && side && own.unreadable.is_none() && there.closed.is_none()
     }
 
     fn presence_there(&self, id: SessionId, seen: &Seen, member: usize) -> Presence {
-        let replica = seen.listing.replica;
-        let Some(session) = seen.members[member].sessions.get(&id) else {
-            let memory = replica.and_then(|replica| self.state.replicas.get(&replica)).filter(|_| !seen.listing.files.is_empty());
-            let gone = memory.and_then(|memory| memory.seen.get(&id)).cloned();
+        let memory = || self.state.replicas.get(&seen.listing.replica?).filter(|_| seen.listing.files.iter().any(|file| file.path.part == Part::Transcript));
+        let gone = || memory().and_then(|memory| memory.seen.get(&id)).cloned();
+        let there = &seen.members[member];
+        if let Some(project) = there.elsewhere.get(&id) {
+            return Presence { closed: Some(format!("lies in {project} there, which is no directory of this repository")), ..Presence::default() };
+        }
+        let Some(session) = there.sessions.get(&id) else {
             let live = seen.listing.live.iter().any(|live| live.session == id);
-            return Presence { gone, live, ..Presence::default() };
+            return Presence { gone: gone(), live, ..Presence::default() };
         };
         let unread = session.transcript.as_ref().is_some_and(|part| part.held.is_none()).then(|| "older than the window, not read".to_owned());
         if let Some(closed) = session.closed.clone().or(unread) {
             return Presence { closed: Some(closed), ..Presence::default() };
         }
-        let lines = session.transcript.as_ref().and_then(|part| match &part.held {
+        let lines = session.transcript.as_ref().and_then(|part| match part.held.as_deref() {
             Some(Held::Lines { lines, .. }) => Some(lines.clone()),
             _ => None,
         });
         let side = session.side.iter().filter_map(|(path, part)| {
-            let side = match part.held.as_ref()? {
+            let side = match part.held.as_deref()? {
                 Held::Lines { lines, .. } => Side::Lines(lines.clone()),
                 Held::Whole(whole) => Side::Whole(whole.clone()),
             };
             Some((path.clone(), side))
         });
-        Presence { transcript: lines, side: side.collect(), live: session.live, gone: None, closed: None }
+        // A folder that stayed behind is no session.
+        let gone = if lines.is_none() { gone() } else { None };
+        Presence { transcript: lines, side: side.collect(), live: session.live, gone, closed: None }
     }
 
     /// What the report says of a plan before anything is done.
@@ -282,12 +302,6 @@ impl Round {
         }
         (files, meaning)
     }
-}
-
-/// A content of which only length and digest are known.
-fn bare(length: u64, digest: crate::reconcile::transcript::Digest) -> Lines {
-    let content = Content { length, digest, newest_message: None, newest: None };
-    Lines { content, marks: BTreeMap::new(), messages: BTreeSet::new(), title: None }
 }
 
 /// `cleanupPeriodDays` of this machine's client.

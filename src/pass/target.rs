@@ -100,16 +100,35 @@ impl Target {
         self.admitted.iter().map(|admitted| admitted.repository.clone()).collect()
     }
 
-    fn is_called(&self, name: &str) -> bool {
-        let of_repository = || name.parse::<RepositoryId>().is_ok_and(|repository| self.concerns(&repository));
+    /// What it answers to.
+    fn called(&self) -> Called<'_> {
+        let repositories = match &self.reach {
+            Reach::Codespace(codespace) => codespace.repository.iter().collect(),
+            Reach::Machine(machine) => machine.repositories.iter().collect(),
+        };
+        Called { name: &self.name, display_name: &self.display_name, repositories }
+    }
+}
+
+/// What a place answers to when a user names it.
+#[derive(Debug, Clone)]
+pub struct Called<'a> {
+    /// Its permanent name.
+    pub name: &'a str,
+    /// What its owner calls it.
+    pub display_name: &'a str,
+    /// Its repositories.
+    pub repositories: Vec<&'a RepositoryId>,
+}
+
+impl Called<'_> {
+    fn is(&self, name: &str) -> bool {
+        let of_repository = || name.parse::<RepositoryId>().is_ok_and(|repository| self.repositories.contains(&&repository));
         self.name == name || self.display_name == name || (name.contains('/') && of_repository())
     }
 
-    fn concerns(&self, repository: &RepositoryId) -> bool {
-        match &self.reach {
-            Reach::Codespace(codespace) => codespace.repository.as_ref() == Some(repository),
-            Reach::Machine(machine) => machine.repositories.contains(repository),
-        }
+    fn begins(&self, name: &str) -> bool {
+        self.name.starts_with(name) || self.display_name.starts_with(name)
     }
 }
 
@@ -118,26 +137,29 @@ impl Target {
 /// # Errors
 /// A name that fits nothing, or is the beginning of several.
 pub fn choose(targets: Vec<Target>, names: &[String], here: Option<&RepositoryId>) -> Result<Vec<Target>, NameError> {
-    if names.is_empty() {
-        return Ok(targets);
-    }
-    let mut chosen = vec![false; targets.len()];
+    let called: Vec<Called<'_>> = targets.iter().map(Target::called).collect();
+    let chosen = pick(&called, names, here)?;
+    Ok(targets.into_iter().zip(chosen).filter_map(|(target, chosen)| chosen.then_some(target)).collect())
+}
+
+/// Which of these the names mean, as [`choose`] does.
+///
+/// # Errors
+/// As [`choose`].
+pub fn pick(places: &[Called<'_>], names: &[String], here: Option<&RepositoryId>) -> Result<Vec<bool>, NameError> {
+    let mut chosen = vec![names.is_empty(); places.len()];
     for name in names {
         let dot = here.filter(|_| name == ".");
+        let all = 0..places.len();
         let exact: Vec<usize> =
-            (0..targets.len()).filter(|index| dot.map_or_else(|| targets[*index].is_called(name), |here| targets[*index].concerns(here))).collect();
-        let begins = || {
-            (0..targets.len())
-                .filter(|index| targets[*index].name.starts_with(name.as_str()) || targets[*index].display_name.starts_with(name.as_str()))
-                .collect()
-        };
-        let found: Vec<usize> = if exact.is_empty() && name != "." { begins() } else { exact.clone() };
+            all.clone().filter(|index| dot.map_or_else(|| places[*index].is(name), |here| places[*index].repositories.contains(&here))).collect();
+        let found: Vec<usize> = if exact.is_empty() && name != "." { all.filter(|index| places[*index].begins(name)).collect() } else { exact.clone() };
         let shown = plain(name).into_owned();
         match (found.len(), exact.is_empty()) {
             (0, _) => return Err(NameError::Unknown { name: shown }),
             (1, _) | (_, false) => found.iter().for_each(|index| chosen[*index] = true),
-            _ => return Err(NameError::Ambiguous { name: shown, matches: found.iter().map(|index| targets[*index].name.clone()).collect() }),
+            _ => return Err(NameError::Ambiguous { name: shown, matches: found.iter().map(|index| places[*index].name.to_owned()).collect() }),
         }
     }
-    Ok(targets.into_iter().zip(chosen).filter_map(|(target, chosen)| chosen.then_some(target)).collect())
+    Ok(chosen)
 }

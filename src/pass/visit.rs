@@ -43,9 +43,7 @@ pub struct Errand {
 /// How a file's bytes are to be put together here.
 #[derive(Debug, Clone)]
 pub enum How {
-    /// This machine has the very content.
-    Known(Box<Base>),
-    /// They are the beginning of this file.
+    /// They are the beginning of this file, or all of it.
     Within(PathBuf),
     /// The first n bytes of this file, then what is fetched.
     After(PathBuf, u64),
@@ -204,7 +202,7 @@ impl Seen {
             let offset = match &fetch.how {
                 How::After(_, length) => *length,
                 How::Whole => 0,
-                How::Known(_) | How::Within(_) => continue,
+                How::Within(_) => continue,
             };
             let project = self.members[fetch.member].sessions.get(&fetch.session).map(|session| session.project.clone());
             let Some(project) = project else { continue };
@@ -241,7 +239,7 @@ fn stage(directory: &std::path::Path) -> io::Result<(PathBuf, File)> {
 async fn choose(question: &Question, digest: Digest, bases: &Arc<Bases>, prefix: &dyn Fn(u64) -> Option<Digest>) -> io::Result<How> {
     let known = bases.of_part(question.path.session, &question.path.part);
     if let Some(base) = known.iter().find(|base| base.digest == digest && base.length == question.size) {
-        return Ok(How::Known(Box::new(base.clone())));
+        return Ok(How::Within(base.path.clone()));
     }
     if !question.path.part.is_lines() {
         return Ok(How::Whole);
@@ -263,5 +261,5 @@ async fn choose(question: &Question, digest: Digest, bases: &Arc<Bases>, prefix:
 /// What a part holds, if that is known.
 #[must_use]
 pub fn held(part: Option<&FarPart>) -> Option<&Held> {
-    part.and_then(|part| part.held.as_ref())
+    part.and_then(|part| part.held.as_deref())
 }

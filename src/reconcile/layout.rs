@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::manifest::ProjectName;
 use super::project::RepositoryId;
 
@@ -26,6 +28,33 @@ pub struct Layout {
     pub projects: BTreeMap<ProjectName, String>,
     /// Project directories of clones of other repositories, with what their remotes name.
     pub others: BTreeMap<ProjectName, Option<RepositoryId>>,
+}
+
+/// The rule that placed a session on a machine where it was not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rule {
+    /// The configuration names the clone.
+    Configured,
+    /// The clone in which a session was written last.
+    UsedLast,
+    /// A clone found below a clone root.
+    Found,
+    /// No clone is known: the far path's own name.
+    NoClone,
+}
+
+impl Rule {
+    /// The rule, for `status --why`.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Configured => "the clone that [[repository]] path names",
+            Self::UsedLast => "the clone used last",
+            Self::Found => "a clone below a clone root",
+            Self::NoClone => "no clone known here: the name of the far path",
+        }
+    }
 }
 
 /// Lays out `repository`.

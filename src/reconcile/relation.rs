@@ -25,8 +25,17 @@ impl Lines {
     /// From a reading of its bytes.
     #[must_use]
     pub fn of(reading: Reading) -> Self {
-        let Reading { content, marks, messages, title, .. } = reading;
+        let Reading { content, mut marks, messages, title, .. } = reading;
+        // Its own length and 0 are known without a mark.
+        marks.retain(|length, _| *length > 0 && *length < content.length);
         Self { content, marks, messages, title }
+    }
+
+    /// A content of which only length and digest are known.
+    #[must_use]
+    pub fn bare(length: u64, digest: Digest) -> Self {
+        let content = Content { length, digest, newest_message: None, newest: None };
+        Self { content, marks: BTreeMap::new(), messages: BTreeSet::new(), title: None }
     }
 
     /// The digest of the first `length` bytes, if it was taken.

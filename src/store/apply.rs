@@ -181,7 +181,7 @@ fn create(vault: &Vault, staged: Staged, directory: &OwnedFd, name: &str) -> io:
             return Err(error.into());
         }
     }
-    rustix::fs::fsync(directory)?;
+    // The file is durable; its name becomes so with the rest of the pass. Were it lost, the archive would bring it back.
     Ok(Applied::Done)
 }
 

@@ -7,7 +7,7 @@
 //! `vault/archive/<uuid>.jsonl` and `<uuid>/…` beside it, as in the client's own store; `vault/archive/index.jsonl` is
 //! appended to, last line of a session wins, and only after the bytes that it speaks of are durable.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Seek as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -71,6 +71,8 @@ pub struct Archive {
     root: PathBuf,
     records: BTreeMap<SessionId, Record>,
     changed: BTreeSet<SessionId>,
+    /// Transcripts that lie here.
+    present: HashSet<SessionId>,
     lines: usize,
     enabled: bool,
 }
@@ -82,7 +84,10 @@ impl Archive {
     /// When the index is there and cannot be read.
     pub fn open(vault: &Vault, enabled: bool) -> io::Result<Self> {
         let root = vault.path().join("archive");
-        let mut archive = Self { root, records: BTreeMap::new(), changed: BTreeSet::new(), lines: 0, enabled };
+        let mut archive = Self { root, records: BTreeMap::new(), changed: BTreeSet::new(), present: HashSet::new(), lines: 0, enabled };
+        for entry in std::fs::read_dir(&archive.root)? {
+            archive.present.extend(entry?.file_name().to_str().and_then(|name| name.strip_suffix(".jsonl")?.parse::<SessionId>().ok()));
+        }
         let index = match File::open(archive.root.join("index.jsonl")) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(archive),
             index => BufReader::new(index?),
@@ -107,7 +112,11 @@ impl Archive {
     pub fn file(&self, session: SessionId, part: &Part) -> Option<PathBuf> {
         self.records.get(&session)?;
         let path = self.root.join(part.path(session));
-        path.exists().then_some(path)
+        let is_here = match part {
+            Part::Transcript => self.present.contains(&session),
+            Part::Side(_) => path.exists(),
+        };
+        is_here.then_some(path)
     }
 
     /// Takes a transcript's content in: nothing if the copy has it, only the suffix if the copy is its beginning; of two that
@@ -179,6 +188,7 @@ impl Archive {
                 let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(&self.root)?;
                 copy_prefix(source, file.as_file_mut(), content.length)?;
                 file.persist(self.path(session)).map_err(|error| error.error)?;
+                self.present.insert(session);
             } else {
                 let mut file = OpenOptions::new().write(true).open(self.path(session))?;
                 file.seek(io::SeekFrom::Start(from))?;

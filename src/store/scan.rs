@@ -5,12 +5,15 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{Dir, FileType};
 
 use super::tree::{Make, Status, Tree, descend, status_at};
 use crate::reconcile::manifest::{Part, ProjectName, SessionId, SidePath, Stamp, StorePath, is_known_neighbour};
+
+/// Most directories below a session's folder, one in the other; a side path has one component more.
+const DEEPEST: usize = 6;
 
 /// One session as it lies here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,8 +46,10 @@ pub struct Skipped {
 /// The whole store.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scan {
-    /// By session. One that lies in two project directories is not here but in `skipped`.
+    /// By session. One whose transcript cannot be taken is not here but in `refused`.
     pub sessions: BTreeMap<SessionId, Found>,
+    /// Sessions that are there and must not be taken for absent: in two project directories, or no regular file of ours.
+    pub refused: BTreeMap<SessionId, String>,
     /// Every project directory, also those without a session.
     pub projects: Vec<ProjectName>,
     /// What was passed over.
@@ -58,8 +63,8 @@ pub struct Scan {
 pub fn scan(tree: &Tree) -> io::Result<Scan> {
     let mut scan = Scan::default();
     let owner = rustix::process::geteuid().as_raw();
-    let mut twice = Vec::new();
-    for (name, kind) in entries(tree.root())? {
+    let (names, _) = entries(rustix::io::dup(tree.root())?)?;
+    for (name, kind) in names {
         let Ok(project) = name.parse::<ProjectName>() else {
             scan.skip(&name, "is no project directory of the client");
             continue;
@@ -72,13 +77,12 @@ pub fn scan(tree: &Tree) -> io::Result<Scan> {
             }
             _ => continue,
         }
-        let directory = descend(tree.root(), &name, Make::Nothing)?;
-        Project { scan: &mut scan, project: &project, owner, twice: &mut twice }.walk(&directory)?;
+        let Some(directory) = enter(tree.root().as_fd(), &name)? else { continue };
+        Project { scan: &mut scan, project: &project, owner }.walk(directory)?;
         scan.projects.push(project);
     }
-    for session in twice {
-        scan.sessions.remove(&session);
-    }
+    let Scan { sessions, refused, .. } = &mut scan;
+    sessions.retain(|session, _| !refused.contains_key(session));
     Ok(scan)
 }
 
@@ -92,65 +96,68 @@ struct Project<'a> {
     scan: &'a mut Scan,
     project: &'a ProjectName,
     owner: u32,
-    twice: &'a mut Vec<SessionId>,
 }
 
 impl Project<'_> {
-    fn walk(&mut self, directory: &OwnedFd) -> io::Result<()> {
-        for (name, kind) in entries(directory)? {
+    fn walk(&mut self, directory: OwnedFd) -> io::Result<()> {
+        let (names, directory) = entries(directory)?;
+        let directory = directory.fd()?;
+        for (name, kind) in names {
             let shown = format!("{}/{name}", self.project);
             if is_known_neighbour(&shown) {
                 continue;
             }
             if kind == FileType::Directory {
-                match name.parse::<SessionId>() {
-                    Ok(session) => self.folder(&descend(directory, &name, Make::Nothing)?, session, "", 1)?,
-                    Err(error) => self.scan.skip(&shown, &error.to_string()),
+                match (name.parse::<SessionId>(), enter(directory, &name)) {
+                    (Ok(session), Ok(Some(folder))) => self.folder(folder, session, "", 1)?,
+                    (Ok(_), Ok(None)) => {}
+                    (Ok(_), Err(error)) => return Err(error),
+                    (Err(error), _) => self.scan.skip(&shown, &error.to_string()),
                 }
                 continue;
             }
             match shown.parse::<StorePath>() {
-                Ok(path) => {
-                    if let Some(stamp) = self.regular(directory, &name, &shown)? {
-                        self.keep(path, stamp);
-                    }
-                }
+                Ok(path) => self.take(directory, &name, path)?,
                 Err(error) => self.scan.skip(&shown, &error.to_string()),
             }
         }
         Ok(())
     }
 
-    fn folder(&mut self, directory: &OwnedFd, session: SessionId, below: &str, depth: usize) -> io::Result<()> {
-        for (name, kind) in entries(directory)? {
+    fn folder(&mut self, directory: OwnedFd, session: SessionId, below: &str, depth: usize) -> io::Result<()> {
+        let (names, directory) = entries(directory)?;
+        let directory = directory.fd()?;
+        for (name, kind) in names {
             let inside = if below.is_empty() { name.clone() } else { format!("{below}/{name}") };
             let shown = format!("{}/{session}/{inside}", self.project);
-            if kind == FileType::Directory && depth < 6 {
-                self.folder(&descend(directory, &name, Make::Nothing)?, session, &inside, depth + 1)?;
-                continue;
-            }
             match inside.parse::<SidePath>() {
-                Ok(side) => {
-                    if let Some(stamp) = self.regular(directory, &name, &shown)? {
-                        self.keep(StorePath { project: self.project.clone(), session, part: Part::Side(side) }, stamp);
+                Ok(_) if kind == FileType::Directory && depth < DEEPEST => {
+                    if let Some(below) = enter(directory, &name)? {
+                        self.folder(below, session, &inside, depth + 1)?;
                     }
                 }
+                Ok(side) => self.take(directory, &name, StorePath { project: self.project.clone(), session, part: Part::Side(side) })?,
                 Err(error) => self.scan.skip(&shown, &error.to_string()),
             }
         }
         Ok(())
     }
 
-    fn regular(&mut self, directory: &OwnedFd, name: &str, shown: &str) -> io::Result<Option<Stamp>> {
-        let Some(Status { stamp, owner, regular, .. }) = status_at(directory, name)? else { return Ok(None) };
-        if !regular {
-            self.scan.skip(shown, "is not a regular file");
-        } else if owner != self.owner {
-            self.scan.skip(shown, "belongs to another user");
-        } else {
-            return Ok(Some(stamp));
+    fn take(&mut self, directory: BorrowedFd<'_>, name: &str, path: StorePath) -> io::Result<()> {
+        let Some(Status { stamp, owner, regular, .. }) = status_at(directory, name)? else { return Ok(()) };
+        let why = match (regular, owner == self.owner) {
+            (true, true) => {
+                self.keep(path, stamp);
+                return Ok(());
+            }
+            (true, false) => "belongs to another user",
+            (false, _) => "is not a regular file",
+        };
+        self.scan.skip(&path.to_string(), why);
+        if path.part == Part::Transcript {
+            self.scan.refused.insert(path.session, format!("{path} {why}"));
         }
-        Ok(None)
+        Ok(())
     }
 
     fn keep(&mut self, path: StorePath, stamp: Stamp) {
@@ -159,7 +166,7 @@ impl Project<'_> {
         if found.project != project {
             let why = format!("lies in {} too; the client resumes neither", found.project);
             self.scan.skip(&format!("{project}/{session}"), &why);
-            self.twice.push(session);
+            self.scan.refused.insert(session, why);
             return;
         }
         match part {
@@ -169,10 +176,21 @@ impl Project<'_> {
     }
 }
 
-/// Names and kinds in a directory, sorted, so that a scan always tells the same story.
-fn entries(directory: impl AsFd) -> io::Result<Vec<(String, FileType)>> {
+/// A subdirectory; none if it has vanished since its name was read.
+fn enter(directory: BorrowedFd<'_>, name: &str) -> io::Result<Option<OwnedFd>> {
+    match descend(directory, name, Make::Nothing) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        entered => entered.map(Some),
+    }
+}
+
+/// Names and kinds in a directory, sorted, so that a scan always tells the same story; and the directory, still open.
+fn entries(directory: OwnedFd) -> io::Result<(Vec<(String, FileType)>, Dir)> {
+    let mut directory = Dir::new(directory)?;
+    // A duplicate of a descriptor shares its place in the directory.
+    directory.rewind();
     let mut entries = Vec::new();
-    for entry in Dir::read_from(&directory)? {
+    while let Some(entry) = directory.read() {
         let entry = entry?;
         let name = entry.file_name().to_bytes();
         if name == b"." || name == b".." {
@@ -180,12 +198,13 @@ fn entries(directory: impl AsFd) -> io::Result<Vec<(String, FileType)>> {
         }
         let kind = match entry.file_type() {
             FileType::Unknown => {
-                rustix::fs::statat(&directory, entry.file_name(), rustix::fs::AtFlags::SYMLINK_NOFOLLOW).map(|stat| FileType::from_raw_mode(stat.st_mode))?
+                let stat = rustix::fs::statat(directory.fd()?, entry.file_name(), rustix::fs::AtFlags::SYMLINK_NOFOLLOW)?;
+                FileType::from_raw_mode(stat.st_mode)
             }
             kind => kind,
         };
         entries.push((String::from_utf8_lossy(name).into_owned(), kind));
     }
     entries.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-    Ok(entries)
+    Ok((entries, directory))
 }

@@ -61,6 +61,9 @@ pub struct Note {
     pub digest: Digest,
     /// The content that won.
     pub winner: Option<Digest>,
+    /// Whose copies that was.
+    #[serde(default)]
+    pub won_at: Vec<String>,
     /// The session that the copy became.
     pub fork: Option<SessionId>,
     /// Its title.
@@ -72,7 +75,7 @@ impl Note {
     #[must_use]
     pub fn new(session: SessionId, part: Part, reason: Reason, from: &str, at: DateTime<Utc>, content: (u64, Digest)) -> Self {
         let (length, digest) = content;
-        Self { version: VERSION, session, part, reason, from: from.to_owned(), at, length, digest, winner: None, fork: None, title: None }
+        Self { version: VERSION, session, part, reason, from: from.to_owned(), at, length, digest, winner: None, won_at: Vec::new(), fork: None, title: None }
     }
 }
 
@@ -117,7 +120,12 @@ impl Vault {
                 if path.extension().is_none_or(|extension| extension != "json") {
                     continue;
                 }
-                let Some(note) = serde_json::from_slice::<Note>(&std::fs::read(&path)?).ok().filter(|note| note.version == VERSION) else { continue };
+                let bytes = match std::fs::read(&path) {
+                    // Another process of ours let it go in this moment.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    bytes => bytes?,
+                };
+                let Some(note) = serde_json::from_slice::<Note>(&bytes).ok().filter(|note| note.version == VERSION) else { continue };
                 let path = path.with_extension("");
                 self.objects.push(Object { path, note });
             }

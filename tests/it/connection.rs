@@ -13,6 +13,7 @@ use nix::unistd::Pid;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 
+use crate::api::Answer;
 use crate::far::Far;
 use crate::gh::Gh;
 use crate::sshd::{Codespace, Shell};
@@ -174,7 +175,7 @@ async fn no_child_sees_a_token() {
         assert!(!call.env.contains_key("GH_DEBUG"), "gh has what the guard removed");
         assert!(!call.env.values().any(|value| value.contains(TOKEN)) && !call.argv.concat().contains(TOKEN), "{call:?}");
     }
-    assert!(way.api.asked().iter().all(|asked| asked.authorization == format!("token {NONCE}")));
+    assert!(way.api.requests().iter().all(|asked| asked.header("authorization") == Some(&format!("token {NONCE}"))));
 }
 
 #[tokio::test]
@@ -209,11 +210,11 @@ async fn what_gh_says_becomes_a_failure() {
         (401, r#"{"message":"Bad credentials"}"#.to_owned(), Failure::NotLoggedIn),
         (200, r#"{"state":"Available","pending_operation":true}"#.to_owned(), Failure::Pending),
     ] {
-        way.api.answer("GET", &path, status, &body);
+        way.api.always("GET", &path, Answer::new(status, body));
         assert_eq!(way.failure().await, failure);
     }
     assert_eq!(way.codespace.connections(), 0);
-    assert!(way.api.asked().iter().all(|asked| asked.method == "GET"), "something was started");
+    assert!(way.api.posts().is_empty(), "something was started");
 }
 
 #[tokio::test]

@@ -6,11 +6,15 @@ mod answers;
 #[cfg(test)]
 mod api;
 #[cfg(test)]
-mod canned;
-#[cfg(test)]
 mod config;
 #[cfg(test)]
 mod connection;
+#[cfg(test)]
+mod e2e_asleep;
+#[cfg(test)]
+mod e2e_counts;
+#[cfg(test)]
+mod e2e_world;
 #[cfg(test)]
 mod far;
 #[cfg(test)]
@@ -19,6 +23,12 @@ mod gh;
 mod github;
 #[cfg(test)]
 mod guard;
+#[cfg(test)]
+mod laws_archive;
+#[cfg(test)]
+mod laws_pass;
+#[cfg(test)]
+mod laws_world;
 #[cfg(test)]
 mod pass_first;
 #[cfg(test)]

@@ -63,6 +63,8 @@ struct Door {
     changed: Condvar,
     received: AtomicU64,
     sent: AtomicU64,
+    /// Bytes in both directions after which the link is cut; 0 for never.
+    limit: AtomicU64,
 }
 
 #[derive(Default)]
@@ -197,6 +199,12 @@ impl Codespace {
         }
     }
 
+    /// Cuts the link that passes so many more bytes, both directions counted.
+    pub(crate) fn cut_after(&self, bytes: u64) {
+        let (received, sent) = self.bytes();
+        self.door.limit.store(received + sent + bytes, Ordering::Relaxed);
+    }
+
     /// From now on no byte goes through, in either direction, and nothing is closed; with `false` the held ones go on.
     pub(crate) fn stall(&self, stalled: bool) {
         self.door.state.lock().unwrap().stalled = stalled;
@@ -244,6 +252,11 @@ fn carry(mut tcp: &TcpStream, mut local: &UnixStream, way: (Side, Side), door: &
         drop(state);
         let counter = if inwards { &door.received } else { &door.sent };
         counter.fetch_add(count as u64, Ordering::Relaxed);
+        let passed = door.received.load(Ordering::Relaxed) + door.sent.load(Ordering::Relaxed);
+        if matches!(door.limit.load(Ordering::Relaxed), limit @ 1.. if passed > limit) {
+            drop((tcp.shutdown(Shutdown::Both), local.shutdown(Shutdown::Both)));
+            break;
+        }
         let written = match way.1 {
             Side::Tcp => tcp.write_all(&buffer[..count]),
             Side::Local => local.write_all(&buffer[..count]),

@@ -8,8 +8,9 @@ use claude_session_sync::codespace::failure::Failure;
 use claude_session_sync::codespace::ssh::{Channel, Connection, Environment, Finished, Guarded, Programs, Setting, SshError, TOKEN_VARIABLES, Target, key};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 
-use crate::canned::Api;
+use crate::api::Api;
 use crate::gh::Gh;
+use crate::rows::row;
 use crate::sshd::Codespace;
 use crate::wait::LONGEST;
 
@@ -35,7 +36,8 @@ impl Way {
     pub(crate) async fn with(codespace: Codespace) -> Option<Self> {
         let (gh, api) = (Gh::install()?, Api::start());
         gh.leads_to(NAME, &codespace);
-        api.codespace(NAME, "Available");
+        api.set_token(NONCE);
+        api.put(row(NAME, "acme/widget", "Available"));
         let dir = short_directory();
         let setting = setting(dir.path(), Some(&gh));
         let key = key::ensure(&dir.path().join("ssh"), &setting.programs, &setting.environment).await.unwrap();
