@@ -44,6 +44,20 @@ mod laws_pass;
 #[cfg(test)]
 mod laws_world;
 #[cfg(test)]
+mod pass_first;
+#[cfg(test)]
+mod pass_hostile;
+#[cfg(test)]
+mod pass_live;
+#[cfg(test)]
+mod pass_places;
+#[cfg(test)]
+mod pass_side_files;
+#[cfg(test)]
+mod pass_time;
+#[cfg(test)]
+mod pass_transcripts;
+#[cfg(test)]
 mod remote_far;
 #[cfg(test)]
 mod remote_put;
@@ -56,6 +70,10 @@ mod skip;
 #[cfg(test)]
 mod sshd;
 #[cfg(test)]
+mod strace;
+#[cfg(test)]
+mod talk;
+#[cfg(test)]
 mod token;
 #[cfg(test)]
 mod wait;
@@ -63,3 +81,5 @@ mod wait;
 mod way;
 #[cfg(test)]
 mod wire_answers;
+#[cfg(test)]
+mod world;
