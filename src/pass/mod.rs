@@ -11,6 +11,7 @@ pub mod connect;
 pub mod group;
 pub mod here;
 pub mod install;
+mod log;
 pub mod member;
 pub mod remember;
 pub mod round;
@@ -324,6 +325,7 @@ impl Pass<'_> {
             tracing::warn!(%error, "the state was not saved; the next pass takes longer");
             self.report.notes.push(format!("the state was not saved: {error}"));
         }
+        log::write(&self.report);
         Ok(self.report)
     }
 }
