@@ -14,6 +14,7 @@ use super::group::Sources;
 use super::here::Here;
 use super::visit::{Fetch, How, Seen};
 use crate::reconcile::manifest::Part;
+use crate::reconcile::plan::Side;
 use crate::reconcile::relation::Lines;
 use crate::reconcile::report::Skipped;
 use crate::state::Held;
@@ -141,11 +142,14 @@ fn take(fetch: &Fetch, held: &Held, source: PathBuf, name: &str, here: &mut Here
                 note
             })
         }
-        (Held::Lines { lines, .. }, Part::Side(side)) => {
-            let spoken = lines.content.newest.map_or(0, crate::reconcile::transcript::Moment::seconds);
-            here.archive.take_side(fetch.session, side, &source, spoken, lines.content.length)
+        (held, Part::Side(name_there)) => {
+            let side = match held {
+                Held::Lines { lines, .. } => Side::Lines(lines.clone()),
+                Held::Whole(whole) => Side::Whole(whole.clone()),
+            };
+            let note = |length, digest| Note::new(fetch.session, fetch.part.clone(), Reason::Side, name, at, (length, digest));
+            here.archive.take_side(&mut here.vault, (fetch.session, name_there), &side, &source, note)
         }
-        (Held::Whole(whole), Part::Side(side)) => here.archive.take_side(fetch.session, side, &source, whole.modified, whole.length),
         (Held::Whole(_), Part::Transcript) => Ok(()),
     }
 }

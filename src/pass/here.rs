@@ -269,7 +269,9 @@ impl Here {
             return Presence { closed: Some(why.clone()), ..Presence::default() };
         }
         let gone = self.gone(id).map(|last| Lines::bare(last.length, last.digest));
-        let Some(session) = self.sessions.get(&id) else { return Presence { gone, ..Presence::default() } };
+        let Some(session) = self.sessions.get(&id) else {
+            return Presence { gone, live: self.registry.is_live(id, None, self.now), ..Presence::default() };
+        };
         let closed = match &session.place {
             _ if session.unreadable.is_some() => session.unreadable.clone(),
             Some(place) if place.repository == *repository => None,
@@ -331,8 +333,10 @@ impl Here {
                 note.title.clone_from(&lines.title);
                 note
             })?;
-            for (side, (stamp, _)) in &session.side {
-                archive.take_side(*id, side, &path(&Part::Side(side.clone())), stamp.modified.div_euclid(1_000_000_000), stamp.size)?;
+            for (name, (_, side)) in &session.side {
+                let part = Part::Side(name.clone());
+                let note = |length, digest| Note::new(*id, part.clone(), Reason::Side, "here", at, (length, digest));
+                archive.take_side(vault, (*id, name), side, &path(&part), note)?;
             }
             let content = &lines.content;
             let last = replica.map(|replica| LastHere { replica, length: content.length, digest: content.digest });

@@ -18,7 +18,8 @@ use uuid::Uuid;
 
 use super::vault::{Note, Vault, copy_prefix, write_durably};
 use crate::reconcile::manifest::{Part, SessionId, SidePath};
-use crate::reconcile::order::rank;
+use crate::reconcile::order::{Whole, rank};
+use crate::reconcile::plan::Side;
 use crate::reconcile::project::RepositoryId;
 use crate::reconcile::relation::Lines;
 use crate::reconcile::transcript::{Content, Digest};
@@ -40,9 +41,44 @@ pub struct Record {
     pub place: Option<Place>,
     /// What was last seen of it in this machine's store.
     pub here: Option<Here>,
-    /// Side files: modification time in whole seconds and length.
+    /// The archive's copies of its side files.
     #[serde(default)]
-    pub side: BTreeMap<SidePath, (i64, u64)>,
+    pub side: BTreeMap<SidePath, SideCopy>,
+}
+
+/// The content of a side file in the archive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SideCopy {
+    /// Append-only lines.
+    Lines(Content),
+    /// Anything else.
+    Whole(Whole),
+}
+
+impl SideCopy {
+    fn of(side: &Side) -> Self {
+        match side {
+            Side::Lines(lines) => Self::Lines(lines.content.clone()),
+            Side::Whole(whole) => Self::Whole(whole.clone()),
+        }
+    }
+
+    /// Bytes and digest.
+    #[must_use]
+    pub fn target(&self) -> (u64, Digest) {
+        match self {
+            Self::Lines(content) => (content.length, content.digest),
+            Self::Whole(whole) => (whole.length, whole.digest),
+        }
+    }
+
+    fn ranks_below(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Lines(one), Self::Lines(other)) => rank(one) < rank(other),
+            (Self::Whole(one), Self::Whole(other)) => one < other,
+            _ => false,
+        }
+    }
 }
 
 /// Where a session belongs.
@@ -146,23 +182,47 @@ impl Archive {
         self.put(session, lines, source, 0)
     }
 
-    /// Takes a side file in. Lines only grow; of anything else the newest copy is kept.
+    /// Takes a side file in: of two the one that ranks higher is the copy. The other goes to the displaced objects, unless it is the
+    /// copy's beginning, or this machine's own earlier version.
+    ///
+    /// `source` holds at least the bytes of `side`. `note` is used for what goes to the vault.
     ///
     /// # Errors
     /// As `read` and `write`.
-    pub fn take_side(&mut self, session: SessionId, side: &SidePath, source: &Path, modified: i64, length: u64) -> io::Result<()> {
-        let Some(record) = self.records.get_mut(&session) else { return Ok(()) };
-        if !self.enabled || record.side.get(side).is_some_and(|known| *known >= (modified, length)) {
-            return Ok(());
+    pub fn take_side(
+        &mut self,
+        vault: &mut Vault,
+        at: (SessionId, &SidePath),
+        side: &Side,
+        source: &Path,
+        note: impl FnOnce(u64, Digest) -> Note,
+    ) -> io::Result<()> {
+        let (session, name) = at;
+        let Some(record) = self.records.get_mut(&session).filter(|_| self.enabled) else { return Ok(()) };
+        let (copy, path) = (SideCopy::of(side), self.root.join(Part::Side(name.clone()).path(session)));
+        let (length, digest) = copy.target();
+        if let Some(known) = record.side.get(name).filter(|_| path.exists()) {
+            let (known_length, known_digest) = known.target();
+            if !known.ranks_below(&copy) {
+                let begins = |length| Ok::<_, io::Error>(super::read::prefix(&File::open(&path)?, length)? == Some(digest));
+                let here = known_digest == digest || matches!(copy, SideCopy::Lines(_)) && begins(length)?;
+                return if here { Ok(()) } else { vault.copy(source, note(length, digest)) };
+            }
+            let grew = matches!(copy, SideCopy::Whole(_)) || super::read::prefix(&File::open(source)?, known_length)? == Some(known_digest);
+            if !grew {
+                vault.copy(&path, note(known_length, known_digest))?;
+            }
         }
-        let path = self.root.join(Part::Side(side.clone()).path(session));
         let directory = path.parent().unwrap_or(&self.root);
         std::fs::create_dir_all(directory)?;
         let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(directory)?;
         copy_prefix(source, file.as_file_mut(), length)?;
-        file.persist(&path).map_err(|error| error.error)?;
-        record.side.insert(side.clone(), (modified, length));
-        self.changed.insert(session);
+        // What changed since it was read is taken in when it is read again.
+        if super::read::prefix(&file.reopen()?, length)? == Some(digest) {
+            file.persist(&path).map_err(|error| error.error)?;
+            record.side.insert(name.clone(), copy);
+            self.changed.insert(session);
+        }
         Ok(())
     }
 
