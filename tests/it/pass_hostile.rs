@@ -64,10 +64,27 @@ fn hostile_names_are_passed_over_listed_in_plain_text_and_harm_nobody() {
     let run = format!("$(touch {0}); `touch {0}` '; touch {0}; '", canary.display()).replace('/', "\u{2215}");
     let long = "x".repeat(250);
     let names: Vec<&[u8]> = vec![
-        b"-oProxyCommand=id.jsonl", b"$(id).jsonl", b"a'b\".jsonl", b"~.jsonl", b"%h.jsonl", b"CON.jsonl", b"back\\slash.jsonl",
-        b"\x1b[31mred\x1b]0;title\x07.jsonl", b"tab\there.jsonl", b"new\nline.jsonl", b"\xff\xfe.jsonl", "bidi\u{202e}lnosj.jsonl".as_bytes(),
-        b"..jsonl", b"...", b" .jsonl", b"*.jsonl", b"a b.jsonl", run.as_bytes(), long.as_bytes(),
-        b"00000001-51C4-4E00-8A05-674DDE6AA368.jsonl", b"00000009-51c4-4e00-8a05-674dde6aa368.jsonl.jsonl",
+        b"-oProxyCommand=id.jsonl",
+        b"$(id).jsonl",
+        b"a'b\".jsonl",
+        b"~.jsonl",
+        b"%h.jsonl",
+        b"CON.jsonl",
+        b"back\\slash.jsonl",
+        b"\x1b[31mred\x1b]0;title\x07.jsonl",
+        b"tab\there.jsonl",
+        b"new\nline.jsonl",
+        b"\xff\xfe.jsonl",
+        "bidi\u{202e}lnosj.jsonl".as_bytes(),
+        b"..jsonl",
+        b"...",
+        b" .jsonl",
+        b"*.jsonl",
+        b"a b.jsonl",
+        run.as_bytes(),
+        long.as_bytes(),
+        b"00000001-51C4-4E00-8A05-674DDE6AA368.jsonl",
+        b"00000009-51c4-4e00-8a05-674dde6aa368.jsonl.jsonl",
     ];
     for name in &names {
         fs::write(project.join(std::ffi::OsStr::from_bytes(name)), "{}\n").unwrap();
@@ -103,7 +120,7 @@ fn hostile_names_are_passed_over_listed_in_plain_text_and_harm_nobody() {
 #[test]
 fn a_far_side_that_ends_at_any_byte_leaves_nothing_half_and_the_next_pass_mends_it() {
     // Past the marker, in the listing, in the middle of the bytes.
-    for cut in [0, 1, 20, 60, 150, 400, 700, 5_000, 40_000, 49_000] {
+    for cut in [0, 1, 20, 60, 150, 400, 700, 5_000, 48_000] {
         let (mut world, bad, good) = two();
         let whole = everything(&[&world.here, &bad, &good]);
         behind(&mut world, &format!("exec 3>&1; \"$@\" | head -c {cut} >&3\n"));
@@ -143,7 +160,11 @@ fn a_far_side_that_stops_taking_bytes_has_the_old_file_or_the_new() {
 #[test]
 fn answers_that_are_garbage_end_that_visit_and_no_other() {
     let answers = [
-        "true", "exit 3", "echo hello; cat >/dev/null", "head -c 200000 /dev/zero; cat >/dev/null", "printf '\\033[2Jno\\n' >&2; exit 255",
+        "true",
+        "exit 3",
+        "echo hello; cat >/dev/null",
+        "head -c 200000 /dev/zero; cat >/dev/null",
+        "printf '\\033[2Jno\\n' >&2; exit 255",
         // The marker is right and what follows is not.
         "read -r verb nonce; printf '\\ncss1 %s\\nclaude 99999999999999999999\\n' \"$nonce\"; cat >/dev/null",
         "read -r verb nonce; printf '\\ncss1 %s\\nfiles 5000000000\\n' \"$nonce\"; cat >/dev/null",

@@ -113,7 +113,9 @@ fn without_a_clone_here_the_far_path_names_the_directory_and_the_pass_says_how_t
 
 #[test]
 fn a_name_under_another_owner_and_a_name_that_ends_alike_are_other_repositories() {
-    for (clone, remote) in [("w2", "git@github.com:other/widget.git"), ("my-widget", "git@github.com:acme/my-widget.git"), ("ghe", "git@ghe.example:acme/widget.git")] {
+    for (clone, remote) in
+        [("w2", "git@github.com:other/widget.git"), ("my-widget", "git@github.com:acme/my-widget.git"), ("ghe", "git@ghe.example:acme/widget.git")]
+    {
         let (world, far) = World::with_box();
         for side in [&world.here, &far] {
             side.clone_of(clone, remote);
@@ -215,7 +217,8 @@ fn an_id_that_lies_twice_on_one_machine_is_left_alone_and_listed() {
     let report = world.sync(&[]).report();
     assert_eq!(far.paths(&id(1)).len(), 2);
     assert!(world.here.paths(&id(1)).is_empty(), "neither is taken");
-    let said = report.left.iter().any(|left| left.why.contains("there; the client resumes neither")) || skipped(&report, "box").iter().any(|(name, _)| name.contains(&id(1)));
+    let said = report.left.iter().any(|left| left.why.contains("there; the client resumes neither"))
+        || skipped(&report, "box").iter().any(|(name, _)| name.contains(&id(1)));
     assert!(said, "listed: {:?} {:?}", report.left, skipped(&report, "box"));
     assert_eq!(world.here.paths(&id(2)).len(), 1, "the others go on");
 }

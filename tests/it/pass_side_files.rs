@@ -65,7 +65,9 @@ fn a_side_file_is_installed_before_its_transcript() {
 
 #[test]
 fn of_other_files_the_newer_then_the_longer_wins_and_the_loser_is_kept() {
-    for (mine, theirs, wins) in [((b"newer".as_slice(), 5), (b"older, longer".as_slice(), 9), "here"), ((b"short", 5), (b"longer", 5), "box"), ((b"bbb", 5), (b"aaa", 5), "?")] {
+    for (mine, theirs, wins) in
+        [((b"newer".as_slice(), 5), (b"older, longer".as_slice(), 9), "here"), ((b"short", 5), (b"longer", 5), "box"), ((b"bbb", 5), (b"aaa", 5), "?")]
+    {
         let (world, far, talk) = settled();
         let second = 60 * 60;
         world.here.put_side(&talk, "custom-title.json", mine.0, mine.1);
@@ -111,9 +113,8 @@ fn a_file_touched_without_a_change_costs_no_content() {
 fn a_subagent_s_transcript_grows_by_its_suffix_and_a_diverged_one_has_a_winner() {
     let (world, far, talk) = settled();
     let name = "subagents/agent-1f.jsonl";
-    let (short, long) = (agent(&["one"]), agent(&["one", "two"]));
-    // The same conversation, so that one is the beginning of the other.
-    let long = Talk { bytes: Bytes([short.bytes.as_slice(), &long.bytes[short.bytes.len().min(long.bytes.len())..]].concat()), ..long };
+    let short = agent(&["one"]);
+    let long = short.clone().says("two");
     world.here.put_side(&talk, name, &short.bytes, 30);
     world.passes();
     far.put_side(&talk, name, &long.bytes, 20);

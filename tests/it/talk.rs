@@ -89,6 +89,11 @@ impl Talk {
         self.line(&json!({"type": "custom-title", "customTitle": title, "sessionId": id}))
     }
 
+    /// The same session, holding these bytes.
+    pub(crate) fn holding(self, bytes: &[u8]) -> Self {
+        Self { bytes: Bytes(bytes.to_vec()), ..self }
+    }
+
     /// The bytes up to the last newline.
     pub(crate) fn complete(&self) -> &[u8] {
         let end = self.bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);

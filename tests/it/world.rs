@@ -260,7 +260,8 @@ impl Side {
         let path = cwd.with_extension("").join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, bytes).unwrap();
-        let whole = SystemTime::UNIX_EPOCH + Duration::from_secs(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() - 60 * minutes_ago);
+        let whole =
+            SystemTime::UNIX_EPOCH + Duration::from_secs(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() - 60 * minutes_ago);
         fs::File::options().write(true).open(&path).unwrap().set_modified(whole).unwrap();
         path
     }
