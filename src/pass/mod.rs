@@ -10,6 +10,7 @@ pub mod connect;
 pub mod group;
 pub mod here;
 pub mod install;
+pub mod logged;
 pub mod member;
 pub mod remember;
 pub mod round;
@@ -109,6 +110,12 @@ fn here_error(what: &'static str) -> impl FnOnce(io::Error) -> PassError {
 /// # Errors
 /// When nothing could be attempted; see [`PassError`].
 pub async fn run(setting: &Setting, options: &Options, now: DateTime<Utc>) -> Result<Report, PassError> {
+    let ended = attempt(setting, options, now).await;
+    logged::log(&ended);
+    ended
+}
+
+async fn attempt(setting: &Setting, options: &Options, now: DateTime<Utc>) -> Result<Report, PassError> {
     let _lock = PassLock::take(&setting.paths.state, LOCK_PATIENCE).await?;
     let mut report = Report { version: report::VERSION, began: now, ended: now, dry_run: options.dry_run, ..Report::default() };
     let mut state = State::open(&setting.paths.state).map_err(here_error("state"))?;
