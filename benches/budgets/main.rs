@@ -18,6 +18,7 @@ mod e2e_world;
 mod gh;
 #[path = "../../tests/it/rows.rs"]
 mod rows;
+#[expect(dead_code, reason = "shared with the tests")]
 #[path = "../../tests/it/skip.rs"]
 mod skip;
 #[expect(dead_code, reason = "shared with the tests")]

@@ -11,7 +11,7 @@ pub mod connect;
 pub mod group;
 pub mod here;
 pub mod install;
-mod log;
+pub mod logged;
 pub mod member;
 pub mod remember;
 pub mod round;
@@ -132,6 +132,12 @@ pub async fn run(setting: &Setting, options: &Options, now: DateTime<Utc>) -> Re
 /// # Errors
 /// As [`run`].
 pub async fn run_telling(setting: &Setting, options: &Options, now: DateTime<Utc>, tell: &dyn Fn(&Doing<'_>)) -> Result<Report, PassError> {
+    let ended = attempt(setting, options, now, tell).await;
+    logged::log(&ended);
+    ended
+}
+
+async fn attempt(setting: &Setting, options: &Options, now: DateTime<Utc>, tell: &dyn Fn(&Doing<'_>)) -> Result<Report, PassError> {
     tell(&Doing::Waiting);
     let _lock = PassLock::take(&setting.paths.state, LOCK_PATIENCE).await?;
     let mut report = Report { version: report::VERSION, began: now, ended: now, dry_run: options.dry_run, ..Report::default() };
@@ -325,7 +331,6 @@ impl Pass<'_> {
             tracing::warn!(%error, "the state was not saved; the next pass takes longer");
             self.report.notes.push(format!("the state was not saved: {error}"));
         }
-        log::write(&self.report);
         Ok(self.report)
     }
 }
