@@ -147,3 +147,35 @@ fn bare(width: Option<u16>) -> comfy_table::Table {
     };
     table
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn visits() -> Table {
+        let mut table = Table::new(["WHERE", "REPOSITORY", "SESSIONS", "LAST VISIT"]);
+        table.row(["otter".into(), "acme/widget".into(), "12 equal, 3 older".into(), Cell::new("3 min ago", Style::Good)]);
+        table.row(["heron".into(), "acme/a-name-that-is-longer-than-others".into(), "2 ahead".into(), "failed 2 h ago: the connection failed".into()]);
+        table
+    }
+
+    #[test]
+    fn no_line_is_wider_than_the_terminal_and_no_word_is_lost() {
+        for width in [30, 40, 50, 71, 72, 80, 100] {
+            let lines = visits().lines(Some(width));
+            let widest = lines.lines().map(|line| line.chars().count()).max().unwrap();
+            assert!(widest <= usize::from(width), "{width}: {widest}\n{lines}");
+            let words = lines.replace(char::is_whitespace, "");
+            for word in ["otter", "12equal,3older", "heron", "2ahead"] {
+                assert!(words.contains(word), "{width}: {word}\n{lines}");
+            }
+        }
+    }
+
+    #[test]
+    fn on_a_narrow_terminal_each_row_is_a_block() {
+        let lines = visits().lines(Some(40));
+        assert!(lines.starts_with("otter\n  repository  acme/widget\n  sessions    12 equal, 3 older\n  last visit  3 min ago\nheron\n"), "{lines}");
+        assert!(visits().lines(None).lines().count() == 3, "elsewhere a row is a line");
+    }
+}

@@ -78,6 +78,12 @@ mod talk;
 #[cfg(test)]
 mod token;
 #[cfg(test)]
+mod verbs_list;
+#[cfg(test)]
+mod verbs_status;
+#[cfg(test)]
+mod verbs_world;
+#[cfg(test)]
 mod wait;
 #[cfg(test)]
 mod way;
