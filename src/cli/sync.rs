@@ -59,7 +59,8 @@ impl Arguments {
 pub(super) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, Failure> {
     match sync(arguments, context) {
         Err(failure) if arguments.best_effort => {
-            context.render.warning(&format!("sync: {}", failure.message));
+            let whole: Vec<&str> = std::iter::once(&failure.message).chain(&failure.causes).map(String::as_str).collect();
+            context.render.warning(&format!("sync: {}", whole.join(": ")));
             Ok(Exit::Done)
         }
         Ok(exit) if arguments.best_effort && exit != Exit::Done => Ok(Exit::Done),

@@ -11,6 +11,7 @@ pub mod connect;
 pub mod group;
 pub mod here;
 pub mod install;
+pub mod logged;
 pub mod member;
 pub mod remember;
 pub mod round;
@@ -131,6 +132,12 @@ pub async fn run(setting: &Setting, options: &Options, now: DateTime<Utc>) -> Re
 /// # Errors
 /// As [`run`].
 pub async fn run_telling(setting: &Setting, options: &Options, now: DateTime<Utc>, tell: &dyn Fn(&Doing<'_>)) -> Result<Report, PassError> {
+    let ended = attempt(setting, options, now, tell).await;
+    logged::log(&ended);
+    ended
+}
+
+async fn attempt(setting: &Setting, options: &Options, now: DateTime<Utc>, tell: &dyn Fn(&Doing<'_>)) -> Result<Report, PassError> {
     tell(&Doing::Waiting);
     let _lock = PassLock::take(&setting.paths.state, LOCK_PATIENCE).await?;
     let mut report = Report { version: report::VERSION, began: now, ended: now, dry_run: options.dry_run, ..Report::default() };
@@ -273,10 +280,11 @@ impl Pass<'_> {
         let fresh = self.here.is_none();
         let (here, state) = self.open_here(state).await?;
         let mut sources = Sources::default();
-        bases.add_to(&mut sources);
+        // What an earlier round installed is known best by looking again, and the first source of a content stays.
         if fresh {
             Bases::of(&here).add_to(&mut sources);
         }
+        bases.add_to(&mut sources);
         let report = std::mem::take(&mut self.report);
         let config = self.setting.config.clone();
         let days = self.options.days.unwrap_or(config.sync.days);

@@ -135,7 +135,6 @@ impl Round {
         let mut sources = std::mem::take(&mut self.sources);
         let plan = group.plan(&mut sources, &self.here.vault, &|id| self.row(id, &repository, &far, visits));
         self.sources = sources;
-        let plan = plan?;
         let seen: Vec<(&Seen, usize)> = far.iter().map(|(visit, member)| (&visits[*visit].seen, *member)).collect();
         let placement = place(&repository, &plan, &self.here, &seen, &mut self.state);
         let actions = actions(&repository, &plan, &group);
@@ -204,7 +203,8 @@ impl Round {
                 (Side::Whole(whole), Some(Held::Whole(other))) => whole == other,
                 (side, held) => same(held, side.target()),
             });
-        place && transcript && side && own.unreadable.is_none() && there.closed.is_none()
+        let alone = !seen.members[member].elsewhere.contains_key(&id);
+        place && alone && transcript && side && own.unreadable.is_none() && there.closed.is_none()
     }
 
     fn presence_there(&self, id: SessionId, seen: &Seen, member: usize) -> Presence {
@@ -269,7 +269,7 @@ impl Round {
                 }
                 continue;
             }
-            for (action, step) in actions.iter_mut().filter(|(_, step)| step.member == 0) {
+            for (action, step) in actions.iter_mut().filter(|(action, step)| step.member == 0 && action.result.is_none()) {
                 action.result = Some(work.install(&mut self.here, action, step, &mut self.state, clock));
             }
             self.report.unplaced.extend(placement.unplaced.iter().cloned());
