@@ -75,7 +75,11 @@ fn a_dot_means_the_repository_of_this_directory_and_of_those_below() {
     let Some(laptop) = asleep() else { return };
     std::fs::create_dir_all(laptop.root().join("src/deep")).unwrap();
     put_clone(&laptop.home().join("projects/lathe"), "acme/lathe");
-    for (directory, expected) in [("projects/widget", &["fluffy-space-1", "fluffy-sun-2"][..]), ("projects/widget/src/deep", &["fluffy-space-1", "fluffy-sun-2"]), ("projects/lathe", &["quiet-4"])] {
+    for (directory, expected) in [
+        ("projects/widget", &["fluffy-space-1", "fluffy-sun-2"][..]),
+        ("projects/widget/src/deep", &["fluffy-space-1", "fluffy-sun-2"]),
+        ("projects/lathe", &["quiet-4"]),
+    ] {
         let output = laptop.command(&["sync", "--json", "."]).current_dir(laptop.home().join(directory)).output().unwrap();
         let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         let names: Vec<&str> = report["visits"].as_array().unwrap().iter().map(|visit| visit["name"].as_str().unwrap()).collect();

@@ -124,6 +124,7 @@ fn a_github_that_repeats_the_token_has_it_repeated_nowhere() {
     laptop.api.set(BOX, "display_name", TOKEN);
     let told = laptop.sync(&[]);
     laptop.api.always("GET", "/user/codespaces", Answer::error(403, &format!("no access for {TOKEN}")));
+    assert!(told.stderr.contains("it repeats the token"), "{told:?}");
     let refused = laptop.sync(&[]);
     assert_eq!(refused.code, 1, "{refused:?}");
     for told in [told, refused] {

@@ -18,6 +18,8 @@ mod e2e_faults;
 #[cfg(test)]
 mod e2e_github;
 #[cfg(test)]
+mod e2e_lessons;
+#[cfg(test)]
 mod e2e_names;
 #[cfg(test)]
 mod e2e_secrets;
