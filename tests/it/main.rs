@@ -10,6 +10,8 @@ mod config;
 #[cfg(test)]
 mod connection;
 #[cfg(test)]
+mod demo;
+#[cfg(test)]
 mod e2e_asleep;
 #[cfg(test)]
 mod e2e_counts;
@@ -36,11 +38,27 @@ mod github;
 #[cfg(test)]
 mod guard;
 #[cfg(test)]
+mod house;
+#[cfg(test)]
 mod laws_archive;
 #[cfg(test)]
 mod laws_pass;
 #[cfg(test)]
 mod laws_world;
+#[cfg(test)]
+mod pass_first;
+#[cfg(test)]
+mod pass_hostile;
+#[cfg(test)]
+mod pass_live;
+#[cfg(test)]
+mod pass_places;
+#[cfg(test)]
+mod pass_side_files;
+#[cfg(test)]
+mod pass_time;
+#[cfg(test)]
+mod pass_transcripts;
 #[cfg(test)]
 mod remote_far;
 #[cfg(test)]
@@ -54,10 +72,22 @@ mod skip;
 #[cfg(test)]
 mod sshd;
 #[cfg(test)]
+mod strace;
+#[cfg(test)]
+mod talk;
+#[cfg(test)]
 mod token;
+#[cfg(test)]
+mod verbs_list;
+#[cfg(test)]
+mod verbs_status;
+#[cfg(test)]
+mod verbs_world;
 #[cfg(test)]
 mod wait;
 #[cfg(test)]
 mod way;
 #[cfg(test)]
 mod wire_answers;
+#[cfg(test)]
+mod world;
