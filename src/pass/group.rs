@@ -89,7 +89,8 @@ impl Group {
                 Err(why) => drop(result.unplanned.insert(id, why)),
             }
         }
-        let (mut offers, mut unforked): (Vec<(SessionId, SessionId, Offer)>, Vec<(SessionId, String)>) = (Vec::new(), Vec::new());
+        let mut offers: Vec<(SessionId, SessionId, Offer)> = Vec::new();
+        let mut unforked: Vec<(SessionId, String)> = Vec::new();
         for planned in result.sessions.values() {
             for loser in &planned.losers {
                 let (Some(fork), Some(source)) = (&loser.fork, sources.find(loser.lines.content.digest)) else { continue };

@@ -269,7 +269,9 @@ impl Here {
             return Presence { closed: Some(why.clone()), ..Presence::default() };
         }
         let gone = self.gone(id).map(|last| Lines::bare(last.length, last.digest));
-        let Some(session) = self.sessions.get(&id) else { return Presence { gone, ..Presence::default() } };
+        let Some(session) = self.sessions.get(&id) else {
+            return Presence { gone, live: self.registry.is_live(id, None, self.now), ..Presence::default() };
+        };
         let closed = match &session.place {
             _ if session.unreadable.is_some() => session.unreadable.clone(),
             Some(place) if place.repository == *repository => None,

@@ -11,7 +11,7 @@ use super::group::{Group, GroupPlan, Sources};
 use super::here::{Here, Rule, nanoseconds};
 use crate::codespace::wire::{DataSource, Operation, PutFile};
 use crate::reconcile::manifest::{Part, ProjectName, SessionId, StorePath};
-use crate::reconcile::plan::{Presence, Side, Step, StepKind};
+use crate::reconcile::plan::{Presence, Side, Step, StepKind, Target};
 use crate::reconcile::project::RepositoryId;
 use crate::reconcile::report::{Action, ActionResult, Unplaced, Verb};
 use crate::reconcile::transcript::Digest;
@@ -256,12 +256,7 @@ impl Work<'_> {
             Part::Transcript => self.plan.sessions.get(&id).map(|planned| Held::Lines { lines: planned.winner.clone(), directories: Vec::new() }),
             Part::Side(side) => {
                 let target = self.plan.sessions.get(&id)?.steps.iter().find(|step| step.part == *part)?.target;
-                let held = self
-                    .group
-                    .presences
-                    .get(&id)?
-                    .iter()
-                    .find_map(|presence| presence.side.get(side).filter(|held| held.target() == (target.length, target.digest)))?;
+                let held = self.group.presences.get(&id)?.iter().find_map(|presence| presence.side.get(side).filter(|held| Target::of(held) == target))?;
                 Some(match held {
                     Side::Lines(lines) => Held::Lines { lines: lines.clone(), directories: Vec::new() },
                     Side::Whole(whole) => Held::Whole(whole.clone()),

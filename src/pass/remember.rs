@@ -178,6 +178,11 @@ async fn finish(round: &mut Round, visiting: Visiting, standings: BTreeMap<Strin
     if skew.abs() > CLOCK_TOLERANCE {
         notes.push(format!("its clock is {skew} s off this machine's"));
     }
+    let known = round.state.visits.get(&target.name).is_some_and(|memory| memory.visited.is_some());
+    let older = standings.get("older").copied().unwrap_or(0) + seen.members.iter().map(|member| shared(member).unread).sum::<usize>();
+    if !known && older > 0 && seen.broken.is_none() {
+        notes.push(format!("{older} older sessions stay where they are (--days N takes them along)"));
+    }
     let outcome = seen.broken.as_ref().map_or(Outcome::Visited, |error| Outcome::Failed(visit_fault(error)));
     let mut skipped: Vec<Skipped> = seen.skipped.clone();
     skipped.sort();
