@@ -42,7 +42,11 @@ mod house;
 #[cfg(test)]
 mod laws_archive;
 #[cfg(test)]
+mod laws_model;
+#[cfg(test)]
 mod laws_pass;
+#[cfg(test)]
+mod laws_plan;
 #[cfg(test)]
 mod laws_world;
 #[cfg(test)]
