@@ -10,6 +10,7 @@ use tokio::process::ChildStdout;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
+use super::failure::Failure;
 use super::ssh::{ChannelEnd, Connection, Counts, SshError};
 use super::wire::{self, Answer, FarPath, Fetched, Listing, Nonce, PutAnswer, PutRequest, Request, RequestError, WireError};
 use crate::reconcile::manifest::StorePath;
@@ -221,7 +222,7 @@ impl Rest {
             return error.into();
         }
         match self.end.finish(CLOSING).await {
-            Err(ended @ SshError::MasterGone) => ended.into(),
+            Err(ended @ (SshError::MasterGone | SshError::Failed(Failure::Transient(_)))) => ended.into(),
             Ok(finished) if !finished.stderr.is_empty() => WireError::Far(format!("{error}: {}", finished.stderr)).into(),
             _ => error.into(),
         }

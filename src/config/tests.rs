@@ -1,3 +1,5 @@
+//! The configuration, held to its template, its messages and its places.
+
 use super::*;
 
 const HOME: &str = "/h";

@@ -121,6 +121,13 @@ impl World {
         self.root.join("bin")
     }
 
+    /// The same, as a word of the shell.
+    #[must_use]
+    pub fn commands_word(&self) -> String {
+        let text = self.commands().to_string_lossy().into_owned();
+        if text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-+@".contains(&byte)) { text } else { quoted(&text) }
+    }
+
     /// The vault of the machine that plays the reader's own.
     #[must_use]
     pub fn vault(&self) -> PathBuf {

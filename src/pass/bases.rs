@@ -58,9 +58,12 @@ impl Bases {
             if let Some(path) = here.archive.file(*id, &Part::Transcript) {
                 all.add(*id, Part::Transcript, record.content.length, record.content.digest, path);
             }
-            for (side, copy) in &record.side {
-                let (part, (length, digest)) = (Part::Side(side.clone()), copy.target());
-                if let Some(path) = here.archive.file(*id, &part) {
+            for (side, content) in &record.side {
+                let (part, (length, digest)) = (Part::Side(side.clone()), content.target());
+                // Its file is looked for only where nothing else here holds it.
+                if !all.of_part(*id, &part).iter().any(|known| known.digest == digest)
+                    && let Some(path) = here.archive.file(*id, &part)
+                {
                     all.add(*id, part, length, digest, path);
                 }
             }

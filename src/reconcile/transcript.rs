@@ -3,6 +3,8 @@
 //!
 //! Promises: bytes are only looked at. A torn tail, glued records, NUL runs and bytes that are not UTF-8 are carried; a line
 //! that is no JSON object counts for its bytes and for nothing else. Never: a fixed-size look at the tail, a clock, a repair.
+//!
+//! Longer than 400 lines: the stream, what is looked at in a line, and the examples that hold both belong to one another.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};

@@ -10,9 +10,23 @@ mod config;
 #[cfg(test)]
 mod connection;
 #[cfg(test)]
+mod demo;
+#[cfg(test)]
 mod e2e_asleep;
 #[cfg(test)]
 mod e2e_counts;
+#[cfg(test)]
+mod e2e_faults;
+#[cfg(test)]
+mod e2e_github;
+#[cfg(test)]
+mod e2e_lessons;
+#[cfg(test)]
+mod e2e_names;
+#[cfg(test)]
+mod e2e_secrets;
+#[cfg(test)]
+mod e2e_shells;
 #[cfg(test)]
 mod e2e_world;
 #[cfg(test)]
@@ -23,6 +37,8 @@ mod gh;
 mod github;
 #[cfg(test)]
 mod guard;
+#[cfg(test)]
+mod house;
 #[cfg(test)]
 mod laws_archive;
 #[cfg(test)]
@@ -61,6 +77,12 @@ mod strace;
 mod talk;
 #[cfg(test)]
 mod token;
+#[cfg(test)]
+mod verbs_list;
+#[cfg(test)]
+mod verbs_status;
+#[cfg(test)]
+mod verbs_world;
 #[cfg(test)]
 mod wait;
 #[cfg(test)]

@@ -33,18 +33,14 @@ pub(crate) enum Tools {
 /// All of them.
 pub(crate) const TOOLS: [Tools; 4] = [Tools::Dash, Tools::Bash, Tools::Busybox, Tools::Bsd];
 
-/// Says that a test was not run; where `CI` is set, that is a failure.
-pub(crate) fn skip(test: &str, why: &str) {
-    assert!(std::env::var_os("CI").is_none(), "{test} must not be skipped here: {why}");
-    writeln!(std::io::stderr(), "skipped: {test}: {why}").unwrap();
+/// Says that a part of a test was not run.
+pub(crate) fn skip(part: &str, why: &str) {
+    crate::skip::skip(&format!("{part}: {why}"));
 }
 
-/// Says that a test was not run because only root can; everybody else may leave it out, in CI too.
-pub(crate) fn skip_unless_root(test: &str, why: &str) {
-    if nix::unistd::geteuid().is_root() {
-        return skip(test, why);
-    }
-    writeln!(std::io::stderr(), "skipped: {test}: {why} (not root)").unwrap();
+/// The same for what only root can do.
+pub(crate) fn skip_unless_root(part: &str, why: &str) {
+    crate::skip::skip_unless_root(&format!("{part}: {why}"));
 }
 
 /// Where a program lies on this machine.
