@@ -18,6 +18,8 @@ use crate::reconcile::transcript::Digest;
 
 /// Longest silence in the middle of an answer.
 const IDLE: Duration = Duration::from_secs(30);
+/// Longest silence while the far side walks its store: every transcript is opened once, perhaps from a cold disk.
+const WALKING: Duration = Duration::from_secs(120);
 /// Longest silence where the far side hashes or unpacks before it speaks.
 const WORKING: Duration = Duration::from_secs(600);
 /// How long a channel may take to close once its answer was whole.
@@ -118,7 +120,7 @@ impl Far {
     /// Whatever breaks the channel or the answer.
     pub async fn list(&mut self, folders: &[String]) -> Result<Listing, VisitError> {
         let request = Request::List { claude: self.claude.clone(), workspaces: self.workspaces.clone(), roots: folders.to_vec() };
-        let call = self.call(request, IDLE).await?;
+        let call = self.call(request, WALKING).await?;
         let (answer, rest) = call.split();
         let listing = rest.judge(Listing::read(answer).await).await?;
         self.claude = Some(listing.claude.clone());
