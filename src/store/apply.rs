@@ -80,23 +80,30 @@ pub fn apply(tree: &Tree, vault: &mut Vault, job: &Job<'_>) -> io::Result<Applie
         return Ok(Applied::Deferred(Deferral::Changed));
     }
     let staged = Staged::write(vault, job)?;
-    let (directory, name) = tree.parent(job.path, Make::Directories)?;
-    // The last look before anything moves.
-    let deferral = if (job.is_live)()? {
-        Some(Deferral::Live)
-    } else if !still(tree, job)? {
-        Some(Deferral::Changed)
-    } else {
-        None
+    let (directory, name) = match ready(tree, job) {
+        Ok(Ok(place)) => place,
+        Ok(Err(deferral)) => {
+            staged.abandon(vault)?;
+            return Ok(Applied::Deferred(deferral));
+        }
+        Err(error) => {
+            staged.abandon(vault)?;
+            return Err(error);
+        }
     };
-    if let Some(deferral) = deferral {
-        staged.abandon(vault)?;
-        return Ok(Applied::Deferred(deferral));
-    }
     match &job.expected {
         Expected::Absent => create(vault, staged, &directory, &name),
         Expected::File { stamp, note, .. } => replace(vault, staged, &directory, &name, *stamp, note),
     }
+}
+
+/// The directory and the name, if nobody has come in between: the last look before anything moves.
+fn ready(tree: &Tree, job: &Job<'_>) -> io::Result<Result<(OwnedFd, String), Deferral>> {
+    let place = tree.parent(job.path, Make::Directories)?;
+    if (job.is_live)()? {
+        return Ok(Err(Deferral::Live));
+    }
+    Ok(if still(tree, job)? { Ok(place) } else { Err(Deferral::Changed) })
 }
 
 /// Whether the path still is what the plan saw, by its stamp.
@@ -233,7 +240,9 @@ fn give_back(vault: &mut Vault, staged: Staged, directory: &OwnedFd, name: &str,
     rustix::fs::fsync(directory)?;
     let (file, status) = super::tree::open_regular(vault.stage(), &staged.name)?;
     let content = (status.stamp.size, read::whole(file, 0)?.digest);
-    let grew = Note { reason: Reason::Grew, length: content.0, digest: content.1, fork: None, ..note.clone() };
+    // Nobody wrote to it: then it goes once the archive proves to hold it.
+    let reason = if content == (staged.target.length, staged.target.digest) { Reason::Overtaken } else { Reason::Grew };
+    let grew = Note { reason, length: content.0, digest: content.1, fork: None, ..note.clone() };
     let stage = vault.stage().try_clone()?;
     let linked = vault.link(&stage, &staged.name, grew)?;
     let proved = proof::same_inode(&stage, &staged.name, &linked.directory, &linked.name)?;
