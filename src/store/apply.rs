@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use super::proof::{self, OnlyOurs};
 use super::read;
 use super::tree::{Make, Status, Tree, status_at};
-use super::vault::{Note, Reason, Vault, copy_prefix};
+use super::vault::{Linked, Note, Reason, Vault, copy_prefix};
 use crate::reconcile::manifest::{Stamp, StorePath};
 use crate::reconcile::plan::Target;
 use crate::reconcile::transcript::Digest;
@@ -220,6 +220,7 @@ fn replace(vault: &mut Vault, staged: Staged, directory: &OwnedFd, name: &str, s
         }
         Err(error) => {
             staged.abandon(vault)?;
+            let_go(vault, &linked, directory, name)?;
             return Err(error.into());
         }
     }
@@ -231,11 +232,22 @@ fn replace(vault: &mut Vault, staged: Staged, directory: &OwnedFd, name: &str, s
         rustix::fs::fsync(directory)?;
         return Ok(Applied::Done);
     }
-    give_back(vault, staged, directory, name, note)
+    give_back(vault, staged, directory, name, note)?;
+    let_go(vault, &linked, directory, name)?;
+    Ok(Applied::Deferred(Deferral::Changed))
+}
+
+/// Nothing was displaced: a file that still bears its name in the store, and goes on growing, is no object of the vault.
+fn let_go(vault: &mut Vault, linked: &Linked, directory: &OwnedFd, name: &str) -> io::Result<()> {
+    match proof::same_inode(&linked.directory, &linked.name, directory, name) {
+        Ok(proved) => vault.unlink(linked, proved),
+        // Somebody replaced it meanwhile: then the vault has the only name of it.
+        Err(_) => Ok(()),
+    }
 }
 
 /// Exchanges back. What was in place for a moment may have been written to as well: then it is one more version.
-fn give_back(vault: &mut Vault, staged: Staged, directory: &OwnedFd, name: &str, note: &Note) -> io::Result<Applied> {
+fn give_back(vault: &mut Vault, staged: Staged, directory: &OwnedFd, name: &str, note: &Note) -> io::Result<()> {
     rustix::fs::renameat_with(vault.stage(), &staged.name, directory, name, RenameFlags::EXCHANGE)?;
     rustix::fs::fsync(directory)?;
     let (file, status) = super::tree::open_regular(vault.stage(), &staged.name)?;
@@ -246,6 +258,5 @@ fn give_back(vault: &mut Vault, staged: Staged, directory: &OwnedFd, name: &str,
     let stage = vault.stage().try_clone()?;
     let linked = vault.link(&stage, &staged.name, grew)?;
     let proved = proof::same_inode(&stage, &staged.name, &linked.directory, &linked.name)?;
-    proof::unlink(&stage, &staged.name, proved)?;
-    Ok(Applied::Deferred(Deferral::Changed))
+    proof::unlink(&stage, &staged.name, proved)
 }

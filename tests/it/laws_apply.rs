@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::process::Command;
 
 use claude_session_sync::store::apply::{Applied, Deferral, Expected};
-use claude_session_sync::store::vault::{Reason, Vault};
+use claude_session_sync::store::vault::{Object, Reason, Vault};
 
 use crate::laws_store::{Place, append, at, id};
 use crate::skip::skip;
@@ -160,6 +160,8 @@ fn a_writer_that_comes_at_the_last_moment_loses_no_line() {
         let everything: String = place.kept().into_iter().chain([fs::read(place.file()).unwrap()]).map(|bytes| String::from_utf8(bytes).unwrap()).collect();
         let lines: std::collections::HashSet<&str> = everything.lines().collect();
         assert!((0..LINES).all(|line| lines.contains(format!("line {line}").as_str())), "round {round}, {applied:?}: a line is lost");
+        let is_live = |object: &Object| fs::metadata(&object.path).unwrap().ino() == place.inode();
+        assert!(!place.vault.objects().iter().any(is_live), "round {round}, {applied:?}: the vault shares a file with the store");
         assert!(lines.contains("old") && place.staged().is_empty(), "round {round}, {applied:?}");
     }
 }
