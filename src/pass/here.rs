@@ -203,7 +203,8 @@ impl Here {
     }
 
     fn read_one(&self, path: &StorePath, stamp: Stamp, state: &mut State) -> io::Result<(Stamp, Arc<Held>)> {
-        if let Some(held) = state.held(stamp) {
+        // A file that was renamed has its stamp still: what was known of it as another kind of file says nothing.
+        if let Some(held) = state.held(stamp).filter(|held| matches!(**held, Held::Lines { .. }) == path.part.is_lines()) {
             return Ok((stamp, held));
         }
         let tree = self.tree.as_ref().ok_or(io::ErrorKind::NotFound)?;

@@ -113,7 +113,7 @@ fn is_live(listing: &Listing, id: SessionId, transcript: Option<Stamp>) -> bool 
     if listing.registry {
         listing.live.iter().any(|live| live.session == id)
     } else {
-        transcript.is_some_and(|stamp| listing.clock - stamp.modified.div_euclid(1_000_000_000) < FRESH_SECONDS)
+        transcript.is_some_and(|stamp| (listing.clock - stamp.modified.div_euclid(1_000_000_000)).abs() < FRESH_SECONDS)
     }
 }
 

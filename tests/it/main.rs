@@ -40,6 +40,8 @@ mod guard;
 #[cfg(test)]
 mod house;
 #[cfg(test)]
+mod laws_apply;
+#[cfg(test)]
 mod laws_archive;
 #[cfg(test)]
 mod laws_model;
@@ -47,6 +49,8 @@ mod laws_model;
 mod laws_pass;
 #[cfg(test)]
 mod laws_plan;
+#[cfg(test)]
+mod laws_store;
 #[cfg(test)]
 mod laws_world;
 #[cfg(test)]
