@@ -2,6 +2,7 @@
 //!
 //! Promises: every phase has a deadline or an idle limit; an answer is taken whole or not at all. Never: a second connection.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use uuid::Uuid;
 
 use super::failure::Failure;
 use super::ssh::{ChannelEnd, Connection, Counts, SshError};
-use super::wire::{self, Answer, FarPath, Fetched, Listing, Nonce, PutAnswer, PutRequest, Request, RequestError, WireError};
+use super::wire::{self, Answer, FarPath, Fetched, Listing, Nonce, PutAnswer, PutRequest, Request, RequestError, VaultName, WireError};
 use crate::reconcile::manifest::StorePath;
 use crate::reconcile::transcript::Digest;
 
@@ -84,6 +85,12 @@ impl Hashes {
     pub fn find(&self, path: &StorePath, first: Option<u64>) -> Option<Digest> {
         self.0.get(&FarPath::Store(path.clone()), first).map(Digest)
     }
+
+    /// The digests of these objects of the far vault, as far as they could be read.
+    #[must_use]
+    pub fn of_vault(&self, names: &[VaultName]) -> BTreeMap<VaultName, Digest> {
+        names.iter().filter_map(|name| Some((name.clone(), Digest(self.0.get(&FarPath::Vault(name.clone()), None)?)))).collect()
+    }
 }
 
 /// A far replica that is connected.
@@ -125,12 +132,14 @@ impl Far {
         Ok(listing)
     }
 
-    /// Digests.
+    /// Digests: of files, and of whole objects of the far vault.
     ///
     /// # Errors
     /// Whatever breaks the channel or the answer.
-    pub async fn hash(&mut self, wants: &[HashWant]) -> Result<Hashes, VisitError> {
-        let wants: Vec<_> = wants.iter().map(|want| wire::HashWant { path: FarPath::Store(want.path.clone()), first: want.first }).collect();
+    pub async fn hash(&mut self, wants: &[HashWant], displaced: &[VaultName]) -> Result<Hashes, VisitError> {
+        let wants = wants.iter().map(|want| wire::HashWant { path: FarPath::Store(want.path.clone()), first: want.first });
+        let displaced = displaced.iter().map(|name| wire::HashWant { path: FarPath::Vault(name.clone()), first: None });
+        let wants: Vec<_> = wants.chain(displaced).collect();
         let call = self.call(Request::Hash { claude: self.directory(), wants: wants.clone() }, WORKING).await?;
         let (answer, rest) = call.split();
         Ok(Hashes(rest.judge(wire::Hashes::read(answer, &wants).await).await?))

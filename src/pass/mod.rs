@@ -8,6 +8,7 @@ pub mod absorb;
 pub mod bases;
 pub mod compare;
 pub mod connect;
+mod drops;
 pub mod group;
 pub mod here;
 pub mod install;

@@ -3,7 +3,7 @@
 //! Promises: reads only. What is fetched lies in the stage, unproved; [`absorb`](super::absorb) proves it. A visit that breaks
 //! keeps what came whole. Nothing is concluded from what was not read.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
@@ -11,9 +11,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::bases::{Base, Bases};
+use super::drops;
 use super::member::{Admitted, FarMember, FarPart, members};
 use crate::codespace::replica::{Far, HashWant, Range, VisitError};
-use crate::codespace::wire::Listing;
+use crate::codespace::wire::{Listing, VaultName};
 use crate::reconcile::manifest::{Part, SessionId, Stamp, StorePath};
 use crate::reconcile::plan::Window;
 use crate::reconcile::report::Skipped;
@@ -81,6 +82,8 @@ pub struct Seen {
     pub fetches: Vec<Fetch>,
     /// What was passed over.
     pub skipped: Vec<Skipped>,
+    /// Digests of what lies in the far vault, if they were asked for.
+    pub displaced: Option<BTreeMap<VaultName, Digest>>,
     /// Content bytes fetched.
     pub bytes_in: u64,
     /// What broke the visit after the listing.
@@ -99,7 +102,7 @@ pub async fn look(far: &mut Far, errand: &Errand, bases: &Arc<Bases>, memories: 
     let live = |id: SessionId, transcript: Option<Stamp>| is_live(&listing, id, transcript);
     let mut found = members(&listing, &errand.admitted, &|repository| bases.below(repository), memory.as_ref(), &live, &mut skipped);
     refuse_strangers(&mut found, bases, &mut skipped);
-    let mut seen = Seen { listing, members: found, fetches: Vec::new(), skipped, bytes_in: 0, broken: None };
+    let mut seen = Seen { listing, members: found, fetches: Vec::new(), skipped, displaced: None, bytes_in: 0, broken: None };
     if let Err(error) = seen.read(far, errand, bases, began).await {
         seen.broken = Some(error);
     }
@@ -149,7 +152,9 @@ impl Seen {
             // Of a file that grows while it is hashed, only the bytes that were listed.
             wants.push(HashWant { path: question.path.clone(), first: question.live.then_some(question.size) });
         }
-        let hashes = far.hash(&wants).await?;
+        let displaced = drops::asked(self);
+        let hashes = far.hash(&wants, &displaced).await?;
+        self.displaced = Some(hashes.of_vault(&displaced));
         for question in questions {
             let digest = hashes.find(&question.path, question.live.then_some(question.size));
             let Some(digest) = digest else {
