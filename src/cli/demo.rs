@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use chrono::Utc;
 
 use super::render::{Cell, Style, Table};
-use super::told::bytes;
+use super::words::bytes;
 use super::{Context, Exit, Failure, Kind, PROGRAM};
 use crate::demo::{FAR, HERE, World};
 

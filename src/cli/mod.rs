@@ -3,15 +3,19 @@
 //! Promises: one file per verb, each with its arguments and one `run`; only [`render`] prints; only this edge turns errors into
 //! [`Failure`]s. Never: work that a verb's library part could do.
 
+mod complete;
 mod config;
 mod conflicts;
 mod demo;
 pub mod failure;
 mod list;
 pub mod render;
+mod spinner;
 mod status;
 mod sync;
+mod table;
 mod told;
+mod words;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -62,6 +66,9 @@ enum Verb {
     Config(config::Arguments),
     /// Show the whole story in a throw-away world, without network or account
     Demo(demo::Arguments),
+    /// Print the lines that let a shell complete verbs, options and names
+    #[command(hide = true)]
+    Completions(complete::Arguments),
 }
 
 /// What a verb has to work with.
@@ -110,6 +117,10 @@ impl Context {
 /// Runs the verb that the arguments name (the program's own name first).
 #[must_use]
 pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: Environment) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if complete::answer(&arguments, &environment) {
+        return Exit::Done.into();
+    }
     let parsed = command().try_get_matches_from(arguments).and_then(|matches| Arguments::from_arg_matches(&matches));
     let Arguments { global, verb } = match parsed {
         Ok(arguments) => arguments,
@@ -137,6 +148,7 @@ impl Verb {
             Self::Conflicts(arguments) => conflicts::run(arguments, context),
             Self::Config(arguments) => config::run(arguments, context),
             Self::Demo(arguments) => demo::run(arguments, context),
+            Self::Completions(arguments) => complete::run(arguments, context),
         }
     }
 }
@@ -166,7 +178,7 @@ mod tests {
         command().debug_assert();
         let mut grouped: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| *names).copied().collect();
         let command = command();
-        let mut verbs: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+        let mut verbs: Vec<&str> = command.get_subcommands().filter(|verb| !verb.is_hide_set()).map(clap::Command::get_name).collect();
         grouped.sort_unstable();
         verbs.sort_unstable();
         assert_eq!(grouped, verbs);

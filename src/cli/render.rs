@@ -8,11 +8,12 @@ use std::io::{self, IsTerminal, Write};
 
 use anstream::{AutoStream, ColorChoice};
 use clap::builder::styling::{AnsiColor, Style as Ansi};
-use comfy_table::presets::NOTHING;
-use comfy_table::{Attribute, CellAlignment, Color, ContentArrangement};
+use comfy_table::{Attribute, Color};
 use serde::Serialize;
 
 use super::failure::{Exit, Failure, Kind};
+pub use super::table::{Cell, Table};
+use super::words::wrapped;
 use crate::paths::Environment;
 use crate::reconcile::plain::{plain, plain_json};
 
@@ -47,12 +48,12 @@ impl Style {
     }
 
     /// The text, fit to be printed, in this style.
-    fn paint(self, text: &str) -> String {
+    pub(super) fn paint(self, text: &str) -> String {
         let (text, ansi) = (plain(text), self.ansi());
         format!("{ansi}{text}{ansi:#}")
     }
 
-    fn apply(self, cell: comfy_table::Cell) -> comfy_table::Cell {
+    pub(super) fn apply(self, cell: comfy_table::Cell) -> comfy_table::Cell {
         match self {
             Self::Plain => cell,
             Self::Strong => cell.add_attribute(Attribute::Bold),
@@ -64,80 +65,8 @@ impl Style {
     }
 }
 
-/// One field of a table.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Cell {
-    text: String,
-    style: Style,
-    number: bool,
-}
-
-impl Cell {
-    /// A text in a style.
-    #[must_use]
-    pub fn new(text: impl Into<String>, style: Style) -> Self {
-        Self { text: text.into(), style, number: false }
-    }
-
-    /// A number, which stands on the right of its column.
-    #[must_use]
-    pub fn number(number: impl ToString) -> Self {
-        Self { text: number.to_string(), style: Style::Plain, number: true }
-    }
-}
-
-impl<T: Into<String>> From<T> for Cell {
-    fn from(text: T) -> Self {
-        Self::new(text, Style::Plain)
-    }
-}
-
-/// Rows in columns, without lines around them.
-#[derive(Debug, Clone, Default)]
-pub struct Table {
-    header: Vec<String>,
-    rows: Vec<Vec<Cell>>,
-}
-
-impl Table {
-    /// A table with these columns.
-    #[must_use]
-    pub fn new<'h>(header: impl IntoIterator<Item = &'h str>) -> Self {
-        Self { header: header.into_iter().map(str::to_owned).collect(), rows: Vec::new() }
-    }
-
-    /// Adds a row.
-    pub fn row(&mut self, cells: impl IntoIterator<Item = Cell>) {
-        self.rows.push(cells.into_iter().collect());
-    }
-
-    /// Whether it has no rows.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
-
-    /// Its lines; wrapped to a width where there is one.
-    fn lines(&self, width: Option<u16>) -> String {
-        let mut table = comfy_table::Table::new();
-        table.load_style(NOTHING).enforce_styling().style_text_only();
-        match width {
-            Some(width) => table.set_width(width).set_content_arrangement(ContentArrangement::Dynamic),
-            None => table.set_content_arrangement(ContentArrangement::Disabled),
-        };
-        table.set_header(self.header.iter().map(|name| Style::Faint.apply(comfy_table::Cell::new(plain(name)))));
-        for row in &self.rows {
-            table.add_row(row.iter().map(|cell| {
-                let alignment = if cell.number { CellAlignment::Right } else { CellAlignment::Left };
-                cell.style.apply(comfy_table::Cell::new(plain(&cell.text))).set_alignment(alignment)
-            }));
-        }
-        for column in table.column_iter_mut() {
-            column.set_padding((0, 2));
-        }
-        table.trim_fmt()
-    }
-}
+/// Columns of a label and the space after it.
+const LABEL: usize = 11;
 
 /// What became of standard output.
 #[derive(Debug)]
@@ -200,6 +129,17 @@ impl Render {
         self.print(&format!("{line}\n"));
     }
 
+    /// A label and what it is for, the latter wrapped beside the label where the terminal is narrow.
+    pub fn say_entry(&mut self, label: (Style, &str), text: (Style, &str)) {
+        let room = self.width.map_or(usize::MAX, |width| usize::from(width).saturating_sub(LABEL).max(LABEL));
+        let mut name = label.1;
+        for line in wrapped(&plain(text.1), room) {
+            let line = format!("{}{}\n", label.0.paint(&format!("{name:LABEL$}")), text.0.paint(&line));
+            self.print(&line);
+            name = "";
+        }
+    }
+
     /// Several lines of our own; a newline at the end is not doubled.
     pub fn say_block(&mut self, text: &str) {
         let lines: String = text.lines().map(|line| format!("{}\n", plain(line))).collect();
@@ -210,6 +150,25 @@ impl Render {
     pub fn table(&mut self, table: &Table) {
         let lines = table.lines(self.width);
         self.print(&format!("{}\n", lines.trim_end_matches('\n')));
+    }
+
+    /// Ends what was shown so far: on a terminal the screen is cleared, as large as it is now; elsewhere nothing happens.
+    pub fn clear(&mut self) {
+        if self.is_terminal() {
+            self.width = comfy_table::Table::new().width().or(self.width);
+            // Past the stream that would leave it out where colour is refused: this is no colour.
+            let cleared = io::stdout().write_all(b"\x1b[H\x1b[2J\x1b[3J").and_then(|()| io::stdout().flush());
+            if let Err(error) = cleared {
+                self.fail(error);
+            }
+        }
+    }
+
+    /// Whether standard output still goes somewhere; printing finds out, too.
+    pub fn flush(&mut self) {
+        if let Err(error) = self.out.flush() {
+            self.fail(error);
+        }
     }
 
     /// One JSON object on one line.

@@ -3,13 +3,15 @@
 use chrono::Utc;
 
 use super::failure::fault;
+use super::spinner::Spinner;
 use super::told;
 use super::{Context, Exit, Failure, Kind, Settings};
-use crate::config::Span;
+use crate::config::{Config, Span};
 use crate::logging;
 use crate::pass::here::repository_of;
 use crate::pass::round::Direction;
-use crate::pass::{Options, PassError, Setting, run as run_pass};
+use crate::pass::{Doing, Options, PassError, Setting, run_telling};
+use crate::reconcile::project::RepositoryId;
 use crate::reconcile::report::{Outcome, Report};
 use crate::state::LockError;
 
@@ -57,7 +59,8 @@ impl Arguments {
 pub(super) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, Failure> {
     match sync(arguments, context) {
         Err(failure) if arguments.best_effort => {
-            context.render.warning(&format!("sync: {}", failure.message));
+            let whole: Vec<&str> = std::iter::once(&failure.message).chain(&failure.causes).map(String::as_str).collect();
+            context.render.warning(&format!("sync: {}", whole.join(": ")));
             Ok(Exit::Done)
         }
         Ok(exit) if arguments.best_effort && exit != Exit::Done => Ok(Exit::Done),
@@ -101,7 +104,7 @@ fn asleep(report: &Report) -> impl Iterator<Item = String> {
 fn pass(arguments: &Arguments, context: &Context, settings: Settings) -> Result<Report, Failure> {
     let Settings { paths, config, .. } = settings;
     let setting = Setting { config, paths, environment: context.environment.clone() };
-    let dot = if arguments.names.iter().any(|name| name == ".") { Some(dot(&setting)?) } else { None };
+    let dot = if arguments.names.iter().any(|name| name == ".") { Some(dot(&setting.config)?) } else { None };
     let options = Options {
         names: arguments.names.clone(),
         dot,
@@ -112,12 +115,15 @@ fn pass(arguments: &Arguments, context: &Context, settings: Settings) -> Result<
     };
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| Failure::new(Kind::Failed, "cannot start").because(&error))?;
-    runtime.block_on(run_pass(&setting, &options, Utc::now())).map_err(|error| failure(&error))
+    let spinner = Spinner::default();
+    let tell = |doing: &Doing<'_>| spinner.note(doing);
+    runtime.block_on(spinner.during(run_telling(&setting, &options, Utc::now(), &tell))).map_err(|error| failure(&error))
 }
 
-fn dot(setting: &Setting) -> Result<crate::reconcile::project::RepositoryId, Failure> {
+/// The repository of the user's directory, for the name `.`.
+pub(super) fn dot(config: &Config) -> Result<RepositoryId, Failure> {
     let directory = std::env::current_dir().map_err(|error| Failure::new(Kind::Usage, "`.`: this directory cannot be read").because(&error))?;
-    let git = std::path::PathBuf::from(setting.config.programs.git.to_string());
+    let git = std::path::PathBuf::from(config.programs.git.to_string());
     let found = repository_of(&git, &directory);
     found.ok_or_else(|| Failure::new(Kind::Usage, "`.`: this directory is in no clone of a repository").hint("name a codespace, or go to a clone"))
 }

@@ -3,14 +3,20 @@
 use std::collections::BTreeMap;
 
 use super::render::{Cell, Render, Style, Table};
+use super::words::{bytes, counted, cut, joined, sessions, short, titled};
 use crate::reconcile::manifest::{Part, SessionId};
 use crate::reconcile::report::{Action, ActionResult, Outcome, Report, Verb, Visit};
+
+/// Lines of one kind that a terminal is shown; the rest is counted.
+const MOST_LINES: usize = 6;
+/// Longest title beside other columns.
+const LONGEST_TITLE: usize = 60;
 
 /// Prints a report. A pass with nothing to say is one line on a terminal and nothing elsewhere.
 pub(super) fn report(report: &Report, render: &mut Render) {
     actions(report, render);
     conflicts(report, render);
-    left(report, render);
+    refused(report, render);
     for placed in &report.unplaced {
         let name = placed.repository.full_name();
         render.note(&format!("no clone of {name} is known here: its sessions lie in {}", placed.project));
@@ -20,9 +26,7 @@ pub(super) fn report(report: &Report, render: &mut Render) {
         visit_lines(visit, render);
     }
     report.notes.iter().for_each(|note| render.note(note));
-    for skipped in &report.skipped {
-        render.note(&format!("here: {} {}", skipped.name, skipped.why));
-    }
+    passed_over(report, render);
     if let Some(fault) = &report.listing {
         let failure = super::failure::fault(super::Kind::Failed, "the codespaces cannot be listed", fault);
         render.failure(&failure);
@@ -39,14 +43,29 @@ pub(super) fn summary(report: &Report) -> String {
     let places = match (visited, failed) {
         (0, 0) => return if report.listing.is_some() { "nothing was visited".to_owned() } else { "no codespace is running".to_owned() },
         (visited, 0) => format!("{visited} visited"),
+        (0, failed) => return format!("{failed} failed, none visited"),
         (visited, failed) => format!("{visited} visited, {failed} failed"),
     };
-    let counted =
-        |here: bool| report.actions.iter().filter(|action| action.part == Part::Transcript && (action.at == "here") == here && counts(action)).count();
-    match (counted(true), counted(false), report.dry_run) {
-        (0, 0, _) => format!("{places}: everything is equal"),
-        (here, there, false) => format!("{places}: {} came here, {} went there", sessions(here), sessions(there)),
-        (here, there, true) => format!("{places}: {} would come here, {} would go there; nothing was changed", sessions(here), sessions(there)),
+    let transcripts = || report.actions.iter().filter(|action| action.part == Part::Transcript);
+    let came = |here: bool| transcripts().filter(|action| (action.at == "here") == here && counts(action)).count();
+    let wait = report.left.iter().filter(|left| left.word == "waiting").count()
+        + transcripts().filter(|action| matches!(action.result, Some(ActionResult::Deferred(_)))).count();
+    let waits = match wait {
+        0 => String::new(),
+        1 => ", 1 session waits".to_owned(),
+        wait => format!(", {wait} sessions wait"),
+    };
+    let side = report.actions.iter().filter(|action| action.part != Part::Transcript && counts(action)).count();
+    match (came(true), came(false), report.dry_run) {
+        (0, 0, _) if report.actions.is_empty() && wait == 0 => format!("{places}: nothing to do"),
+        (0, 0, _) if side == 0 => format!("{places}: nothing moved{waits}"),
+        (0, 0, _) => format!("{places}: {} moved{waits}", counted(side, "side file")),
+        (here, there, dry_run) => {
+            let (came, went, end) = if dry_run { ("would come here", "would go there", "; nothing was changed") } else { ("came here", "went there", "") };
+            let moved = [(here, came), (there, went)].into_iter().filter(|(count, _)| *count > 0);
+            let moved: Vec<String> = moved.map(|(count, words)| format!("{} {words}", sessions(count))).collect();
+            format!("{places}: {}{waits}{end}", moved.join(", "))
+        }
     }
 }
 
@@ -70,15 +89,6 @@ fn counts(action: &Action) -> bool {
     matches!(action.result, None | Some(ActionResult::Done))
 }
 
-fn sessions(count: usize) -> String {
-    if count == 1 { "1 session".to_owned() } else { format!("{count} sessions") }
-}
-
-/// A title, or the beginning of the id where there is none.
-pub(super) fn titled(title: Option<&str>, session: SessionId) -> String {
-    title.map_or_else(|| format!("session {}", &session.to_string()[..8]), str::to_owned)
-}
-
 fn actions(report: &Report, render: &mut Render) {
     if report.actions.is_empty() {
         return;
@@ -95,14 +105,14 @@ fn actions(report: &Report, render: &mut Render) {
     let mut table = Table::new(["WHERE", "WHAT", "SESSION", "REPOSITORY"]);
     for ((_, at, session), (transcript, side)) in rows {
         let Some(of) = transcript.or_else(|| report.actions.iter().find(|action| action.at == at && action.session == session)) else { continue };
-        let beside = if side > 0 { format!(" + {side} side files") } else { String::new() };
+        let beside = if side > 0 { format!(" + {}", counted(side, "side file")) } else { String::new() };
         let (what, style) = match &of.result {
             None => (format!("would {}{beside}", verb(of, transcript.is_some())), Style::Plain),
             Some(ActionResult::Done) => (format!("{}{beside}", verb(of, transcript.is_some())), Style::Good),
             Some(ActionResult::Deferred(why)) => (format!("later: {why}"), Style::Faint),
             Some(ActionResult::Failed(why)) => (format!("failed: {why}"), Style::Bad),
         };
-        let title = titled(of.title.as_deref(), session);
+        let title = cut(&titled(of.title.as_deref(), session), LONGEST_TITLE);
         table.row([Cell::from(at), Cell::new(what, style), Cell::from(title), Cell::from(of.repository.to_string())]);
     }
     render.table(&table);
@@ -118,30 +128,44 @@ fn verb(action: &Action, transcript: bool) -> String {
     }
 }
 
-/// Bytes for people.
-pub(super) fn bytes(count: u64) -> String {
-    match count {
-        0..1024 => format!("{count} B"),
-        1024..1_048_576 => format!("{} KiB", count / 1024),
-        1_048_576..1_073_741_824 => format!("{}.{} MiB", count >> 20, (count >> 10) % 1024 * 10 / 1024),
-        _ => format!("{}.{} GiB", count >> 30, (count >> 20) % 1024 * 10 / 1024),
-    }
-}
-
 fn conflicts(report: &Report, render: &mut Render) {
     for conflict in &report.conflicts {
         let title = titled(conflict.title.as_deref(), conflict.session);
         let kept = match &conflict.fork {
-            Some(fork) => format!("the other is the session {fork}"),
+            Some(fork) => format!("the other is the session {}", short(*fork)),
             None => "the other had no message of its own and is in the vault".to_owned(),
         };
-        render.note(&format!("\"{title}\" was continued on both sides ({} lost); {kept}", conflict.lost_at.join(", ")));
+        render.note(&format!("\"{title}\" was continued on both sides ({} lost); {kept}", joined(&conflict.lost_at)));
     }
 }
 
-fn left(report: &Report, render: &mut Render) {
-    for left in report.left.iter().filter(|left| left.word != "withheld") {
-        render.note(&format!("{}: \"{}\" is left as it is: {}", left.at, titled(left.title.as_deref(), left.session), left.why));
+/// Sessions that are not touched for a reason of their own. What waits is counted in the summary; what was deleted, is older or is
+/// kept back by the settings is `status`'s to say.
+fn refused(report: &Report, render: &mut Render) {
+    let refused = report.left.iter().filter(|left| matches!(left.word.as_str(), "refused" | "unproven"));
+    let lines = refused.map(|left| format!("{}: \"{}\" is left as it is: {}", left.at, titled(left.title.as_deref(), left.session), left.why));
+    bounded(lines.collect(), render);
+}
+
+/// Names that were passed over stay what they are from pass to pass: for people at a terminal, and in `--json`.
+fn passed_over(report: &Report, render: &mut Render) {
+    if !render.is_terminal() {
+        return;
+    }
+    let places = report.visits.iter().map(|visit| (visit.display_name.as_str(), &visit.skipped)).chain([("here", &report.skipped)]);
+    for (place, skipped) in places {
+        let told = |why: &str| report.left.iter().any(|left| left.why == why);
+        let lines = skipped.iter().filter(|skipped| !told(&skipped.why)).map(|skipped| format!("{place}: {} {}", skipped.name, skipped.why));
+        bounded(lines.collect(), render);
+    }
+}
+
+/// Some lines; on a terminal not more than one can read.
+fn bounded(lines: Vec<String>, render: &mut Render) {
+    let most = if render.is_terminal() { MOST_LINES } else { usize::MAX };
+    lines.iter().take(most).for_each(|line| render.note(line));
+    if lines.len() > most {
+        render.note(&format!("and {} more (--json has them all)", lines.len() - most));
     }
 }
 
@@ -155,11 +179,5 @@ fn visit_lines(visit: &Visit, render: &mut Render) {
         Outcome::NotVisited { why } if render.is_terminal() => render.note(&format!("{}: not visited ({why})", visit.display_name)),
         Outcome::Visited | Outcome::NotVisited { .. } => {}
     }
-    if let Some(older) = visit.standings.get("older").filter(|_| render.is_terminal()) {
-        render.note(&format!("{}: {older} older sessions stay where they are (--days N takes them along)", visit.name));
-    }
-    visit.notes.iter().for_each(|note| render.note(&format!("{}: {note}", visit.name)));
-    for skipped in &visit.skipped {
-        render.note(&format!("{}: {} {}", visit.name, skipped.name, skipped.why));
-    }
+    visit.notes.iter().for_each(|note| render.note(&format!("{}: {note}", visit.display_name)));
 }

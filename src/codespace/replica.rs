@@ -10,6 +10,7 @@ use tokio::process::ChildStdout;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
+use super::failure::Failure;
 use super::ssh::{ChannelEnd, Connection, Counts, SshError};
 use super::wire::{self, Answer, FarPath, Fetched, Listing, Nonce, PutAnswer, PutRequest, Request, RequestError, WireError};
 use crate::reconcile::manifest::StorePath;
@@ -17,6 +18,8 @@ use crate::reconcile::transcript::Digest;
 
 /// Longest silence in the middle of an answer.
 const IDLE: Duration = Duration::from_secs(30);
+/// Longest silence while the far side walks its store: every transcript is opened once, perhaps from a cold disk.
+const WALKING: Duration = Duration::from_secs(120);
 /// Longest silence where the far side hashes or unpacks before it speaks.
 const WORKING: Duration = Duration::from_secs(600);
 /// How long a channel may take to close once its answer was whole.
@@ -117,7 +120,7 @@ impl Far {
     /// Whatever breaks the channel or the answer.
     pub async fn list(&mut self, folders: &[String]) -> Result<Listing, VisitError> {
         let request = Request::List { claude: self.claude.clone(), workspaces: self.workspaces.clone(), roots: folders.to_vec() };
-        let call = self.call(request, IDLE).await?;
+        let call = self.call(request, WALKING).await?;
         let (answer, rest) = call.split();
         let listing = rest.judge(Listing::read(answer).await).await?;
         self.claude = Some(listing.claude.clone());
@@ -221,7 +224,7 @@ impl Rest {
             return error.into();
         }
         match self.end.finish(CLOSING).await {
-            Err(ended @ SshError::MasterGone) => ended.into(),
+            Err(ended @ (SshError::MasterGone | SshError::Failed(Failure::Transient(_)))) => ended.into(),
             Ok(finished) if !finished.stderr.is_empty() => WireError::Far(format!("{error}: {}", finished.stderr)).into(),
             _ => error.into(),
         }

@@ -18,8 +18,9 @@ use tokio::process::{Child, Command};
 
 use super::github::shown;
 
-/// Every variable that `gh` or this program takes a token from.
-pub const TOKEN_VARIABLES: [&str; 4] = ["GH_TOKEN", "GITHUB_TOKEN", "GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN"];
+/// Environment variables that may hold a GitHub token. No child of ours inherits one.
+pub const TOKEN_VARIABLES: [&str; 6] =
+    ["GH_TOKEN", "GITHUB_TOKEN", "GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN", "GITHUB_CODESPACE_TOKEN", "HOMEBREW_GITHUB_API_TOKEN"];
 /// How long `gh auth token` may take.
 pub const GH_DEADLINE: Duration = Duration::from_secs(10);
 

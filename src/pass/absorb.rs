@@ -14,8 +14,10 @@ use super::group::Sources;
 use super::here::Here;
 use super::visit::{Fetch, How, Seen};
 use crate::reconcile::manifest::Part;
+use crate::reconcile::plan::Side;
 use crate::reconcile::relation::Lines;
 use crate::reconcile::report::Skipped;
+use crate::reconcile::transcript::Content;
 use crate::state::Held;
 use crate::store::archive::Place;
 use crate::store::read::{self, Wanted};
@@ -48,7 +50,7 @@ pub fn absorb(seen: &mut Seen, name: &str, here: &mut Here, bases: &Bases, sourc
                 close(seen, &fetch, shown, "was not read to its end", at);
                 continue;
             }
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            Err(error) if is_the_source(&error) => {
                 close(seen, &fetch, shown, "changed while it was read", at);
                 continue;
             }
@@ -56,7 +58,13 @@ pub fn absorb(seen: &mut Seen, name: &str, here: &mut Here, bases: &Bases, sourc
         };
         sources.add(digest_of(&held), source.clone());
         if keep == Keep::InVault {
-            take(&fetch, &held, source, name, here, at)?;
+            match take(&fetch, &held, source, name, here, at) {
+                Err(error) if is_the_source(&error) => {
+                    close(seen, &fetch, shown, "changed while it was kept", at);
+                    continue;
+                }
+                taken => taken?,
+            }
         }
         let repository = seen.members[fetch.member].repository.clone();
         let Some(session) = seen.members[fetch.member].sessions.get_mut(&fetch.session) else { continue };
@@ -72,6 +80,11 @@ pub fn absorb(seen: &mut Seen, name: &str, here: &mut Here, bases: &Bases, sourc
         }
     }
     Ok(())
+}
+
+/// Whether the bytes that were to be read are not, or no longer, those that they were said to be: a matter of that file alone.
+fn is_the_source(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof)
 }
 
 fn part_of<'a>(session: &'a super::member::FarSession, part: &Part) -> Option<&'a super::member::FarPart> {
@@ -130,22 +143,19 @@ fn join(here: &Here, base: &std::path::Path, length: u64, suffix: &std::path::Pa
 }
 
 fn take(fetch: &Fetch, held: &Held, source: PathBuf, name: &str, here: &mut Here, at: DateTime<Utc>) -> io::Result<()> {
+    let note = |content: &Content| Note::new(fetch.session, fetch.part.clone(), Reason::Lost, name, at, (content.length, content.digest));
     match (held, &fetch.part) {
         (Held::Lines { lines, .. }, Part::Transcript) => {
             if lines.content.length == 0 {
                 return Ok(());
             }
-            here.archive.take(&mut here.vault, fetch.session, lines, &source, |content| {
-                let mut note = Note::new(fetch.session, Part::Transcript, Reason::Lost, name, at, (content.length, content.digest));
-                note.title.clone_from(&lines.title);
-                note
-            })
+            let titled = |content: &Content| Note { title: lines.title.clone(), ..note(content) };
+            here.archive.take(&mut here.vault, fetch.session, lines, &source, titled)
         }
         (Held::Lines { lines, .. }, Part::Side(side)) => {
-            let spoken = lines.content.newest.map_or(0, crate::reconcile::transcript::Moment::seconds);
-            here.archive.take_side(fetch.session, side, &source, spoken, lines.content.length)
+            here.archive.take_side(&mut here.vault, (fetch.session, side), &Side::Lines(lines.clone()), &source, note)
         }
-        (Held::Whole(whole), Part::Side(side)) => here.archive.take_side(fetch.session, side, &source, whole.modified, whole.length),
+        (Held::Whole(whole), Part::Side(side)) => here.archive.take_side(&mut here.vault, (fetch.session, side), &Side::Whole(whole.clone()), &source, note),
         (Held::Whole(_), Part::Transcript) => Ok(()),
     }
 }

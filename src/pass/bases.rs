@@ -11,6 +11,7 @@ use crate::reconcile::manifest::{Part, SessionId};
 use crate::reconcile::plan::Side;
 use crate::reconcile::project::RepositoryId;
 use crate::reconcile::transcript::Digest;
+use crate::state::Held;
 use crate::store::read;
 
 /// A content here.
@@ -57,6 +58,15 @@ impl Bases {
             if let Some(path) = here.archive.file(*id, &Part::Transcript) {
                 all.add(*id, Part::Transcript, record.content.length, record.content.digest, path);
             }
+            for (side, content) in &record.side {
+                let (part, (length, digest)) = (Part::Side(side.clone()), content.target());
+                // Its file is looked for only where nothing else here holds it.
+                if !all.of_part(*id, &part).iter().any(|known| known.digest == digest)
+                    && let Some(path) = here.archive.file(*id, &part)
+                {
+                    all.add(*id, part, length, digest, path);
+                }
+            }
             if let Some(place) = &record.place {
                 all.places.entry(*id).or_insert_with(|| (place.repository.clone(), place.below.clone()));
             }
@@ -69,8 +79,9 @@ impl Bases {
     }
 
     fn add(&mut self, id: SessionId, part: Part, length: u64, digest: Digest, path: PathBuf) {
+        let counts = length > 0 || !part.is_lines();
         let bases = self.bases.entry((id, part)).or_default();
-        if length > 0 && !bases.iter().any(|known| known.digest == digest) {
+        if counts && !bases.iter().any(|known| known.digest == digest) {
             bases.push(Base { length, digest, path });
         }
     }
@@ -86,6 +97,19 @@ impl Bases {
     #[must_use]
     pub fn of_part(&self, id: SessionId, part: &Part) -> &[Base] {
         self.bases.get(&(id, part.clone())).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether the bytes of a far file whose content is remembered are here, too. Lines may be the beginning of longer ones.
+    #[must_use]
+    pub fn have(&self, id: SessionId, part: &Part, held: &Held) -> bool {
+        let bases = self.of_part(id, part);
+        match held {
+            Held::Lines { lines, .. } => {
+                let content = &lines.content;
+                content.length == 0 || bases.iter().any(|base| base.digest == content.digest || base.length > content.length)
+            }
+            Held::Whole(whole) => bases.iter().any(|base| base.digest == whole.digest),
+        }
     }
 
     /// The repository that a session belongs to on this machine.

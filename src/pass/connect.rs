@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::bases::Bases;
 use super::round::Visiting;
-use super::target::{Reach, Target};
+use super::target::{NameError, Reach, Target, choose};
 use super::visit::{Errand, look as look_there};
 use super::{Options, Setting, stays};
 use crate::codespace::failure::{Class as FailureClass, Failure};
@@ -25,6 +25,10 @@ use crate::paths::make_private;
 use crate::reconcile::plan::Window;
 use crate::reconcile::report::{Fault, Outcome};
 use crate::state::ReplicaMemory;
+
+/// Between two looks at a codespace that is waited for: at first, and at most.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// What is needed to connect.
 #[derive(Debug)]
@@ -118,13 +122,15 @@ async fn codespaces(setting: &Setting, options: &Options, who: &mut Who) -> Resu
     let github = GitHub::new(&url, token, agent).map_err(|error| Fault { message: error.to_string(), hint: None, permanent: true })?;
     let github = Arc::new(github);
     let began = tokio::time::Instant::now();
+    let mut pause = FIRST_PAUSE;
     loop {
         let listing = github.codespaces().await;
         let listing = listing.map_err(|error| Fault { message: error.to_string(), hint: error.hint(), permanent: stays(error.class()) })?;
         let targets: Vec<Target> = listing.codespaces.into_iter().map(|codespace| Target::codespace(codespace, config)).collect();
-        let waiting = options.wait.filter(|wait| began.elapsed() < *wait && on_their_way(&targets, options));
-        if waiting.is_some() {
-            tokio::time::sleep(Duration::from_secs(5)).await;
+        let left = options.wait.map(|wait| wait.saturating_sub(began.elapsed())).filter(|left| !left.is_zero() && on_their_way(&targets, options));
+        if let Some(left) = left {
+            tokio::time::sleep(pause.min(left)).await;
+            pause = (2 * pause).min(LONGEST_PAUSE);
             continue;
         }
         who.notes.extend(listing.unreadable.iter().map(|row| format!("GitHub's list: {row}")));
@@ -137,10 +143,14 @@ async fn codespaces(setting: &Setting, options: &Options, who: &mut Who) -> Resu
     }
 }
 
-/// Whether a named codespace is not Available yet but may come to be.
+/// Whether somebody who was asked for is not Available yet but may come to be. A name that nobody has may be a codespace that
+/// was made a moment ago.
 fn on_their_way(targets: &[Target], options: &Options) -> bool {
-    let named = super::target::choose(targets.to_vec(), &options.names, options.dot.as_ref());
-    named.map_or(true, |named| named.iter().any(|target| matches!(&target.reach, Reach::Codespace(codespace) if !codespace.may_be_visited())))
+    match choose(targets.to_vec(), &options.names, options.dot.as_ref()) {
+        Ok(named) => named.iter().any(|target| matches!(&target.reach, Reach::Codespace(codespace) if codespace.is_on_its_way())),
+        Err(NameError::Unknown { .. }) => true,
+        Err(NameError::Ambiguous { .. }) => false,
+    }
 }
 
 impl Doorway {

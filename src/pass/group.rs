@@ -78,9 +78,8 @@ impl Group {
     /// Plans every session, and the forks that follow from it. New forks are written to the stage and become sources.
     /// `row` tells what the members hold, or once held, of a fork that nobody showed.
     ///
-    /// # Errors
-    /// When the stage cannot be written.
-    pub fn plan(&mut self, sources: &mut Sources, vault: &Vault, row: &dyn Fn(SessionId) -> Vec<Presence>) -> io::Result<GroupPlan> {
+    /// A session whose loser cannot be forked is left alone.
+    pub fn plan(&mut self, sources: &mut Sources, vault: &Vault, row: &dyn Fn(SessionId) -> Vec<Presence>) -> GroupPlan {
         let mut result = GroupPlan::default();
         let ids: Vec<SessionId> = self.presences.keys().copied().collect();
         for id in ids {
@@ -91,14 +90,25 @@ impl Group {
             }
         }
         let mut offers: Vec<(SessionId, SessionId, Offer)> = Vec::new();
+        let mut unforked: Vec<(SessionId, String)> = Vec::new();
         for planned in result.sessions.values() {
             for loser in &planned.losers {
                 let (Some(fork), Some(source)) = (&loser.fork, sources.find(loser.lines.content.digest)) else { continue };
-                let (lines, path) = write_fork(vault, &loser.lines, source, &fork.title_line)?;
-                sources.add(lines.content.digest, path);
-                offers.push((planned.session, fork.id, Offer { lines, at: loser.members.clone() }));
+                match write_fork(vault, &loser.lines, source, &fork.title_line) {
+                    Ok((lines, path)) => {
+                        sources.add(lines.content.digest, path);
+                        offers.push((planned.session, fork.id, Offer { lines, at: loser.members.clone() }));
+                    }
+                    // The copy that lost stays where it is until its bytes are to be had: next time.
+                    Err(error) => unforked.push((planned.session, format!("the copy that lost cannot be forked: {error}"))),
+                }
             }
         }
+        for (session, why) in unforked {
+            result.sessions.remove(&session);
+            result.unplanned.insert(session, why);
+        }
+        offers.retain(|(origin, ..)| result.sessions.contains_key(origin));
         for (origin, id, offer) in offers {
             self.presences.entry(id).or_insert_with(|| row(id));
             match self.plan_one(id, Some(&offer), sources) {
@@ -110,7 +120,7 @@ impl Group {
                 Err(why) => drop(result.unplanned.insert(id, why)),
             }
         }
-        Ok(result)
+        result
     }
 
     /// How every session stands, by the same rules; forks are not looked at, and nothing is written.

@@ -20,6 +20,7 @@ use crate::reconcile::plan::{Presence, Side};
 use crate::reconcile::project::RepositoryId;
 use crate::reconcile::relation::Lines;
 use crate::reconcile::report::Skipped;
+use crate::reconcile::transcript::Content;
 use crate::state::{Held, State};
 use crate::store::archive::{Archive, Here as LastHere, Place};
 use crate::store::live::{Registry, registry};
@@ -128,7 +129,6 @@ impl Here {
         let scanned = tree.as_ref().map(scan).transpose()?.unwrap_or_default();
         let replica = replica_id(&setting.claude)?;
         let skipped = scanned.skipped.iter().map(|skipped| Skipped { name: skipped.name.clone(), why: skipped.why.clone() }).collect();
-        let refused = scanned.refused.clone();
         let mut here = Self {
             setting,
             tree,
@@ -137,7 +137,7 @@ impl Here {
             replica,
             registry,
             sessions: BTreeMap::new(),
-            refused,
+            refused: scanned.refused.clone(),
             skipped,
             clones: BTreeMap::new(),
             spoken_for: BTreeMap::new(),
@@ -269,7 +269,9 @@ impl Here {
             return Presence { closed: Some(why.clone()), ..Presence::default() };
         }
         let gone = self.gone(id).map(|last| Lines::bare(last.length, last.digest));
-        let Some(session) = self.sessions.get(&id) else { return Presence { gone, ..Presence::default() } };
+        let Some(session) = self.sessions.get(&id) else {
+            return Presence { gone, live: self.registry.is_live(id, None, self.now), ..Presence::default() };
+        };
         let closed = match &session.place {
             _ if session.unreadable.is_some() => session.unreadable.clone(),
             Some(place) if place.repository == *repository => None,
@@ -326,13 +328,19 @@ impl Here {
         for (id, session) in sessions.iter() {
             let Some((_, lines)) = &session.transcript else { continue };
             let path = |part: &Part| setting.claude.join("projects").join(session.project.as_str()).join(part.path(*id));
-            archive.take(vault, *id, lines, &path(&Part::Transcript), |content| {
-                let mut note = Note::new(*id, Part::Transcript, Reason::Lost, "here", at, (content.length, content.digest));
+            let note = |part: Part, content: &Content| {
+                let mut note = Note::new(*id, part, Reason::Lost, "here", at, (content.length, content.digest));
                 note.title.clone_from(&lines.title);
                 note
-            })?;
-            for (side, (stamp, _)) in &session.side {
-                archive.take_side(*id, side, &path(&Part::Side(side.clone())), stamp.modified.div_euclid(1_000_000_000), stamp.size)?;
+            };
+            let taken = archive.take(vault, *id, lines, &path(&Part::Transcript), |content| note(Part::Transcript, content));
+            if passed_over(taken)? {
+                continue;
+            }
+            for (side, (_, content)) in &session.side {
+                let part = Part::Side(side.clone());
+                let source = path(&part);
+                passed_over(archive.take_side(vault, (*id, side), content, &source, |content| note(part, content)))?;
             }
             let content = &lines.content;
             let last = replica.map(|replica| LastHere { replica, length: content.length, digest: content.digest });
@@ -372,6 +380,17 @@ impl Here {
 pub fn repository_of(git: &Path, directory: &Path) -> Option<RepositoryId> {
     let mut memory = BTreeMap::new();
     Clones::new(git, &mut memory).of(directory)?.remotes.into_iter().next()
+}
+
+/// Whether a file changed or vanished while it was archived: its new content is for the next pass.
+fn passed_over(taken: io::Result<()>) -> io::Result<bool> {
+    match taken {
+        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof) => {
+            tracing::debug!(%error, "a session file changed while it was archived");
+            Ok(true)
+        }
+        taken => taken.map(|()| false),
+    }
 }
 
 /// Which of a clone's remotes it stands for: the first that takes part, else the first.

@@ -11,7 +11,7 @@ use super::group::{Group, GroupPlan, Sources};
 use super::here::{Here, Rule, nanoseconds};
 use crate::codespace::wire::{DataSource, Operation, PutFile};
 use crate::reconcile::manifest::{Part, ProjectName, SessionId, StorePath};
-use crate::reconcile::plan::{Presence, Side, Step, StepKind};
+use crate::reconcile::plan::{Presence, Side, Step, StepKind, Target};
 use crate::reconcile::project::RepositoryId;
 use crate::reconcile::report::{Action, ActionResult, Unplaced, Verb};
 use crate::reconcile::transcript::Digest;
@@ -154,17 +154,23 @@ pub struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Before anything is installed: every copy that will be displaced anywhere is in this machine's vault, and noted.
+    /// Before anything is installed: every copy that will be displaced anywhere is in this machine's vault, and noted. A step
+    /// whose displaced copy cannot be kept, because its bytes are not here, is not carried out.
     ///
     /// # Errors
     /// When the vault cannot be written: then nothing is installed.
-    pub fn secure(&self, here: &mut Here, steps: &[(Action, Step)]) -> io::Result<()> {
+    pub fn secure(&self, here: &mut Here, steps: &mut [(Action, Step)]) -> io::Result<()> {
         for (action, step) in steps {
             let presence = &self.group.presences[&action.session][step.member];
             let Some(note) = note(action.session, step, &action.at, presence, self.plan, self.at).filter(|note| note.reason != Reason::Overtaken) else {
                 continue;
             };
-            let Some(source) = self.sources.find(note.digest) else { continue };
+            // What is here is displaced by a link, which needs no source; and an empty copy has nothing to be kept.
+            let needless = step.member == 0 || note.length == 0;
+            let Some(source) = self.sources.find(note.digest) else {
+                action.result = (!needless).then(|| ActionResult::Failed("the bytes that it would displace are not on this machine".to_owned()));
+                continue;
+            };
             let settled = Note { won_at: self.won_at(action.session, &step.part, step.target.digest), ..note };
             here.vault.copy(source, settled.clone())?;
             // It may be here already, noted when it was fetched: then nothing was decided, and the archive's copy, which it
@@ -250,12 +256,7 @@ impl Work<'_> {
             Part::Transcript => self.plan.sessions.get(&id).map(|planned| Held::Lines { lines: planned.winner.clone(), directories: Vec::new() }),
             Part::Side(side) => {
                 let target = self.plan.sessions.get(&id)?.steps.iter().find(|step| step.part == *part)?.target;
-                let held = self
-                    .group
-                    .presences
-                    .get(&id)?
-                    .iter()
-                    .find_map(|presence| presence.side.get(side).filter(|held| held.target() == (target.length, target.digest)))?;
+                let held = self.group.presences.get(&id)?.iter().find_map(|presence| presence.side.get(side).filter(|held| Target::of(held) == target))?;
                 Some(match held {
                     Side::Lines(lines) => Held::Lines { lines: lines.clone(), directories: Vec::new() },
                     Side::Whole(whole) => Held::Whole(whole.clone()),

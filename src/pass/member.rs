@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::codespace::wire::{FarFile, Listing, Token};
 use crate::reconcile::layout::{Layout, Root, layout};
-use crate::reconcile::manifest::{Part, ProjectName, SessionId, SidePath, Stamp};
+use crate::reconcile::manifest::{Part, ProjectName, SessionId, SidePath, Stamp, StorePath};
 use crate::reconcile::project::RepositoryId;
 use crate::reconcile::report::Skipped;
 use crate::state::{Held, ReplicaMemory};
@@ -77,6 +77,18 @@ pub struct Admitted {
     pub default_root: Option<String>,
 }
 
+/// A link, a pipe or the like that has a session's name was passed over: nothing can be installed there.
+fn close_what_is_in_the_way(members: &mut [FarMember], listing: &Listing) {
+    for passed_over in &listing.skipped {
+        let Ok(StorePath { project, session, part: Part::Transcript }) = passed_over.name.parse() else { continue };
+        for member in members.iter_mut() {
+            let Some(below) = member.layout.projects.get(&project).cloned() else { continue };
+            let new = FarSession { project: project.clone(), below, transcript: None, side: BTreeMap::new(), live: false, closed: None };
+            member.sessions.entry(session).or_insert(new).closed = Some(passed_over.why.clone());
+        }
+    }
+}
+
 /// Sorts a listing by repository. `below` are, per repository, paths below the root that other members' sessions stand for.
 /// What belongs to nobody admitted is listed in `skipped`.
 #[must_use]
@@ -121,7 +133,9 @@ pub fn members(
             closed: None,
         });
         if session.project != path.project {
-            session.closed = Some(format!("lies in {} and {} there; the client resumes neither", session.project, path.project));
+            let why = format!("lies in {} and {} there; the client resumes neither", session.project, path.project);
+            skipped.push(Skipped { name: path.session.to_string(), why: why.clone() });
+            session.closed = Some(why);
             continue;
         }
         let held = known.get(path).filter(|file| file.stamp == *stamp).map(|file| Arc::clone(&file.held));
@@ -131,6 +145,7 @@ pub fn members(
             Part::Side(side) => drop(session.side.insert(side.clone(), part)),
         }
     }
+    close_what_is_in_the_way(&mut members, listing);
     for member in &mut members {
         for (id, session) in &mut member.sessions {
             session.live = live(*id, session.transcript.as_ref().map(|part| part.stamp));

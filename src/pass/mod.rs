@@ -6,10 +6,12 @@
 
 pub mod absorb;
 pub mod bases;
+pub mod compare;
 pub mod connect;
 pub mod group;
 pub mod here;
 pub mod install;
+pub mod logged;
 pub mod member;
 pub mod remember;
 pub mod round;
@@ -104,14 +106,43 @@ fn here_error(what: &'static str) -> impl FnOnce(io::Error) -> PassError {
     move |source| PassError::Here { what, source }
 }
 
+/// What a pass is at, for whoever waits for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Doing<'a> {
+    /// Another pass has the lock.
+    Waiting,
+    /// GitHub is asked who is there.
+    Listing,
+    /// These are looked at.
+    Visiting(Vec<&'a str>),
+    /// What they showed is planned and installed, here and there.
+    Installing,
+}
+
 /// One pass, from the lock to the saved state.
 ///
 /// # Errors
 /// When nothing could be attempted; see [`PassError`].
 pub async fn run(setting: &Setting, options: &Options, now: DateTime<Utc>) -> Result<Report, PassError> {
+    run_telling(setting, options, now, &|_| {}).await
+}
+
+/// The same; `tell` hears what the pass is at.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_telling(setting: &Setting, options: &Options, now: DateTime<Utc>, tell: &dyn Fn(&Doing<'_>)) -> Result<Report, PassError> {
+    let ended = attempt(setting, options, now, tell).await;
+    logged::log(&ended);
+    ended
+}
+
+async fn attempt(setting: &Setting, options: &Options, now: DateTime<Utc>, tell: &dyn Fn(&Doing<'_>)) -> Result<Report, PassError> {
+    tell(&Doing::Waiting);
     let _lock = PassLock::take(&setting.paths.state, LOCK_PATIENCE).await?;
     let mut report = Report { version: report::VERSION, began: now, ended: now, dry_run: options.dry_run, ..Report::default() };
     let mut state = State::open(&setting.paths.state).map_err(here_error("state"))?;
+    tell(&Doing::Listing);
     let Listed { door, targets, fault, notes, whole } = list(setting, options).await;
     remember::listed(&mut state, &targets, whole, now);
     if let (Some(fault), false) = (&fault, options.names.is_empty()) {
@@ -127,7 +158,7 @@ pub async fn run(setting: &Setting, options: &Options, now: DateTime<Utc>) -> Re
     let (to_visit, passed): (Vec<Target>, Vec<Target>) = chosen.into_iter().partition(|target| target.not_visited.is_none());
     report.visits.extend(passed.iter().map(|target| blank(target, Outcome::NotVisited { why: target.not_visited.clone().unwrap_or_default() })));
 
-    let mut pass = Pass { setting, options, door, known, here: None, now, report };
+    let mut pass = Pass { setting, options, tell, door, known, here: None, now, report };
     state = pass.open_and_archive(state).await?;
     // Members of one group stay together, so that one round makes them equal.
     let mut to_visit = to_visit;
@@ -141,6 +172,7 @@ pub async fn run(setting: &Setting, options: &Options, now: DateTime<Utc>) -> Re
 struct Pass<'a> {
     setting: &'a Setting,
     options: &'a Options,
+    tell: &'a dyn Fn(&Doing<'_>),
     door: Option<Doorway>,
     known: std::collections::BTreeSet<RepositoryId>,
     /// This machine as it was read last, until something is installed.
@@ -199,10 +231,15 @@ impl Pass<'_> {
                 Box::pin(connect::look(&door, target, window, stage.clone(), Arc::clone(&bases), Arc::clone(&replicas)).instrument(span))
             })
             .collect();
+        let mut away: Vec<&str> = targets.iter().map(|target| target.display_name.as_str()).collect();
         loop {
+            (self.tell)(&Doing::Visiting(away.clone()));
             let mut ready: Vec<Visiting> = Vec::new();
             let mut deadline = None;
             while let Some(looked) = next_before(&mut looking, deadline).await {
+                let back = looked.as_ref().map_or_else(|(target, ..)| &target.name, |visiting| &visiting.target.name);
+                away.retain(|name| !targets.iter().any(|target| target.name == *back && target.display_name == *name));
+                (self.tell)(&Doing::Visiting(away.clone()));
                 match looked {
                     Ok(visiting) => {
                         ready.push(visiting);
@@ -222,6 +259,7 @@ impl Pass<'_> {
                 break;
             }
             if !ready.is_empty() {
+                (self.tell)(&Doing::Installing);
                 // The memories were lent to the visits; those of this round are replaced by what they saw.
                 if state.replicas.is_empty() {
                     state.replicas = (*replicas).clone();
@@ -242,10 +280,11 @@ impl Pass<'_> {
         let fresh = self.here.is_none();
         let (here, state) = self.open_here(state).await?;
         let mut sources = Sources::default();
-        bases.add_to(&mut sources);
+        // What an earlier round installed is known best by looking again, and the first source of a content stays.
         if fresh {
             Bases::of(&here).add_to(&mut sources);
         }
+        bases.add_to(&mut sources);
         let report = std::mem::take(&mut self.report);
         let config = self.setting.config.clone();
         let days = self.options.days.unwrap_or(config.sync.days);

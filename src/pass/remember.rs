@@ -48,6 +48,26 @@ pub async fn put_all(round: &mut Round, visits: &mut [Visiting], planned: &mut [
             }
         }
     }
+    forget_unknown(visits, planned);
+}
+
+/// What could not be planned or sent for want of bytes is read again at the next visit, whatever is remembered of it.
+fn forget_unknown(visits: &mut [Visiting], planned: &[Planned]) {
+    for Planned { far, plan, actions, .. } in planned {
+        for id in plan.unplanned.keys() {
+            far.iter().for_each(|(visit, member)| {
+                if let Some(session) = visits[*visit].seen.members[*member].sessions.get_mut(id) {
+                    session.transcript.iter_mut().chain(session.side.values_mut()).for_each(|part| part.held = None);
+                }
+            });
+        }
+        let failed = actions.iter().filter(|(action, _)| super::failed(action.result.as_ref()));
+        for (action, (visit, member)) in failed.filter_map(|(action, step)| Some((action, far.get(step.member.checked_sub(1)?)?))) {
+            if let Some(session) = visits[*visit].seen.members[*member].sessions.get_mut(&action.session) {
+                forget_part(session, &action.part);
+            }
+        }
+    }
 }
 
 /// Sends a parcel. Nothing to send, and a replica that has its id: nothing is said at all.
@@ -112,10 +132,14 @@ fn installed(visit: &mut Visiting, repository: &crate::reconcile::project::Repos
 
 fn forget(visit: &mut Visiting, path: &StorePath) {
     for session in visit.seen.members.iter_mut().filter_map(|member| member.sessions.get_mut(&path.session)) {
-        match &path.part {
-            Part::Transcript => session.transcript.iter_mut().for_each(|part| part.held = None),
-            Part::Side(side) => session.side.get_mut(side).into_iter().for_each(|part| part.held = None),
-        }
+        forget_part(session, &path.part);
+    }
+}
+
+fn forget_part(session: &mut super::member::FarSession, part: &Part) {
+    match part {
+        Part::Transcript => session.transcript.iter_mut().for_each(|part| part.held = None),
+        Part::Side(side) => session.side.get_mut(side).into_iter().for_each(|part| part.held = None),
     }
 }
 
@@ -153,6 +177,11 @@ async fn finish(round: &mut Round, visiting: Visiting, standings: BTreeMap<Strin
     let skew = seen.listing.clock - Utc::now().timestamp();
     if skew.abs() > CLOCK_TOLERANCE {
         notes.push(format!("its clock is {skew} s off this machine's"));
+    }
+    let known = round.state.visits.get(&target.name).is_some_and(|memory| memory.visited.is_some());
+    let older = standings.get("older").copied().unwrap_or(0) + seen.members.iter().map(|member| shared(member).unread).sum::<usize>();
+    if !known && older > 0 && seen.broken.is_none() {
+        notes.push(format!("{older} older sessions stay where they are (--days N takes them along)"));
     }
     let outcome = seen.broken.as_ref().map_or(Outcome::Visited, |error| Outcome::Failed(visit_fault(error)));
     let mut skipped: Vec<Skipped> = seen.skipped.clone();

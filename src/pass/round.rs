@@ -135,7 +135,6 @@ impl Round {
         let mut sources = std::mem::take(&mut self.sources);
         let plan = group.plan(&mut sources, &self.here.vault, &|id| self.row(id, &repository, &far, visits));
         self.sources = sources;
-        let plan = plan?;
         let seen: Vec<(&Seen, usize)> = far.iter().map(|(visit, member)| (&visits[*visit].seen, *member)).collect();
         let placement = place(&repository, &plan, &self.here, &seen, &mut self.state);
         let actions = actions(&repository, &plan, &group);
@@ -204,7 +203,8 @@ impl Round {
                 (Side::Whole(whole), Some(Held::Whole(other))) => whole == other,
                 (side, held) => same(held, side.target()),
             });
-        place && transcript && side && own.unreadable.is_none() && there.closed.is_none()
+        let alone = !seen.members[member].elsewhere.contains_key(&id);
+        place && alone && transcript && side && own.unreadable.is_none() && there.closed.is_none()
     }
 
     fn presence_there(&self, id: SessionId, seen: &Seen, member: usize) -> Presence {
@@ -247,8 +247,8 @@ impl Round {
                 let fork = loser.fork.as_ref().map(|fork| fork.id);
                 self.report.conflicts.push(Conflict { session: *id, title: loser.lines.title.clone(), lost_at, fork });
             }
-            for (member, standing) in group.members.iter().zip(&planned.standings) {
-                if let Some((word, why)) = left(standing) {
+            for (index, (member, standing)) in group.members.iter().zip(&planned.standings).enumerate() {
+                if let Some((word, why)) = left(standing, if index == 0 { "here" } else { "there" }) {
                     self.report.left.push(Left { at: member.name.clone(), session: *id, title: title.clone(), word: word.to_owned(), why });
                 }
             }
@@ -269,7 +269,7 @@ impl Round {
                 }
                 continue;
             }
-            for (action, step) in actions.iter_mut().filter(|(_, step)| step.member == 0) {
+            for (action, step) in actions.iter_mut().filter(|(action, step)| step.member == 0 && action.result.is_none()) {
                 action.result = Some(work.install(&mut self.here, action, step, &mut self.state, clock));
             }
             self.report.unplaced.extend(placement.unplaced.iter().cloned());
@@ -313,13 +313,13 @@ pub fn retention_here(here: &Here) -> Option<u32> {
 }
 
 /// The word and the reason for a member that is left alone; none where it is equal or about to be.
-fn left(standing: &Standing) -> Option<(&'static str, String)> {
+fn left(standing: &Standing, at: &str) -> Option<(&'static str, String)> {
     Some(match standing {
-        Standing::Waiting(Some(bytes)) => ("waiting", format!("open in a client there; {bytes} bytes wait for it")),
-        Standing::Waiting(None) => ("waiting", "open in a client there".to_owned()),
-        Standing::Deleted => ("deleted", "was deleted there and has not grown since".to_owned()),
+        Standing::Waiting(Some(bytes)) => ("waiting", format!("open in a client {at}; {bytes} bytes wait for it")),
+        Standing::Waiting(None) => ("waiting", format!("open in a client {at}")),
+        Standing::Deleted => ("deleted", format!("was deleted {at} and has not grown since")),
         Standing::Closed(why) => ("refused", why.clone()),
-        Standing::Withheld => ("withheld", "the settings keep it from there".to_owned()),
+        Standing::Withheld => ("withheld", format!("the settings, or the lack of a clone, keep it from {at}")),
         _ => return None,
     })
 }

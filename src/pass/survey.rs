@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use super::compare::{Compared, compared};
 use super::group::{Group, Sources};
 use super::here::{self, Here};
 use super::round::{retention_here, window};
@@ -19,87 +20,11 @@ use super::target::{Called, NameError, pick};
 use super::{PassError, Setting, here_error};
 use crate::reconcile::layout::Rule;
 use crate::reconcile::manifest::{Part, ProjectName, SessionId};
-use crate::reconcile::plan::{Member, Presence, SessionPlan, Standing};
+use crate::reconcile::plan::{Member, Presence};
 use crate::reconcile::project::RepositoryId;
 use crate::reconcile::relation::Lines;
 use crate::state::{Held, PlaceKind, ReplicaMemory, SharedMemory, State, VisitMemory};
-
-/// On which side of a comparison something is so.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum At {
-    /// On this machine.
-    Here,
-    /// In the codespace, or on the other machine.
-    There,
-}
-
-/// How this machine and another place stand to each other in one session.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case", tag = "word")]
-pub enum Stand {
-    /// The same content.
-    Equal,
-    /// More is here: so many bytes are to go there.
-    Ahead {
-        /// How many.
-        bytes: u64,
-    },
-    /// More is there: so many bytes are to come here.
-    Behind {
-        /// How many.
-        bytes: u64,
-    },
-    /// Both were continued; the next pass decides.
-    Diverged,
-    /// Not equal, and open in a client on that side.
-    Waiting {
-        /// Where it is open.
-        at: At,
-        /// Bytes that wait for it; none where the copies diverged.
-        bytes: Option<u64>,
-    },
-    /// Not on that side, and older than its window.
-    Older {
-        /// Where it is missing.
-        at: At,
-    },
-    /// Not on that side, and without a message that could be resumed.
-    Silent {
-        /// Where it is missing.
-        at: At,
-    },
-    /// Deleted on that side, and not grown elsewhere since.
-    Deleted {
-        /// Where.
-        at: At,
-    },
-    /// Not to be touched on that side.
-    Refused {
-        /// Where.
-        at: At,
-        /// Why.
-        why: String,
-    },
-    /// The settings keep it from that side, or no clone is there to take it.
-    Withheld {
-        /// Where it is not to go.
-        at: At,
-    },
-    /// What is remembered does not suffice to compare.
-    Unknown,
-}
-
-/// One session as it stands between here and there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Compared {
-    /// The session.
-    pub session: SessionId,
-    /// Its title.
-    pub title: Option<String>,
-    /// How it stands.
-    pub stand: Stand,
-}
+use crate::store::archive::Place;
 
 /// One repository at one place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,7 +39,7 @@ pub struct Shared {
 
 /// A codespace or machine as it is remembered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct Visited {
     /// Its name.
     pub name: String,
     /// What its owner calls it.
@@ -134,8 +59,13 @@ pub enum KnownBy {
         /// The clone's root.
         root: PathBuf,
     },
-    /// By what the archive remembers of its sessions; no clone here says so.
-    Archive,
+    /// It is where the repository's clone here has them; the directory itself need not exist there.
+    Path,
+    /// By what the archive remembers of its sessions.
+    Archive {
+        /// A clone is known here by now, but its sessions lie elsewhere.
+        clone: bool,
+    },
     /// Not at all.
     Nothing,
 }
@@ -173,7 +103,9 @@ pub struct Survey {
     /// What is remembered.
     pub state: State,
     /// Codespaces and machines, by name.
-    pub places: Vec<Place>,
+    pub places: Vec<Visited>,
+    /// The project directories here that hold sessions.
+    pub directories: Vec<Directory>,
     /// The time of the survey.
     pub now: DateTime<Utc>,
 }
@@ -198,12 +130,13 @@ impl Survey {
             let memory = state.visits.get(&name).cloned().unwrap_or_default();
             remembered.insert(name, VisitMemory { kind: PlaceKind::Machine, repositories: machine.repositories.clone(), ..memory });
         }
-        let mut survey = Self { here, state, places: Vec::new(), now };
+        let directories = directories(&here, &mut state);
+        let mut survey = Self { here, state, places: Vec::new(), directories, now };
         let sources = survey.sources();
         for (name, memory) in remembered {
             let shared = memory.repositories.iter().map(|repository| survey.shared(setting, repository, &memory, &sources)).collect();
             let display_name = if memory.display_name.is_empty() { name.clone() } else { memory.display_name.clone() };
-            survey.places.push(Place { name, display_name, memory, shared });
+            survey.places.push(Visited { name, display_name, memory, shared });
         }
         Ok(survey)
     }
@@ -213,7 +146,7 @@ impl Survey {
     /// # Errors
     /// A name that fits nothing, or is the beginning of several.
     pub fn limit(&mut self, names: &[String], dot: Option<&RepositoryId>) -> Result<(), NameError> {
-        let called: Vec<Called<'_>> = self.places.iter().map(Place::called).collect();
+        let called: Vec<Called<'_>> = self.places.iter().map(Visited::called).collect();
         let mut chosen = pick(&called, names, dot)?.into_iter();
         self.places.retain(|_| chosen.next().unwrap_or(false));
         Ok(())
@@ -267,27 +200,6 @@ impl Survey {
         place.map(|place| &place.repository)
     }
 
-    /// The project directories here that hold sessions.
-    #[must_use]
-    pub fn directories(&self) -> Vec<Directory> {
-        let mut directories: BTreeMap<&ProjectName, Directory> = BTreeMap::new();
-        for (id, session) in &self.here.sessions {
-            let directory = directories.entry(&session.project).or_insert_with(|| Directory {
-                project: session.project.clone(),
-                repository: None,
-                known_by: KnownBy::Nothing,
-                sessions: BTreeSet::new(),
-            });
-            directory.sessions.insert(*id);
-            if let Some(place) = &session.place {
-                let root = self.here.clone_of(&session.project);
-                directory.known_by = root.map_or(KnownBy::Archive, |root| KnownBy::Clone { root: root.to_owned() });
-                directory.repository.get_or_insert_with(|| place.repository.clone());
-            }
-        }
-        directories.into_values().collect()
-    }
-
     /// The session that a session is a fork of, as far as this machine's vault knows.
     #[must_use]
     pub fn origin(&self, fork: SessionId) -> Option<SessionId> {
@@ -321,7 +233,7 @@ impl Survey {
     }
 }
 
-impl Place {
+impl Visited {
     fn called(&self) -> Called<'_> {
         Called { name: &self.name, display_name: &self.display_name, repositories: self.memory.repositories.iter().collect() }
     }
@@ -349,6 +261,33 @@ pub enum Stale {
     },
 }
 
+/// The project directories here that hold sessions, and how the repository of each is known.
+fn directories(here: &Here, state: &mut State) -> Vec<Directory> {
+    let mut directories: BTreeMap<&ProjectName, (Directory, Option<&Place>)> = BTreeMap::new();
+    for (id, session) in &here.sessions {
+        let nothing = || Directory { project: session.project.clone(), repository: None, known_by: KnownBy::Nothing, sessions: BTreeSet::new() };
+        let (directory, known) = directories.entry(&session.project).or_insert_with(|| (nothing(), None));
+        directory.sessions.insert(*id);
+        *known = known.or(session.place.as_ref());
+    }
+    let mut known = Vec::new();
+    for (project, (mut directory, place)) in directories {
+        if let Some(place) = place {
+            directory.repository = Some(place.repository.clone());
+            directory.known_by = match here.clone_of(project) {
+                Some(root) => KnownBy::Clone { root: root.to_owned() },
+                None => match here.directory_for(place, "", state) {
+                    (_, Rule::NoClone) => KnownBy::Archive { clone: false },
+                    (computed, _) if computed == *project => KnownBy::Path,
+                    _ => KnownBy::Archive { clone: true },
+                },
+            };
+        }
+        known.push(directory);
+    }
+    known
+}
+
 fn lines(held: &Held) -> Option<&Lines> {
     match held {
         Held::Lines { lines, .. } => Some(lines),
@@ -361,29 +300,4 @@ fn presence(id: SessionId, there: &BTreeMap<SessionId, &Lines>, far: &ReplicaMem
     let transcript = there.get(&id).map(|lines| (*lines).clone());
     let gone = far.seen.get(&id).filter(|_| transcript.is_none() && !there.is_empty()).cloned();
     Presence { transcript, side: BTreeMap::new(), live: memory.open.contains(&id), gone, closed: learned.refused.get(&id).cloned() }
-}
-
-fn compared(session: SessionId, plan: Result<SessionPlan, String>) -> Compared {
-    let Ok(plan) = plan else { return Compared { session, title: None, stand: Stand::Unknown } };
-    let length = plan.winner.content.length;
-    let stands = [At::Here, At::There].into_iter().zip(&plan.standings).map(|(at, standing)| stand(at, standing, length));
-    let stand = stands.into_iter().find(|stand| *stand != Stand::Equal).unwrap_or(Stand::Equal);
-    Compared { session, title: plan.winner.title, stand }
-}
-
-/// What the standing of one side says of both: the other one holds the winner.
-fn stand(at: At, standing: &Standing, length: u64) -> Stand {
-    let short = |bytes| if at == At::Here { Stand::Behind { bytes } } else { Stand::Ahead { bytes } };
-    match standing {
-        Standing::Equal => Stand::Equal,
-        Standing::Missing => short(length),
-        Standing::Behind(bytes) => short(*bytes),
-        Standing::Diverged => Stand::Diverged,
-        Standing::Waiting(bytes) => Stand::Waiting { at, bytes: *bytes },
-        Standing::Older => Stand::Older { at },
-        Standing::Silent => Stand::Silent { at },
-        Standing::Deleted => Stand::Deleted { at },
-        Standing::Closed(why) => Stand::Refused { at, why: why.clone() },
-        Standing::Withheld => Stand::Withheld { at },
-    }
 }

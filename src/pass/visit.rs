@@ -176,7 +176,7 @@ impl Seen {
                     continue;
                 }
                 let mut ask = |part: Part, far: &FarPart| {
-                    if far.held.is_none() {
+                    if !far.held.as_ref().is_some_and(|held| bases.have(*id, &part, held)) {
                         let path = StorePath { project: session.project.clone(), session: *id, part };
                         questions.push(Question { member: index, path, size: far.stamp.size, live: session.live });
                     }

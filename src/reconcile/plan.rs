@@ -117,7 +117,9 @@ impl Target {
         Self { length: content.length, digest: content.digest, modified: content.newest_message.or(content.newest).map(Moment::seconds) }
     }
 
-    fn of(side: &Side) -> Self {
+    /// What is installed where this side file wins.
+    #[must_use]
+    pub fn of(side: &Side) -> Self {
         match side {
             Side::Lines(lines) => Self::of_lines(&lines.content),
             Side::Whole(whole) => Self { length: whole.length, digest: whole.digest, modified: Some(whole.modified) },

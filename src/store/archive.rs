@@ -18,7 +18,8 @@ use uuid::Uuid;
 
 use super::vault::{Note, Vault, copy_prefix, write_durably};
 use crate::reconcile::manifest::{Part, SessionId, SidePath};
-use crate::reconcile::order::rank;
+use crate::reconcile::order::{Whole, rank};
+use crate::reconcile::plan::Side;
 use crate::reconcile::project::RepositoryId;
 use crate::reconcile::relation::Lines;
 use crate::reconcile::transcript::{Content, Digest};
@@ -40,9 +41,30 @@ pub struct Record {
     pub place: Option<Place>,
     /// What was last seen of it in this machine's store.
     pub here: Option<Here>,
-    /// Side files: modification time in whole seconds and length.
+    /// Side files.
     #[serde(default)]
-    pub side: BTreeMap<SidePath, (i64, u64)>,
+    pub side: BTreeMap<SidePath, SideContent>,
+}
+
+/// What the archive's copy of a side file holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SideContent {
+    /// Lines, kept as transcripts are.
+    Lines(Content),
+    /// Anything else: the greatest is kept.
+    Whole(Whole),
+}
+
+impl SideContent {
+    /// Bytes and digest.
+    #[must_use]
+    pub fn target(&self) -> (u64, Digest) {
+        match self {
+            Self::Lines(content) => (content.length, content.digest),
+            Self::Whole(whole) => (whole.length, whole.digest),
+        }
+    }
 }
 
 /// Where a session belongs.
@@ -125,44 +147,100 @@ impl Archive {
     /// `source` holds at least the content's bytes. `note` is used for what goes to the vault.
     ///
     /// # Errors
-    /// As `read` and `write`; the index then still speaks of the old copy.
+    /// As `read` and `write`; `InvalidData` where `source` does not hold the content. The index then still speaks of the old copy.
     pub fn take(&mut self, vault: &mut Vault, session: SessionId, lines: &Lines, source: &Path, note: impl FnOnce(&Content) -> Note) -> io::Result<()> {
         let content = &lines.content;
-        let Some(record) = self.records.get(&session).filter(|record| record.content.length > 0).cloned() else {
-            return self.put(session, lines, source, 0);
+        let record = self.records.get(&session).cloned();
+        let title = record.as_ref().and_then(|record| record.title.clone());
+        let held = record.map(|record| record.content);
+        let (path, there) = (self.path(session), self.present.contains(&session));
+        let noted = |of: &Content| if of.digest == content.digest { note(of) } else { Note { title: title.clone(), ..note(of) } };
+        let from = match self.compare(vault, (held.as_ref(), there, &path), (lines, source), noted)? {
+            Some(from) => from,
+            None => return Ok(()),
         };
-        let held = &record.content;
-        if held.digest == content.digest || is_prefix(content, source, held, &self.path(session))? {
-            return Ok(());
+        if self.enabled && content.length > 0 {
+            write(&path, content, source, from)?;
+            self.present.insert(session);
         }
-        if held.length < content.length && prefix_digest(lines, source, held.length)? == held.digest {
-            return self.put(session, lines, source, held.length);
-        }
-        if rank(content) < rank(held) {
-            return vault.copy(source, note(content));
-        }
-        let note = Note { length: held.length, digest: held.digest, title: record.title.clone(), ..note(held) };
-        vault.copy(&self.path(session), note)?;
-        self.put(session, lines, source, 0)
+        let old = self.records.remove(&session);
+        let (place, here, side) = old.map_or((None, None, BTreeMap::new()), |old| (old.place, old.here, old.side));
+        let record = Record { version: VERSION, session, content: content.clone(), title: lines.title.clone(), place, here, side };
+        self.records.insert(session, record);
+        self.changed.insert(session);
+        Ok(())
     }
 
-    /// Takes a side file in. Lines only grow; of anything else the newest copy is kept.
+    /// From which byte on the copy is to be written; none where it stays. Whichever of two diverged ones is not, or no longer,
+    /// the copy is in the vault when this returns.
+    fn compare(
+        &self,
+        vault: &mut Vault,
+        (held, there, copy): (Option<&Content>, bool, &Path),
+        (lines, source): (&Lines, &Path),
+        note: impl FnOnce(&Content) -> Note,
+    ) -> io::Result<Option<u64>> {
+        let content = &lines.content;
+        let Some(held) = held else { return Ok(Some(0)) };
+        if held.digest == content.digest || content.length == 0 {
+            // The same, but for a copy that is not here: the archive was switched on since, or somebody removed it.
+            let missing = self.enabled && !there && content.length > 0;
+            return Ok(missing.then_some(0));
+        }
+        if held.length < content.length && (held.length == 0 || prefix_digest(lines, source, held.length)? == held.digest) {
+            return Ok(Some(if there { held.length } else { 0 }));
+        }
+        if there && content.length < held.length && super::read::prefix(&File::open(copy)?, content.length)? == Some(content.digest) {
+            return Ok(None);
+        }
+        if rank(content) < rank(held) {
+            // Without the copy nothing can show that these lines are its beginning: they are then kept on their own.
+            vault.copy(source, note(content))?;
+            return Ok(None);
+        }
+        if there {
+            let note = Note { length: held.length, digest: held.digest, ..note(held) };
+            match vault.copy(copy, note.clone()) {
+                // A crash came between the copy and the index: whatever it is, it is kept.
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => vault.copy_raw(copy, note)?,
+                kept => kept?,
+            }
+        }
+        Ok(Some(0))
+    }
+
+    /// Takes a side file in. Lines are kept as those of a transcript are; of anything else the greatest copy is kept.
     ///
     /// # Errors
-    /// As `read` and `write`.
-    pub fn take_side(&mut self, session: SessionId, side: &SidePath, source: &Path, modified: i64, length: u64) -> io::Result<()> {
-        let Some(record) = self.records.get_mut(&session) else { return Ok(()) };
-        if !self.enabled || record.side.get(side).is_some_and(|known| *known >= (modified, length)) {
-            return Ok(());
-        }
+    /// As [`Archive::take`].
+    pub fn take_side(
+        &mut self,
+        vault: &mut Vault,
+        (session, side): (SessionId, &SidePath),
+        content: &Side,
+        source: &Path,
+        note: impl FnOnce(&Content) -> Note,
+    ) -> io::Result<()> {
+        let Some(record) = self.records.get(&session).filter(|_| self.enabled) else { return Ok(()) };
         let path = self.root.join(Part::Side(side.clone()).path(session));
-        let directory = path.parent().unwrap_or(&self.root);
-        std::fs::create_dir_all(directory)?;
-        let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(directory)?;
-        copy_prefix(source, file.as_file_mut(), length)?;
-        file.persist(&path).map_err(|error| error.error)?;
-        record.side.insert(side.clone(), (modified, length));
-        self.changed.insert(session);
+        let known = record.side.get(side);
+        let (from, taken) = match (content, known) {
+            (Side::Lines(lines), Some(SideContent::Lines(held))) => {
+                let from = self.compare(vault, (Some(held), path.exists(), &path), (lines, source), note)?;
+                (from, SideContent::Lines(lines.content.clone()))
+            }
+            (Side::Lines(lines), _) => (Some(0), SideContent::Lines(lines.content.clone())),
+            (Side::Whole(whole), Some(SideContent::Whole(held))) if held >= whole && path.exists() => (None, SideContent::Whole(held.clone())),
+            (Side::Whole(whole), _) => (Some(0), SideContent::Whole(whole.clone())),
+        };
+        let Some(from) = from else { return Ok(()) };
+        std::fs::create_dir_all(path.parent().unwrap_or(&self.root))?;
+        let (length, digest) = taken.target();
+        write(&path, &Content { length, digest, newest_message: None, newest: None }, source, from)?;
+        if let Some(record) = self.records.get_mut(&session) {
+            record.side.insert(side.clone(), taken);
+            self.changed.insert(session);
+        }
         Ok(())
     }
 
@@ -178,35 +256,6 @@ impl Archive {
 
     fn path(&self, session: SessionId) -> PathBuf {
         self.root.join(session.file_name())
-    }
-
-    /// Writes the content's bytes from `from` on, over whatever an interrupted append left there.
-    fn put(&mut self, session: SessionId, lines: &Lines, source: &Path, from: u64) -> io::Result<()> {
-        let content = &lines.content;
-        if self.enabled && content.length > 0 {
-            if from == 0 {
-                let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(&self.root)?;
-                copy_prefix(source, file.as_file_mut(), content.length)?;
-                file.persist(self.path(session)).map_err(|error| error.error)?;
-                self.present.insert(session);
-            } else {
-                let mut file = OpenOptions::new().write(true).open(self.path(session))?;
-                file.seek(io::SeekFrom::Start(from))?;
-                let mut source = File::open(source)?;
-                source.seek(io::SeekFrom::Start(from))?;
-                let copied = io::copy(&mut io::Read::take(source, content.length - from), &mut file)?;
-                if copied != content.length - from {
-                    return Err(io::ErrorKind::UnexpectedEof.into());
-                }
-                file.set_len(content.length)?;
-            }
-        }
-        let old = self.records.remove(&session);
-        let (place, here, side) = old.map_or((None, None, BTreeMap::new()), |old| (old.place, old.here, old.side));
-        let record = Record { version: VERSION, session, content: content.clone(), title: lines.title.clone(), place, here, side };
-        self.records.insert(session, record);
-        self.changed.insert(session);
-        Ok(())
     }
 
     /// Makes everything taken in durable, and then the index: called before anything is installed anywhere.
@@ -248,14 +297,37 @@ fn prefix_digest(lines: &Lines, source: &Path, length: u64) -> io::Result<Digest
     }
 }
 
-/// Whether the offered content is the beginning of the archive's copy.
-fn is_prefix(content: &Content, source: &Path, held: &Content, copy: &Path) -> io::Result<bool> {
-    if content.length >= held.length {
+/// Writes the content's bytes from `from` on, over whatever an interrupted append left there, and reads them back: a copy that
+/// does not come out as the content is made again as a whole, and never takes the place of the old one unless it is right.
+fn write(path: &Path, content: &Content, source: &Path, from: u64) -> io::Result<()> {
+    if from > 0 && append(path, content, source, from)? {
+        return Ok(());
+    }
+    let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(path.parent().unwrap_or(Path::new("/")))?;
+    copy_prefix(source, file.as_file_mut(), content.length)?;
+    if super::read::prefix(&File::open(file.path())?, content.length)? != Some(content.digest) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the bytes to be archived are not those that were read"));
+    }
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
+
+/// Whether the copy holds the content, once the bytes behind `from` are appended.
+fn append(path: &Path, content: &Content, source: &Path, from: u64) -> io::Result<bool> {
+    let mut file = OpenOptions::new().read(true).write(true).open(path)?;
+    if file.metadata()?.len() < from {
         return Ok(false);
     }
-    // Without the archive's bytes (switched off) the source itself cannot prove it: it is then kept as its own object.
-    let holder = File::open(copy).or_else(|_| File::open(source))?;
-    Ok(super::read::prefix(&holder, content.length)? == Some(content.digest) && copy.exists())
+    let mut source = File::open(source)?;
+    source.seek(io::SeekFrom::Start(from))?;
+    file.seek(io::SeekFrom::Start(from))?;
+    let copied = io::copy(&mut io::Read::take(source, content.length - from), &mut file)?;
+    if copied != content.length - from {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    file.set_len(content.length)?;
+    file.rewind()?;
+    Ok(super::read::prefix(&file, content.length)? == Some(content.digest))
 }
 
 /// Everything written so far under this file system is on the disk.

@@ -17,6 +17,18 @@ use crate::store::tree::Status;
 const CLONE_ROOT_DEPTH: usize = 3;
 /// Most directories looked at below one clone root.
 const MOST_DIRECTORIES: usize = 20_000;
+/// Variables that would lead git elsewhere, or that may hold a GitHub token.
+const NOT_FOR_GIT: [&str; 9] = [
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GH_TOKEN",
+    "GITHUB_TOKEN",
+    "GH_ENTERPRISE_TOKEN",
+    "GITHUB_ENTERPRISE_TOKEN",
+    "GITHUB_CODESPACE_TOKEN",
+    "HOMEBREW_GITHUB_API_TOKEN",
+];
 
 /// A clone, or a worktree of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +88,7 @@ impl<'a> Clones<'a> {
     fn ask(&self, root: &Path) -> Option<Vec<RepositoryId>> {
         let mut command = Command::new(self.git);
         command.arg("-C").arg(root).args(["-c", "core.fsmonitor=false", "remote", "-v"]);
-        for variable in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GH_TOKEN", "GITHUB_TOKEN", "GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN"] {
+        for variable in NOT_FOR_GIT {
             command.env_remove(variable);
         }
         command.env("GIT_TERMINAL_PROMPT", "0").env("GIT_OPTIONAL_LOCKS", "0").stdin(Stdio::null()).stderr(Stdio::null());

@@ -250,16 +250,25 @@ impl Vault {
     /// Keeps a copy of the first `length` bytes of a file.
     ///
     /// # Errors
-    /// As `read`, `write` and `fsync`; half a copy is removed.
+    /// As `read`, `write` and `fsync`; `InvalidData` where the bytes are not those of the note. Half a copy is removed.
     pub fn copy(&mut self, source: &Path, note: Note) -> io::Result<()> {
         if self.find(note.session, note.digest).is_some() {
             return Ok(());
         }
         let (name, mut staged) = self.new_staged(note.session)?;
-        let copied = copy_prefix(source, &mut staged, note.length).and_then(|()| staged.sync_all());
+        let copied = copy_prefix(source, &mut staged, note.length).and_then(|()| holds(&mut staged, &note)).and_then(|()| staged.sync_all());
         let linked = copied.and_then(|()| self.link(self.stage.try_clone()?, &name, note));
         proof::unlink(&self.stage, &name, proof::only_ours(proof::OnlyOurs::created()))?;
         linked.map(drop)
+    }
+
+    /// Keeps a copy of all of a file of ours that is not what it was taken for; the note says what it was taken for.
+    ///
+    /// # Errors
+    /// As `read`, `write` and `fsync`.
+    pub fn copy_raw(&mut self, source: &Path, note: Note) -> io::Result<()> {
+        let whole = super::read::whole(File::open(source)?, 0)?;
+        self.copy(source, Note { reason: Reason::Recovered, length: whole.length, digest: whole.digest, ..note })
     }
 
     /// Writes the note of an object again, with what became known later.
@@ -322,6 +331,14 @@ pub struct Linked {
     /// Its name there.
     pub name: String,
     path: PathBuf,
+}
+
+fn holds(file: &mut File, note: &Note) -> io::Result<()> {
+    io::Seek::rewind(file)?;
+    if super::read::prefix(file, note.length)? == Some(note.digest) {
+        return Ok(());
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidData, "the bytes to be kept are not those that were read"))
 }
 
 fn write_note(object: &Path, note: &Note) -> io::Result<()> {

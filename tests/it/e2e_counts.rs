@@ -19,6 +19,12 @@ fn counted(laptop: &Laptop) -> (usize, usize, u64) {
     (counts.0, counts.1, after.0 + after.1 - before.2.0 - before.2.1)
 }
 
+/// Figures for whoever reads the output of the run.
+fn tell(line: &str) {
+    use std::io::Write as _;
+    writeln!(std::io::stdout(), "{line}").unwrap();
+}
+
 fn of_so_many(sessions: u32) {
     let Some(mut laptop) = Laptop::new() else { return };
     if laptop.codespace(BOX).is_none() {
@@ -29,13 +35,13 @@ fn of_so_many(sessions: u32) {
         grow = vec![laptop.session(number, "from here", 60), laptop.session_at(BOX, 1000 + number, "from there", 50)];
     }
     let (connections, channels, bytes) = counted(&laptop);
-    println!("{sessions} + {sessions} sessions, first pass: {connections} connection, {channels} channels, {bytes} B on the line");
+    tell(&format!("{sessions} + {sessions} sessions, first pass: {connections} connection, {channels} channels, {bytes} B on the line"));
     assert!(connections == 1 && channels <= 4, "{channels} channels");
     assert_eq!(transcripts(&laptop.claude()), transcripts(&laptop.claude_at(BOX)));
     assert_eq!(transcripts(&laptop.claude()).len(), 2 * sessions as usize);
 
     let (connections, channels, bytes) = counted(&laptop);
-    println!("{sessions} + {sessions} sessions, idle: {connections} connection, {channels} channels, {bytes} B on the line");
+    tell(&format!("{sessions} + {sessions} sessions, idle: {connections} connection, {channels} channels, {bytes} B on the line"));
     assert_eq!((connections, channels), (1, 1), "an idle visit is one listing");
 
     // Both sides grow: all four verbs are needed.
@@ -44,7 +50,7 @@ fn of_so_many(sessions: u32) {
         std::fs::write(file, content.repeat(2)).unwrap();
     }
     let (connections, channels, bytes) = counted(&laptop);
-    println!("{sessions} + {sessions} sessions, both sides grew: {connections} connection, {channels} channels, {bytes} B on the line");
+    tell(&format!("{sessions} + {sessions} sessions, both sides grew: {connections} connection, {channels} channels, {bytes} B on the line"));
     assert!(connections == 1 && channels <= 4, "{channels} channels");
     assert_eq!(transcripts(&laptop.claude()), transcripts(&laptop.claude_at(BOX)));
     assert_eq!(counted(&laptop).1, 1);

@@ -17,6 +17,7 @@ use crate::sshd::Codespace;
 pub(crate) struct Call {
     pub(crate) argv: Vec<String>,
     pub(crate) env: BTreeMap<String, String>,
+    pub(crate) pid: u32,
 }
 
 /// An installed stand-in.

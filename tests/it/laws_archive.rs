@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::laws_world::{ID, OTHER, World, append, line};
+use crate::laws_world::{ID, OTHER, Side, World, append, line};
 
 fn diverged(world: &World) {
     world.here().say(ID, &[("begin", 50)]);
@@ -69,9 +69,9 @@ fn lines_of_a_subagent_that_lost_are_kept_although_they_displaced_nothing() {
     here.say(ID, &[("a", 50)]);
     fs::create_dir_all(far.project("")).unwrap();
     fs::copy(here.transcript(ID), far.transcript(ID)).unwrap();
-    let agent = |side: &crate::laws_world::Side| side.project("").join(ID).join("subagents/agent-0a.jsonl");
+    let agent = |side: &Side| side.project("").join(ID).join("subagents/agent-0a.jsonl");
     append(&agent(&here), &line("agent here", 5, &here.clone));
-    append(&agent(&far), &line("agent there", 40, &far.clone));
+    append(&agent(&far), &line("agent there", 400, &far.clone));
     // Only what comes home is installed, so the far copy stays where it is; the next rebuild would take it away.
     world.good(&["--pull"]);
     assert!(world.kept().contains("agent there"));
@@ -80,6 +80,32 @@ fn lines_of_a_subagent_that_lost_are_kept_although_they_displaced_nothing() {
     world.good(&["--pull"]);
     let kept = world.kept();
     assert!(kept.contains("agent here") && kept.contains("agent there, later"));
+    assert_eq!(fs::read(agent(&here)).unwrap(), fs::read(agent(&far)).unwrap());
+}
+
+#[test]
+fn with_the_vault_lost_a_far_copy_is_read_again_before_it_is_displaced() {
+    let world = World::new(&["box"], "");
+    diverged(&world);
+    world.here().say(ID, &[("and here", 1)]);
+    world.far("box").say(ID, &[("so there", 3)]);
+    // Equally long, so that no digest of a beginning is missed.
+    let lengths = [world.here(), world.far("box")].map(|side| side.read(ID).unwrap().len());
+    let longer = "x".repeat(lengths[0].abs_diff(lengths[1]));
+    let shorter = if lengths[0] < lengths[1] { world.here() } else { world.far("box") };
+    let text = shorter.read(ID).unwrap();
+    fs::remove_file(shorter.transcript(ID)).unwrap();
+    append(&shorter.transcript(ID), &text.replacen("\"cwd\":\"", &format!("\"cwd\":\"{longer}"), 1));
+    world.good(&["--pull"]);
+    fs::remove_dir_all(world.data().join("vault")).unwrap();
+    let fork = world.here().ids().into_iter().find(|id| id != ID).unwrap();
+    fs::remove_file(world.here().transcript(&fork)).unwrap();
+    for _ in 0..2 {
+        world.sync(&[]);
+        let displaced = !world.far("box").read(ID).unwrap().contains("so there");
+        assert!(!displaced || world.kept().contains("so there"));
+    }
+    assert_eq!(world.here().read(ID), world.far("box").read(ID), "two passes are enough");
 }
 
 #[test]

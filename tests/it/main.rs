@@ -16,6 +16,18 @@ mod e2e_asleep;
 #[cfg(test)]
 mod e2e_counts;
 #[cfg(test)]
+mod e2e_faults;
+#[cfg(test)]
+mod e2e_github;
+#[cfg(test)]
+mod e2e_lessons;
+#[cfg(test)]
+mod e2e_names;
+#[cfg(test)]
+mod e2e_secrets;
+#[cfg(test)]
+mod e2e_shells;
+#[cfg(test)]
 mod e2e_world;
 #[cfg(test)]
 mod far;
@@ -30,9 +42,27 @@ mod house;
 #[cfg(test)]
 mod laws_archive;
 #[cfg(test)]
+mod laws_model;
+#[cfg(test)]
 mod laws_pass;
 #[cfg(test)]
+mod laws_plan;
+#[cfg(test)]
 mod laws_world;
+#[cfg(test)]
+mod pass_first;
+#[cfg(test)]
+mod pass_hostile;
+#[cfg(test)]
+mod pass_live;
+#[cfg(test)]
+mod pass_places;
+#[cfg(test)]
+mod pass_side_files;
+#[cfg(test)]
+mod pass_time;
+#[cfg(test)]
+mod pass_transcripts;
 #[cfg(test)]
 mod remote_far;
 #[cfg(test)]
@@ -46,10 +76,22 @@ mod skip;
 #[cfg(test)]
 mod sshd;
 #[cfg(test)]
+mod strace;
+#[cfg(test)]
+mod talk;
+#[cfg(test)]
 mod token;
+#[cfg(test)]
+mod verbs_list;
+#[cfg(test)]
+mod verbs_status;
+#[cfg(test)]
+mod verbs_world;
 #[cfg(test)]
 mod wait;
 #[cfg(test)]
 mod way;
 #[cfg(test)]
 mod wire_answers;
+#[cfg(test)]
+mod world;

@@ -232,7 +232,7 @@ pub(crate) async fn open<'a>(answer: &'a [u8], nonce: &Nonce) -> Result<Answer<&
 
 /// Writes a program. The file that is run is written by another process: a test that forks at this moment would else hold it
 /// open for writing, and it could not be run.
-fn write_program(path: &Path, text: &str) {
+pub(crate) fn write_program(path: &Path, text: &str) {
     let draft = path.with_extension("draft");
     if path.is_symlink() {
         std::fs::remove_file(path).unwrap();

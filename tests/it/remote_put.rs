@@ -287,10 +287,10 @@ fn a_second_writer_waits_for_the_first() {
 }
 
 /// A small file system of its own, unmounted when dropped.
-struct SmallDisk(std::path::PathBuf);
+pub(crate) struct SmallDisk(std::path::PathBuf);
 
 impl SmallDisk {
-    fn mount(at: std::path::PathBuf, size: &str) -> Option<Self> {
+    pub(crate) fn mount(at: std::path::PathBuf, size: &str) -> Option<Self> {
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(&at).output();
         mounted.is_ok_and(|output| output.status.success()).then(|| Self(at))
     }

@@ -12,7 +12,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::thread::JoinHandle;
 
@@ -63,8 +63,9 @@ struct Door {
     changed: Condvar,
     received: AtomicU64,
     sent: AtomicU64,
-    /// Bytes in both directions after which the link is cut; 0 for never.
+    /// Bytes in both directions after which the link is cut, or stalled; 0 for never.
     limit: AtomicU64,
+    stalls: AtomicBool,
 }
 
 #[derive(Default)]
@@ -205,6 +206,20 @@ impl Codespace {
         self.door.limit.store(received + sent + bytes, Ordering::Relaxed);
     }
 
+    /// The same, but nothing is closed: the link merely goes dumb.
+    pub(crate) fn stall_after(&self, bytes: u64) {
+        self.door.stalls.store(true, Ordering::Relaxed);
+        self.cut_after(bytes);
+    }
+
+    /// Changes a line of sshd's configuration, from the next connection on.
+    pub(crate) fn configure(&self, from: &str, to: &str) {
+        let file = self.root.path().join("sshd_config");
+        let old = fs::read_to_string(&file).unwrap();
+        assert!(old.contains(from));
+        fs::write(file, old.replace(from, to)).unwrap();
+    }
+
     /// From now on no byte goes through, in either direction, and nothing is closed; with `false` the held ones go on.
     pub(crate) fn stall(&self, stalled: bool) {
         self.door.state.lock().unwrap().stalled = stalled;
@@ -254,6 +269,10 @@ fn carry(mut tcp: &TcpStream, mut local: &UnixStream, way: (Side, Side), door: &
         counter.fetch_add(count as u64, Ordering::Relaxed);
         let passed = door.received.load(Ordering::Relaxed) + door.sent.load(Ordering::Relaxed);
         if matches!(door.limit.load(Ordering::Relaxed), limit @ 1.. if passed > limit) {
+            if door.stalls.load(Ordering::Relaxed) {
+                door.state.lock().unwrap().stalled = true;
+                continue;
+            }
             drop((tcp.shutdown(Shutdown::Both), local.shutdown(Shutdown::Both)));
             break;
         }

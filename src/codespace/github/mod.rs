@@ -223,9 +223,7 @@ impl GitHub {
         if codespace.name != *name {
             return Err(asked.bad_answer(format!("it describes {}", codespace.name)));
         }
-        if memchr::memmem::find(&answer.body, self.token.secret.expose().as_bytes()).is_some() {
-            return Err(asked.bad_answer("it repeats the token"));
-        }
+        self.refuse_our_token(&answer.body, &asked)?;
         Ok((codespace, answer.body))
     }
 
@@ -235,6 +233,7 @@ impl GitHub {
         if let (StatusCode::NOT_MODIFIED, Some((_, page))) = (answer.status, remembered) {
             return Ok(page);
         }
+        self.refuse_our_token(&answer.body, asked)?;
         let listed: Listed = parse(&answer.body, "a list of codespaces").map_err(|why| asked.bad_answer(why))?;
         let partly_hidden = answer.headers.get("x-github-sso").is_some_and(|sso| sso.as_bytes().starts_with(b"partial-results"));
         let page = Page { rows: listed.codespaces, next: link::next(&answer.headers).map(str::to_owned), partly_hidden };
@@ -242,6 +241,12 @@ impl GitHub {
             self.remembered().insert(url.to_string(), (tag.clone(), page.clone()));
         }
         Ok(page)
+    }
+
+    /// What is read of an answer is shown, kept and passed on; a token in it would be, too.
+    fn refuse_our_token(&self, body: &[u8], asked: &Asked) -> Result<(), ListError> {
+        let repeated = memchr::memmem::find(body, self.token.secret.expose().as_bytes()).is_some();
+        if repeated { Err(asked.bad_answer("it repeats the token")) } else { Ok(()) }
     }
 
     /// An answer of 200, or of 304 if `tag` is given.

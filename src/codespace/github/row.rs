@@ -163,6 +163,13 @@ impl Codespace {
     pub fn may_be_visited(&self) -> bool {
         self.state == State::Available && !self.pending_operation
     }
+
+    /// Whether it may come to be visited without anybody starting it.
+    #[must_use]
+    pub fn is_on_its_way(&self) -> bool {
+        let up = [State::Unknown, State::Created, State::Queued, State::Provisioning, State::Awaiting, State::Starting, State::Updating, State::Rebuilding];
+        up.contains(&self.state) || (self.state == State::Available && self.pending_operation)
+    }
 }
 
 /// A value of the expected shape, or something else.

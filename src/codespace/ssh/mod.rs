@@ -32,11 +32,8 @@ pub use runtime::{Cleaned, LONGEST_SOCKET_PATH, clean_stale};
 pub use version::{GhVersion, OLDEST, RECOMMENDED, gh_version};
 
 use crate::codespace::failure::Failure;
+pub use crate::codespace::token::TOKEN_VARIABLES;
 use master::Master;
-
-/// Environment variables that may hold a GitHub token. No child of ours inherits one.
-pub const TOKEN_VARIABLES: [&str; 6] =
-    ["GH_TOKEN", "GITHUB_TOKEN", "GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN", "GITHUB_CODESPACE_TOKEN", "HOMEBREW_GITHUB_API_TOKEN"];
 
 /// Channels of one connection at once; sshd's own limit is ten.
 pub const CHANNELS_AT_ONCE: usize = 4;

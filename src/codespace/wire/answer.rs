@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 
-use super::{LONGEST_FAR_TEXT, Nonce, Range, WireError, escaped, grammar, number};
+use super::{LONGEST_FAR_TEXT, LONGEST_NOISE, Nonce, Range, WireError, escaped, grammar, number};
 
 /// Most bytes before the marker.
 const LONGEST_BANNER: usize = 64 * 1024;
@@ -58,8 +58,8 @@ impl<R: AsyncRead + Unpin> Answer<R> {
             let room = LONGEST_BANNER + marker.len() - seen.len();
             let buffer = answer.fill().await?;
             if buffer.is_empty() || room == 0 {
-                let tail = &seen[seen.len().saturating_sub(LONGEST_FAR_TEXT)..];
-                return Err(WireError::NoMarker { seen: escaped(tail.trim_ascii(), LONGEST_FAR_TEXT) });
+                let tail = &seen[seen.len().saturating_sub(LONGEST_NOISE)..];
+                return Err(WireError::NoMarker { seen: escaped(tail.trim_ascii(), LONGEST_NOISE) });
             }
             let line_end = buffer.iter().position(|b| *b == b'\n').map_or(buffer.len(), |at| at + 1);
             let taken = line_end.min(room);

@@ -29,6 +29,8 @@ use crate::reconcile::manifest::{Stamp, StorePath};
 pub const SCRIPT: &str = include_str!("../remote.sh");
 /// Longest far text that is kept in an error.
 const LONGEST_FAR_TEXT: usize = 2048;
+/// Of what came instead of an answer, so much is told: enough to know a banner by.
+const LONGEST_NOISE: usize = 200;
 /// Longest path of a directory, either way.
 const LONGEST_DIRECTORY: usize = 4096;
 

@@ -1,0 +1,278 @@
+//! What `status` says, as a value: printed for people by [`told`](super::told), or as JSON.
+//!
+//! `status --json` is one object (with `--watch` one a line):
+//! - `version`: 1. `now`: when it was made. Times are RFC 3339, UTC.
+//! - `here`: `sessions` in this machine's store, `open` of them in a client.
+//! - `last_pass`: null before the first; `began`, `ended`, `summary` (one line), `failed` (something in it did).
+//! - `last_good`: when the last pass over everything began that could list the codespaces; null before the first.
+//! - `stale`: why what is known is too old, empty while it is not; `what` is `no-pass`, `pass` (`since`) or `place` (`name`, `since`,
+//!   `outcome`). `--check` exits 1 when it is not empty.
+//! - `next`: when the next pass is due, in words.
+//! - `places`: each codespace and machine: `name`, `display_name`, `kind` (`codespace`, `machine`), `doing` (GitHub's word at the last
+//!   listing), `gone` (since when GitHub's list lacks it), `tried` (the last attempt), `outcome` (what came of it), `answered`,
+//!   `visited` (the last good visit), `failing` (since when), `sessions` and `not_home` (at that visit), `next` (in words), and
+//!   `repositories`: `repository`, `counts` by word, `sessions` that are not equal: `session`, `title`, `word` and, by word, `bytes`,
+//!   `at` (`here`, `there`), `why`.
+//! - The words: `equal`, `ahead` (more is here), `behind` (more is there), `diverged`, `waiting` (open `at`), `older` (than the window),
+//!   `silent` (no message), `deleted`, `refused`, `withheld` (by the settings, or no clone there), `unknown`.
+//! - `unplaced`: directories that no clone here stands behind: `repository`, `project`, `sessions`, `clone` (one is known by now).
+//!   `unknown`: directories of no known repository: `project`, `sessions`.
+//! - `vault`: `bytes`, and `large` if that is more than `[vault] warn_at`.
+//! - `why`, with `--why`: `directories` (`project`, `repository`, `by`: `clone` with its `root`,
+//!   `path`, `archive`, `nothing`) and `sessions`
+//!   (`session`, `title`, `project`, `repository`, `why`).
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::config::Config;
+use crate::pass::compare::{Compared, Stand};
+use crate::pass::survey::{Directory, KnownBy, Shared, Stale, Survey, Visited, Why};
+use crate::reconcile::manifest::{ProjectName, SessionId};
+use crate::reconcile::project::RepositoryId;
+use crate::reconcile::report::Report;
+use crate::state::PlaceKind;
+
+/// The format.
+const VERSION: u32 = 1;
+
+#[derive(Debug, Serialize)]
+pub(super) struct Status {
+    version: u32,
+    pub(super) now: DateTime<Utc>,
+    pub(super) here: Store,
+    pub(super) last_pass: Option<LastPass>,
+    pub(super) last_good: Option<DateTime<Utc>>,
+    pub(super) stale: Vec<Stale>,
+    pub(super) next: &'static str,
+    pub(super) places: Vec<PlaceShown>,
+    pub(super) unplaced: Vec<Unplaced>,
+    pub(super) unknown: Vec<Unknown>,
+    pub(super) vault: Vault,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) why: Option<Reasons>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Store {
+    pub(super) sessions: usize,
+    pub(super) open: usize,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct LastPass {
+    pub(super) began: DateTime<Utc>,
+    ended: DateTime<Utc>,
+    pub(super) summary: String,
+    pub(super) failed: bool,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct PlaceShown {
+    pub(super) name: String,
+    pub(super) display_name: String,
+    kind: PlaceKind,
+    pub(super) doing: Option<String>,
+    pub(super) gone: Option<DateTime<Utc>>,
+    pub(super) tried: Option<DateTime<Utc>>,
+    pub(super) outcome: String,
+    answered: Option<bool>,
+    pub(super) visited: Option<DateTime<Utc>>,
+    pub(super) failing: Option<DateTime<Utc>>,
+    sessions: usize,
+    pub(super) not_home: usize,
+    next: &'static str,
+    pub(super) repositories: Vec<RepositoryShown>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct RepositoryShown {
+    pub(super) repository: RepositoryId,
+    pub(super) counts: BTreeMap<&'static str, usize>,
+    pub(super) sessions: Vec<SessionShown>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct SessionShown {
+    pub(super) session: SessionId,
+    pub(super) title: Option<String>,
+    #[serde(flatten)]
+    pub(super) stand: Stand,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Unplaced {
+    pub(super) repository: RepositoryId,
+    pub(super) project: ProjectName,
+    pub(super) sessions: usize,
+    pub(super) clone: bool,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Unknown {
+    project: ProjectName,
+    pub(super) sessions: usize,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Vault {
+    pub(super) bytes: u64,
+    pub(super) large: bool,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Reasons {
+    pub(super) directories: Vec<DirectoryReason>,
+    pub(super) sessions: Vec<SessionReason>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct DirectoryReason {
+    pub(super) project: ProjectName,
+    pub(super) repository: Option<RepositoryId>,
+    #[serde(flatten)]
+    pub(super) by: KnownBy,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct SessionReason {
+    pub(super) session: SessionId,
+    pub(super) title: Option<String>,
+    pub(super) project: ProjectName,
+    pub(super) repository: Option<RepositoryId>,
+    pub(super) why: Why,
+}
+
+/// Without an agent there is one answer; `sync` is what makes a pass.
+const NEXT: &str = "when `sync` runs";
+
+impl Status {
+    pub(super) fn of(survey: &Survey, config: &Config, why: bool) -> Self {
+        let vault = size(&survey.here.vault.path());
+        let report: Option<Report> = survey.state.last_pass.clone().and_then(|report| serde_json::from_value(report).ok());
+        Self {
+            version: VERSION,
+            now: survey.now,
+            here: Store { sessions: survey.here.sessions.len(), open: survey.here.sessions.values().filter(|session| session.live).count() },
+            last_pass: report.map(|report| LastPass {
+                began: report.began,
+                ended: report.ended,
+                summary: crate::cli::told::summary(&report),
+                failed: report.listing.is_some() || report.has_failures(),
+            }),
+            last_good: survey.state.last_good,
+            stale: survey.stale(config.schedule.stale_after.duration()),
+            next: NEXT,
+            places: survey.places.iter().map(PlaceShown::of).collect(),
+            unplaced: survey.directories.iter().filter_map(unplaced).collect(),
+            unknown: survey.directories.iter().filter(|directory| directory.known_by == KnownBy::Nothing).map(Unknown::of).collect(),
+            vault: Vault { bytes: vault, large: vault > config.vault.warn_at.get() },
+            why: why.then(|| Reasons::of(survey)),
+        }
+    }
+}
+
+impl PlaceShown {
+    fn of(place: &Visited) -> Self {
+        let memory = &place.memory;
+        Self {
+            name: place.name.clone(),
+            display_name: place.display_name.clone(),
+            kind: memory.kind,
+            doing: memory.doing.clone(),
+            gone: memory.gone,
+            tried: memory.tried,
+            outcome: memory.outcome.clone(),
+            answered: memory.answered,
+            visited: memory.visited,
+            failing: memory.failing,
+            sessions: memory.sessions,
+            not_home: memory.not_home,
+            next: NEXT,
+            repositories: place.shared.iter().map(RepositoryShown::of).collect(),
+        }
+    }
+}
+
+impl RepositoryShown {
+    fn of(shared: &Shared) -> Self {
+        let mut counts = BTreeMap::new();
+        for compared in &shared.sessions {
+            *counts.entry(word(&compared.stand)).or_default() += 1;
+        }
+        if shared.unread > 0 {
+            *counts.entry("older").or_default() += shared.unread;
+        }
+        let unequal = shared.sessions.iter().filter(|compared| compared.stand != Stand::Equal);
+        let shown = |Compared { session, title, stand }: &Compared| SessionShown { session: *session, title: title.clone(), stand: stand.clone() };
+        Self { repository: shared.repository.clone(), counts, sessions: unequal.map(shown).collect() }
+    }
+}
+
+/// The word for a standing.
+pub(super) fn word(stand: &Stand) -> &'static str {
+    match stand {
+        Stand::Equal => "equal",
+        Stand::Ahead { .. } => "ahead",
+        Stand::Behind { .. } => "behind",
+        Stand::Diverged => "diverged",
+        Stand::Waiting { .. } => "waiting",
+        Stand::Older { .. } => "older",
+        Stand::Silent { .. } => "silent",
+        Stand::Deleted { .. } => "deleted",
+        Stand::Refused { .. } => "refused",
+        Stand::Withheld { .. } => "withheld",
+        Stand::Unknown => "unknown",
+    }
+}
+
+fn unplaced(directory: &Directory) -> Option<Unplaced> {
+    let KnownBy::Archive { clone } = directory.known_by else { return None };
+    let repository = directory.repository.clone()?;
+    Some(Unplaced { repository, project: directory.project.clone(), sessions: directory.sessions.len(), clone })
+}
+
+impl Unknown {
+    fn of(directory: &Directory) -> Self {
+        Self { project: directory.project.clone(), sessions: directory.sessions.len() }
+    }
+}
+
+impl Reasons {
+    fn of(survey: &Survey) -> Self {
+        let mut sessions = Vec::new();
+        for directory in &survey.directories {
+            for id in &directory.sessions {
+                let lines = survey.here.sessions.get(id).and_then(|session| session.transcript.as_ref());
+                sessions.push(SessionReason {
+                    session: *id,
+                    title: lines.and_then(|(_, lines)| lines.title.clone()),
+                    project: directory.project.clone(),
+                    repository: directory.repository.clone(),
+                    why: survey.why(*id),
+                });
+            }
+        }
+        let reason = |Directory { project, repository, known_by, .. }: &Directory| DirectoryReason {
+            project: project.clone(),
+            repository: repository.clone(),
+            by: known_by.clone(),
+        };
+        let directories = survey.directories.iter().map(reason).collect();
+        Self { directories, sessions }
+    }
+}
+
+/// Bytes of all files below a directory; what cannot be read counts as nothing.
+fn size(directory: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(directory) else { return 0 };
+    let of = |entry: std::fs::DirEntry| match entry.file_type() {
+        Ok(kind) if kind.is_dir() => size(&entry.path()),
+        Ok(kind) if kind.is_file() => entry.metadata().map_or(0, |metadata| metadata.len()),
+        _ => 0,
+    };
+    entries.flatten().map(of).sum()
+}
