@@ -376,13 +376,6 @@ impl Here {
     }
 }
 
-/// The repository of a directory of this machine, by the first remote of the clone that holds it.
-#[must_use]
-pub fn repository_of(git: &Path, directory: &Path) -> Option<RepositoryId> {
-    let mut memory = BTreeMap::new();
-    Clones::new(git, &mut memory).of(directory)?.remotes.into_iter().next()
-}
-
 /// Whether a file changed or vanished while it was archived: its new content is for the next pass.
 fn passed_over(taken: io::Result<()>) -> io::Result<bool> {
     match taken {
