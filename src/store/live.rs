@@ -81,7 +81,9 @@ pub fn registry(claude: &Path) -> io::Result<Registry> {
             Ok(entry) if entry.pid.unwrap_or(pid) == pid && began(pid, entry.start.as_ref()) => entry.session.and_then(|id| id.parse().ok()),
             Ok(_) => None,
             Err(_) => match torn_id(&text) {
-                None if path.symlink_metadata().is_ok_and(|status| status.modified().is_ok_and(|at| is_near(at, SystemTime::now()))) => return Ok(Registry::Unclear),
+                None if path.symlink_metadata().is_ok_and(|status| status.modified().is_ok_and(|at| is_near(at, SystemTime::now()))) => {
+                    return Ok(Registry::Unclear);
+                }
                 found => found,
             },
         };
