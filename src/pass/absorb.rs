@@ -12,6 +12,7 @@ use chrono::{DateTime, Utc};
 use super::bases::Bases;
 use super::group::Sources;
 use super::here::Here;
+use super::leftovers;
 use super::visit::{Fetch, How, Seen};
 use crate::reconcile::manifest::{Part, ProjectName, SessionId};
 use crate::reconcile::plan::Side;
@@ -37,6 +38,9 @@ pub enum Keep {
 /// # Errors
 /// When this machine's vault or stage cannot be written.
 pub fn absorb(seen: &mut Seen, name: &str, here: &mut Here, bases: &Bases, sources: &mut Sources, keep: Keep, at: DateTime<Utc>) -> io::Result<()> {
+    if keep == Keep::InVault {
+        leftovers::keep(&mut seen.leftovers, name, here, at)?;
+    }
     // A side file is archived beside its transcript, so transcripts come first.
     let mut fetches = std::mem::take(&mut seen.fetches);
     fetches.sort_by_key(|fetch| fetch.part != Part::Transcript);

@@ -11,6 +11,7 @@ pub mod connect;
 pub mod group;
 pub mod here;
 pub mod install;
+pub mod leftovers;
 pub mod logged;
 pub mod member;
 pub mod remember;

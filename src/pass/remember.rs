@@ -10,6 +10,7 @@ use futures_util::future::join_all;
 use uuid::Uuid;
 
 use super::connect::visit_fault;
+use super::leftovers::Leftover;
 use super::member::FarMember;
 use super::round::{Planned, Round, Visiting, is_done, word};
 use super::target::{Reach, Target};
@@ -79,7 +80,8 @@ async fn send(visit: &mut Visiting, files: &[PutFile]) -> Option<Result<PutAnswe
     }
     let bytes: u64 = files.iter().map(|file| file.size).sum();
     let need = 2 * bytes / 1024 + RESERVE_KIB;
-    Some(far.put(files.to_vec(), Uuid::new_v4(), need, Vec::new()).await)
+    let drops = seen.leftovers.iter().filter(|leftover| leftover.is_home).map(Leftover::to_drop).collect();
+    Some(far.put(files.to_vec(), Uuid::new_v4(), need, drops).await)
 }
 
 fn note(visit: &mut Visiting, planned: &mut [Planned], files: &[PutFile], meaning: &[(usize, usize)], answer: &PutAnswer) {

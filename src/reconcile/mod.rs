@@ -5,6 +5,7 @@
 
 pub mod fork;
 pub mod layout;
+mod line;
 pub mod manifest;
 pub mod order;
 pub mod plain;

@@ -60,6 +60,8 @@ mod pass_first;
 #[cfg(test)]
 mod pass_hostile;
 #[cfg(test)]
+mod pass_leftovers;
+#[cfg(test)]
 mod pass_live;
 #[cfg(test)]
 mod pass_places;

@@ -182,7 +182,7 @@ fn what_may_not_be_read_is_listed_and_the_others_go_on() {
     let (world, far) = with_good();
     for side in [&world.here, &far] {
         let path = side.put(&Talk::begun(&id(if side.name == "here" { 1 } else { 2 }), &side.at("widget"), 10, "closed"));
-        fs::set_permissions(path, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o000)).unwrap();
     }
     let mut command = world.command(&[], &world.arguments(&[]));
     world.as_plain_user(&mut command);

@@ -148,7 +148,7 @@ fn each_codespace_has_an_answer_to_whether_it_may_be_deleted() {
     }
     assert_eq!(api.requests().len(), 1, "one request, and nobody is connected to");
     let told = run("list codespaces");
-    assert!(told.out.contains("2 sessions not home (10 min ago)") && told.out.contains("2026-09-01"), "{}", told.out);
+    assert!(told.out.contains("10 min ago  yes   2 sessions not home") && told.out.contains("2026-09-01"), "{}", told.out);
     assert_eq!(told.err, "mute: the attempt 10 min ago failed: no sshd \\u{1b}[1m\n");
 }
 
