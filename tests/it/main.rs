@@ -52,6 +52,8 @@ mod laws_plan;
 #[cfg(test)]
 mod laws_store;
 #[cfg(test)]
+mod laws_vault;
+#[cfg(test)]
 mod laws_world;
 #[cfg(test)]
 mod pass_first;
