@@ -251,7 +251,7 @@ impl Vault {
     ///
     /// # Errors
     /// As `unlinkat`.
-    pub fn unlink(&mut self, linked: &Linked, proved: proof::Proof) -> io::Result<()> {
+    pub fn let_go(&mut self, linked: &Linked, proved: proof::Proof) -> io::Result<()> {
         proof::unlink(&linked.directory, &linked.name, proved)?;
         proof::unlink(&linked.directory, &format!("{}.json", linked.name), proof::only_ours(proof::OnlyOurs::created()))?;
         self.objects.retain(|object| object.path != linked.path);
