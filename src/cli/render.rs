@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::failure::{Exit, Failure, Kind};
 pub use super::table::{Cell, Table};
+use super::words::wrapped;
 use crate::paths::Environment;
 use crate::reconcile::plain::{plain, plain_json};
 
@@ -63,6 +64,9 @@ impl Style {
         }
     }
 }
+
+/// Columns of a label and the space after it.
+const LABEL: usize = 11;
 
 /// What became of standard output.
 #[derive(Debug)]
@@ -123,6 +127,17 @@ impl Render {
     pub fn say_styled(&mut self, pieces: &[(Style, &str)]) {
         let line: String = pieces.iter().map(|(style, text)| style.paint(text)).collect();
         self.print(&format!("{line}\n"));
+    }
+
+    /// A label and what it is for, the latter wrapped beside the label where the terminal is narrow.
+    pub fn say_entry(&mut self, label: (Style, &str), text: (Style, &str)) {
+        let room = self.width.map_or(usize::MAX, |width| usize::from(width).saturating_sub(LABEL).max(LABEL));
+        let mut name = label.1;
+        for line in wrapped(&plain(text.1), room) {
+            let line = format!("{}{}\n", label.0.paint(&format!("{name:LABEL$}")), text.0.paint(&line));
+            self.print(&line);
+            name = "";
+        }
     }
 
     /// Several lines of our own; a newline at the end is not doubled.

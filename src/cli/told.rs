@@ -60,8 +60,12 @@ pub(super) fn summary(report: &Report) -> String {
         (0, 0, _) if report.actions.is_empty() && wait == 0 => format!("{places}: nothing to do"),
         (0, 0, _) if side == 0 => format!("{places}: nothing moved{waits}"),
         (0, 0, _) => format!("{places}: {} moved{waits}", counted(side, "side file")),
-        (here, there, false) => format!("{places}: {} came here, {} went there{waits}", sessions(here), sessions(there)),
-        (here, there, true) => format!("{places}: {} would come here, {} would go there{waits}; nothing was changed", sessions(here), sessions(there)),
+        (here, there, dry_run) => {
+            let (came, went, end) = if dry_run { ("would come here", "would go there", "; nothing was changed") } else { ("came here", "went there", "") };
+            let moved = [(here, came), (there, went)].into_iter().filter(|(count, _)| *count > 0);
+            let moved: Vec<String> = moved.map(|(count, words)| format!("{} {words}", sessions(count))).collect();
+            format!("{places}: {}{waits}{end}", moved.join(", "))
+        }
     }
 }
 
@@ -143,11 +147,8 @@ fn refused(report: &Report, render: &mut Render) {
     bounded(lines.collect(), render);
 }
 
-/// Names that were passed over stay what they are from pass to pass: for people at a terminal, and in `--json`.
+/// Names that were passed over, but for those that were refused by their session's title.
 fn passed_over(report: &Report, render: &mut Render) {
-    if !render.is_terminal() {
-        return;
-    }
     let places = report.visits.iter().map(|visit| (visit.display_name.as_str(), &visit.skipped)).chain([("here", &report.skipped)]);
     for (place, skipped) in places {
         let told = |why: &str| report.left.iter().any(|left| left.why == why);

@@ -84,6 +84,36 @@ pub(super) fn joined(words: &[String]) -> String {
     }
 }
 
+/// The text in lines of at most `width` characters, broken between words where that is possible.
+pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    let mut left = width;
+    for word in text.split(' ') {
+        let mut word = word;
+        let length = |text: &str| text.chars().count();
+        if left < width && length(word) + 1 > left {
+            lines.push(String::new());
+            left = width;
+        }
+        while length(word) > left.max(1) && left == width {
+            let at = word.char_indices().nth(width.max(1)).map_or(word.len(), |(at, _)| at);
+            let (head, rest) = word.split_at(at);
+            lines.last_mut().into_iter().for_each(|line| line.push_str(head));
+            lines.push(String::new());
+            word = rest;
+        }
+        if let Some(line) = lines.last_mut() {
+            if left < width {
+                line.push(' ');
+                left -= 1;
+            }
+            line.push_str(word);
+            left = left.saturating_sub(length(word));
+        }
+    }
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,6 +133,14 @@ mod tests {
     #[test]
     fn a_size_is_told_in_its_largest_unit() {
         assert_eq!([0, 1023, 1024, 1_048_575, 1_572_864, 5 << 30].map(bytes), ["0 B", "1023 B", "1 KiB", "1023 KiB", "1.5 MiB", "5.0 GiB"]);
+    }
+
+    #[test]
+    fn a_text_is_wrapped_between_words_and_a_long_word_anywhere() {
+        assert_eq!(wrapped("one two three", 8), ["one two", "three"]);
+        assert_eq!(wrapped("one two three", usize::MAX), ["one two three"]);
+        assert_eq!(wrapped("a äöüßäöüß b", 4), ["a", "äöüß", "äöüß", "b"]);
+        assert_eq!(wrapped("", 4), [""]);
     }
 
     #[test]

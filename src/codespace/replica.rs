@@ -2,7 +2,6 @@
 //!
 //! Promises: every phase has a deadline or an idle limit; an answer is taken whole or not at all. Never: a second connection.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::time::Duration;
@@ -13,12 +12,15 @@ use uuid::Uuid;
 
 use super::failure::Failure;
 use super::ssh::{ChannelEnd, Connection, Counts, SshError};
-use super::wire::{self, Answer, FarPath, Fetched, Listing, Nonce, PutAnswer, PutRequest, Request, RequestError, VaultName, WireError};
-use crate::reconcile::manifest::StorePath;
+pub use super::wire::{FarPath, HashWant, Range};
+
+use super::wire::{self, Answer, Fetched, Listing, Nonce, PutAnswer, PutRequest, Request, RequestError, WireError};
 use crate::reconcile::transcript::Digest;
 
 /// Longest silence in the middle of an answer.
 const IDLE: Duration = Duration::from_secs(30);
+/// Longest silence while the far side walks its store: every transcript is opened once, perhaps from a cold disk.
+const WALKING: Duration = Duration::from_secs(120);
 /// Longest silence where the far side hashes or unpacks before it speaks.
 const WORKING: Duration = Duration::from_secs(600);
 /// How long a channel may take to close once its answer was whole.
@@ -55,26 +57,6 @@ impl VisitError {
     }
 }
 
-/// A digest to ask for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HashWant {
-    /// The file.
-    pub path: StorePath,
-    /// How many of its first bytes; none is all of them.
-    pub first: Option<u64>,
-}
-
-/// Bytes to ask for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Range {
-    /// The file.
-    pub path: StorePath,
-    /// The first byte.
-    pub offset: u64,
-    /// How many.
-    pub length: u64,
-}
-
 /// The digests that were asked for.
 #[derive(Debug)]
 pub struct Hashes(wire::Hashes);
@@ -82,14 +64,8 @@ pub struct Hashes(wire::Hashes);
 impl Hashes {
     /// The digest of a file, or of its first bytes; none where it could not be read.
     #[must_use]
-    pub fn find(&self, path: &StorePath, first: Option<u64>) -> Option<Digest> {
-        self.0.get(&FarPath::Store(path.clone()), first).map(Digest)
-    }
-
-    /// The digests of these objects of the far vault, as far as they could be read.
-    #[must_use]
-    pub fn of_vault(&self, names: &[VaultName]) -> BTreeMap<VaultName, Digest> {
-        names.iter().filter_map(|name| Some((name.clone(), Digest(self.0.get(&FarPath::Vault(name.clone()), None)?)))).collect()
+    pub fn find(&self, path: &FarPath, first: Option<u64>) -> Option<Digest> {
+        self.0.get(path, first).map(Digest)
     }
 }
 
@@ -125,7 +101,7 @@ impl Far {
     /// Whatever breaks the channel or the answer.
     pub async fn list(&mut self, folders: &[String]) -> Result<Listing, VisitError> {
         let request = Request::List { claude: self.claude.clone(), workspaces: self.workspaces.clone(), roots: folders.to_vec() };
-        let call = self.call(request, IDLE).await?;
+        let call = self.call(request, WALKING).await?;
         let (answer, rest) = call.split();
         let listing = rest.judge(Listing::read(answer).await).await?;
         self.claude = Some(listing.claude.clone());
@@ -136,13 +112,10 @@ impl Far {
     ///
     /// # Errors
     /// Whatever breaks the channel or the answer.
-    pub async fn hash(&mut self, wants: &[HashWant], displaced: &[VaultName]) -> Result<Hashes, VisitError> {
-        let wants = wants.iter().map(|want| wire::HashWant { path: FarPath::Store(want.path.clone()), first: want.first });
-        let displaced = displaced.iter().map(|name| wire::HashWant { path: FarPath::Vault(name.clone()), first: None });
-        let wants: Vec<_> = wants.chain(displaced).collect();
-        let call = self.call(Request::Hash { claude: self.directory(), wants: wants.clone() }, WORKING).await?;
+    pub async fn hash(&mut self, wants: &[HashWant]) -> Result<Hashes, VisitError> {
+        let call = self.call(Request::Hash { claude: self.directory(), wants: wants.to_vec() }, WORKING).await?;
         let (answer, rest) = call.split();
-        Ok(Hashes(rest.judge(wire::Hashes::read(answer, &wants).await).await?))
+        Ok(Hashes(rest.judge(wire::Hashes::read(answer, wants).await).await?))
     }
 
     /// Bytes; to be taken one by one from what this gives, in order.
@@ -150,8 +123,7 @@ impl Far {
     /// # Errors
     /// Whatever breaks the channel.
     pub async fn get(&mut self, wants: &[Range]) -> Result<Getting, VisitError> {
-        let wants = wants.iter().map(wire_range).collect();
-        let (answer, rest) = self.call(Request::Get { claude: self.directory(), wants }, IDLE).await?.split();
+        let (answer, rest) = self.call(Request::Get { claude: self.directory(), wants: wants.to_vec() }, IDLE).await?.split();
         Ok(Getting { answer, rest })
     }
 
@@ -186,10 +158,6 @@ impl Far {
             Err(error) => Err(Rest { end: channel.end, writing }.blame(error).await),
         }
     }
-}
-
-fn wire_range(range: &Range) -> wire::Range {
-    wire::Range { path: FarPath::Store(range.path.clone()), offset: range.offset, length: range.length }
 }
 
 struct Call {
@@ -252,7 +220,7 @@ impl Getting {
     /// Whatever breaks the channel or the answer, or keeps the file from being written.
     pub async fn next(&mut self, want: &Range, file: File) -> Result<bool, VisitError> {
         let mut file = tokio::fs::File::from_std(file);
-        let fetched = self.answer.fetch(&wire_range(want), &mut file).await?;
+        let fetched = self.answer.fetch(want, &mut file).await?;
         tokio::io::AsyncWriteExt::flush(&mut file).await.map_err(VisitError::Here)?;
         Ok(fetched == Fetched::Data)
     }

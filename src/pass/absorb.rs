@@ -12,8 +12,9 @@ use chrono::{DateTime, Utc};
 use super::bases::Bases;
 use super::group::Sources;
 use super::here::Here;
+use super::leftovers;
 use super::visit::{Fetch, How, Seen};
-use crate::reconcile::manifest::Part;
+use crate::reconcile::manifest::{Part, ProjectName, SessionId};
 use crate::reconcile::plan::Side;
 use crate::reconcile::relation::Lines;
 use crate::reconcile::report::Skipped;
@@ -37,6 +38,9 @@ pub enum Keep {
 /// # Errors
 /// When this machine's vault or stage cannot be written.
 pub fn absorb(seen: &mut Seen, name: &str, here: &mut Here, bases: &Bases, sources: &mut Sources, keep: Keep, at: DateTime<Utc>) -> io::Result<()> {
+    if keep == Keep::InVault {
+        leftovers::keep(&mut seen.leftovers, name, here, at)?;
+    }
     // A side file is archived beside its transcript, so transcripts come first.
     let mut fetches = std::mem::take(&mut seen.fetches);
     fetches.sort_by_key(|fetch| fetch.part != Part::Transcript);
@@ -66,11 +70,12 @@ pub fn absorb(seen: &mut Seen, name: &str, here: &mut Here, bases: &Bases, sourc
                 taken => taken?,
             }
         }
-        let repository = seen.members[fetch.member].repository.clone();
-        let Some(session) = seen.members[fetch.member].sessions.get_mut(&fetch.session) else { continue };
-        if keep == Keep::InVault && bases.place(fetch.session).is_none() {
-            here.archive.saw(fetch.session, None, Some(Place { repository, below: session.below.clone() }));
+        let member = &seen.members[fetch.member];
+        let there = known.map(|session| (crate::reconcile::layout::join(member.root(), &session.below), session.below.clone()));
+        if let Some((_, below)) = there.filter(|(path, _)| keep == Keep::InVault && may_be_placed(here, bases, fetch.session, path)) {
+            here.archive.saw(fetch.session, None, Some(Place { repository: member.repository.clone(), below }));
         }
+        let Some(session) = seen.members[fetch.member].sessions.get_mut(&fetch.session) else { continue };
         let part = match &fetch.part {
             Part::Transcript => session.transcript.as_mut(),
             Part::Side(side) => session.side.get_mut(side),
@@ -80,6 +85,14 @@ pub fn absorb(seen: &mut Seen, name: &str, here: &mut Here, bases: &Bases, sourc
         }
     }
     Ok(())
+}
+
+/// Whether a far side may say where a session belongs: nobody here knows, and it does not lie here in a directory of its own.
+/// One that was brought here when no clone was known lies under the far path's name, which no directory of this machine has.
+fn may_be_placed(here: &Here, bases: &Bases, id: SessionId, far_path: &str) -> bool {
+    let brought = |project: &ProjectName| *project == ProjectName::of(far_path) && !std::path::Path::new(far_path).exists();
+    let own = here.sessions.get(&id).map(|session| &session.project);
+    bases.place(id).is_none() && !here.refused.contains_key(&id) && own.is_none_or(brought)
 }
 
 /// Whether the bytes that were to be read are not, or no longer, those that they were said to be: a matter of that file alone.

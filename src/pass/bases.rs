@@ -30,13 +30,14 @@ pub struct Base {
 pub struct Bases {
     bases: HashMap<(SessionId, Part), Vec<Base>>,
     places: BTreeMap<SessionId, (RepositoryId, String)>,
+    vault: PathBuf,
 }
 
 impl Bases {
     /// Of this machine: live files, the archive, displaced objects.
     #[must_use]
     pub fn of(here: &Here) -> Self {
-        let mut all = Self::default();
+        let mut all = Self { vault: here.vault.path(), ..Self::default() };
         for (id, session) in &here.sessions {
             if let Some((_, lines)) = &session.transcript {
                 let path = here.file(&session.project, *id, &Part::Transcript);
@@ -115,6 +116,22 @@ impl Bases {
             }
             Held::Whole(whole) => bases.iter().any(|base| base.digest == whole.digest),
         }
+    }
+
+    /// The files of archive and vault that hold something of a session, transcript and side files alike. No client writes there.
+    #[must_use]
+    pub fn kept(&self, id: SessionId) -> Vec<PathBuf> {
+        let of_session = self.bases.iter().filter(|((session, _), _)| *session == id);
+        let archived = |part: &Part| self.vault.join("archive").join(part.path(id));
+        let mut kept: Vec<PathBuf> = of_session
+            .flat_map(|((_, part), bases)| {
+                let displaced = bases.iter().map(|base| base.path.clone()).filter(|path| path.starts_with(&self.vault));
+                displaced.chain([archived(part)]).collect::<Vec<_>>()
+            })
+            .collect();
+        kept.sort();
+        kept.dedup();
+        kept
     }
 
     /// The repository that a session belongs to on this machine.

@@ -15,7 +15,7 @@ use crate::paths::Paths;
 pub use crate::reconcile::layout::Rule;
 use crate::reconcile::layout::under;
 use crate::reconcile::manifest::{Part, ProjectName, SessionId, SidePath, Stamp, StorePath};
-use crate::reconcile::plan::{Presence, Side};
+use crate::reconcile::plan::Side;
 use crate::reconcile::project::RepositoryId;
 use crate::reconcile::relation::Lines;
 use crate::reconcile::report::Skipped;
@@ -105,7 +105,8 @@ pub struct Here {
     clones: BTreeMap<PathBuf, (Checkout, i64)>,
     /// Project directories whose repository a clone says: that clone's root.
     spoken_for: BTreeMap<ProjectName, PathBuf>,
-    now: SystemTime,
+    /// When it was looked at, by this machine's clock.
+    pub now: SystemTime,
 }
 
 impl Here {
@@ -202,7 +203,8 @@ impl Here {
     }
 
     fn read_one(&self, path: &StorePath, stamp: Stamp, state: &mut State) -> io::Result<(Stamp, Arc<Held>)> {
-        if let Some(held) = state.held(stamp) {
+        // A file that was renamed has its stamp still: what was known of it as another kind of file says nothing.
+        if let Some(held) = state.held(stamp).filter(|held| matches!(**held, Held::Lines { .. }) == path.part.is_lines()) {
             return Ok((stamp, held));
         }
         let tree = self.tree.as_ref().ok_or(io::ErrorKind::NotFound)?;
@@ -259,29 +261,6 @@ impl Here {
     #[must_use]
     pub fn clone_of(&self, project: &ProjectName) -> Option<&Path> {
         self.spoken_for.get(project).map(PathBuf::as_path)
-    }
-
-    /// What a group of this repository is told of a session here.
-    #[must_use]
-    pub fn presence(&self, id: SessionId, repository: &RepositoryId) -> Presence {
-        if let Some(why) = self.refused.get(&id) {
-            return Presence { closed: Some(why.clone()), ..Presence::default() };
-        }
-        let gone = self.gone(id).map(|last| Lines::bare(last.length, last.digest));
-        let Some(session) = self.sessions.get(&id) else {
-            return Presence { gone, live: self.registry.is_live(id, None, self.now), ..Presence::default() };
-        };
-        let closed = match &session.place {
-            _ if session.unreadable.is_some() => session.unreadable.clone(),
-            Some(place) if place.repository == *repository => None,
-            Some(place) => Some(format!("belongs to {} here", place.repository)),
-            None => Some(format!("lies in {} here, whose repository is not known", session.project)),
-        };
-        if closed.is_some() {
-            return Presence { closed, ..Presence::default() };
-        }
-        let side = session.side.iter().map(|(path, (_, side))| (path.clone(), side.clone())).collect();
-        Presence { transcript: session.transcript.as_ref().map(|(_, lines)| lines.clone()), side, live: session.live, gone, closed: None }
     }
 
     fn configured_as(&self, root: &Path) -> Option<RepositoryId> {
@@ -362,13 +341,6 @@ impl Here {
     pub fn file(&self, project: &ProjectName, id: SessionId, part: &Part) -> PathBuf {
         self.setting.claude.join("projects").join(project.as_str()).join(part.path(id))
     }
-}
-
-/// The repository of a directory of this machine, by the first remote of the clone that holds it.
-#[must_use]
-pub fn repository_of(git: &Path, directory: &Path) -> Option<RepositoryId> {
-    let mut memory = BTreeMap::new();
-    Clones::new(git, &mut memory).of(directory)?.remotes.into_iter().next()
 }
 
 /// Whether a file changed or vanished while it was archived: its new content is for the next pass.

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::bases::Bases;
 use super::connect::visit_fault;
-use super::drops;
+use super::leftovers::Leftover;
 use super::member::FarMember;
 use super::round::{Planned, Round, Visiting, is_done, word};
 use super::target::{Reach, Target};
@@ -82,10 +82,10 @@ async fn send(visit: &mut Visiting, files: &[PutFile], bases: &std::sync::Arc<Ba
     }
     let bytes: u64 = files.iter().map(|file| file.size).sum();
     let need = 2 * bytes / 1024 + RESERVE_KIB;
-    let drops = match drops::proved(far, seen, bases).await {
-        Ok(drops) => drops,
-        Err(error) => return Some(Err(error)),
-    };
+    if let Err(error) = seen.ask_for_leftovers(far, bases).await {
+        return Some(Err(error));
+    }
+    let drops = seen.leftovers.iter().filter(|leftover| leftover.is_home).map(Leftover::to_drop).collect();
     Some(far.put(files.to_vec(), Uuid::new_v4(), need, drops).await)
 }
 

@@ -273,7 +273,9 @@ impl Round {
                 action.result = Some(work.install(&mut self.here, action, step, &mut self.state, clock));
             }
             self.report.unplaced.extend(placement.unplaced.iter().cloned());
-            for (id, below) in &placement.below {
+            // Where a session is refused here, a far side's word does not make it belong anywhere.
+            let refused = |id: &SessionId| plan.sessions.get(id).is_some_and(|planned| matches!(planned.standings.first(), Some(Standing::Closed(_))));
+            for (id, below) in placement.below.iter().filter(|(id, _)| !refused(id)) {
                 let place = crate::store::archive::Place { repository: repository.clone(), below: below.clone() };
                 self.here.archive.saw(*id, None, Some(place));
             }

@@ -3,7 +3,7 @@
 //! Promises: reads only. What is fetched lies in the stage, unproved; [`absorb`](super::absorb) proves it. A visit that breaks
 //! keeps what came whole. Nothing is concluded from what was not read.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
@@ -11,10 +11,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::bases::{Base, Bases};
-use super::drops;
+use super::leftovers::{self, Leftover};
 use super::member::{Admitted, FarMember, FarPart, members};
-use crate::codespace::replica::{Far, HashWant, Range, VisitError};
-use crate::codespace::wire::{Listing, VaultName};
+use crate::codespace::replica::{Far, FarPath, HashWant, Hashes, Range, VisitError};
+use crate::codespace::wire::Listing;
 use crate::reconcile::manifest::{Part, SessionId, Stamp, StorePath};
 use crate::reconcile::plan::Window;
 use crate::reconcile::report::Skipped;
@@ -80,10 +80,10 @@ pub struct Seen {
     pub members: Vec<FarMember>,
     /// What was not known.
     pub fetches: Vec<Fetch>,
+    /// What lies in the vault there, as far as it was looked at.
+    pub leftovers: Vec<Leftover>,
     /// What was passed over.
     pub skipped: Vec<Skipped>,
-    /// Digests of what lies in the far vault, if they were asked for.
-    pub displaced: Option<BTreeMap<VaultName, Digest>>,
     /// Content bytes fetched.
     pub bytes_in: u64,
     /// What broke the visit after the listing.
@@ -102,7 +102,7 @@ pub async fn look(far: &mut Far, errand: &Errand, bases: &Arc<Bases>, memories: 
     let live = |id: SessionId, transcript: Option<Stamp>| is_live(&listing, id, transcript);
     let mut found = members(&listing, &errand.admitted, &|repository| bases.below(repository), memory.as_ref(), &live, &mut skipped);
     refuse_strangers(&mut found, bases, &mut skipped);
-    let mut seen = Seen { listing, members: found, fetches: Vec::new(), skipped, displaced: None, bytes_in: 0, broken: None };
+    let mut seen = Seen { listing, members: found, fetches: Vec::new(), leftovers: Vec::new(), skipped, bytes_in: 0, broken: None };
     if let Err(error) = seen.read(far, errand, bases, began).await {
         seen.broken = Some(error);
     }
@@ -113,7 +113,7 @@ fn is_live(listing: &Listing, id: SessionId, transcript: Option<Stamp>) -> bool 
     if listing.registry {
         listing.live.iter().any(|live| live.session == id)
     } else {
-        transcript.is_some_and(|stamp| listing.clock - stamp.modified.div_euclid(1_000_000_000) < FRESH_SECONDS)
+        transcript.is_some_and(|stamp| (listing.clock - stamp.modified.div_euclid(1_000_000_000)).abs() < FRESH_SECONDS)
     }
 }
 
@@ -148,25 +148,54 @@ impl Seen {
         for question in &questions {
             let shorter = bases.of_part(question.path.session, &question.path.part).iter().map(|base| base.length).filter(|length| *length < question.size);
             let shorter: HashSet<u64> = if question.path.part.is_lines() { shorter.collect() } else { HashSet::new() };
-            wants.extend(shorter.into_iter().map(|length| HashWant { path: question.path.clone(), first: Some(length) }));
+            wants.extend(shorter.into_iter().map(|length| HashWant { path: FarPath::Store(question.path.clone()), first: Some(length) }));
             // Of a file that grows while it is hashed, only the bytes that were listed.
-            wants.push(HashWant { path: question.path.clone(), first: question.live.then_some(question.size) });
+            wants.push(HashWant { path: FarPath::Store(question.path.clone()), first: question.live.then_some(question.size) });
         }
-        let displaced = drops::asked(self);
-        let hashes = far.hash(&wants, &displaced).await?;
-        self.displaced = Some(hashes.of_vault(&displaced));
+        wants.extend(self.leftover_wants());
+        let hashes = far.hash(&wants).await?;
+        self.look_at_leftovers(&hashes, bases).await.map_err(VisitError::Here)?;
         for question in questions {
-            let digest = hashes.find(&question.path, question.live.then_some(question.size));
+            let path = FarPath::Store(question.path.clone());
+            let digest = hashes.find(&path, question.live.then_some(question.size));
             let Some(digest) = digest else {
                 self.close(&question, "could not be read there");
                 continue;
             };
-            let prefix = |length| hashes.find(&question.path, Some(length));
+            let prefix = |length| hashes.find(&path, Some(length));
             let how = choose(&question, digest, bases, &prefix).await.map_err(VisitError::Here)?;
             let Question { member, path, size, .. } = question;
             self.fetches.push(Fetch { member, session: path.session, part: path.part, size, digest, how, staged: None });
         }
         self.fetch(far, errand, began).await
+    }
+
+    fn leftover_wants(&self) -> Vec<HashWant> {
+        self.listing.vault.iter().take(leftovers::MOST).map(|object| HashWant { path: FarPath::Vault(object.name.clone()), first: None }).collect()
+    }
+
+    /// Finds out what of the far vault may go, in a visit that installs something. Costs a channel only if none was spent on
+    /// digests yet.
+    ///
+    /// # Errors
+    /// As [`Far::hash`].
+    pub async fn ask_for_leftovers(&mut self, far: &mut Far, bases: &Arc<Bases>) -> Result<(), VisitError> {
+        let wants = self.leftover_wants();
+        if self.leftovers.is_empty() && !wants.is_empty() {
+            let hashes = far.hash(&wants).await?;
+            self.look_at_leftovers(&hashes, bases).await.map_err(VisitError::Here)?;
+        }
+        Ok(())
+    }
+
+    async fn look_at_leftovers(&mut self, hashes: &Hashes, bases: &Arc<Bases>) -> io::Result<()> {
+        for object in self.listing.vault.iter().take(leftovers::MOST) {
+            let digest = hashes.find(&FarPath::Vault(object.name.clone()), None);
+            let (Some(session), Some(digest)) = (object.name.session(), digest) else { continue };
+            let is_home = leftovers::is_home(bases, session, object.size, digest).await?;
+            self.leftovers.push(Leftover { session, object: object.clone(), digest, is_home, staged: None });
+        }
+        Ok(())
     }
 
     /// Every file whose content is not remembered and that may matter: known here by its id, or young enough.
@@ -212,28 +241,41 @@ impl Seen {
             let project = self.members[fetch.member].sessions.get(&fetch.session).map(|session| session.project.clone());
             let Some(project) = project else { continue };
             let path = StorePath { project, session: fetch.session, part: fetch.part.clone() };
-            ranges.push(Range { path, offset, length: fetch.size - offset });
-            order.push(index);
+            ranges.push(Range { path: FarPath::Store(path), offset, length: fetch.size - offset });
+            order.push(Fetched::Part(index));
+        }
+        for (index, leftover) in self.leftovers.iter().enumerate().filter(|(_, leftover)| !leftover.is_home) {
+            ranges.push(Range { path: leftover.path(), offset: 0, length: leftover.object.size });
+            order.push(Fetched::Leftover(index));
         }
         if ranges.is_empty() {
             return Ok(());
         }
         let mut getting = far.get(&ranges).await?;
-        for (range, index) in ranges.iter().zip(order) {
+        for (range, what) in ranges.iter().zip(order) {
             if began.elapsed() > BEGINS_NO_FILE_AFTER {
                 getting.abandon().await;
                 return Err(VisitError::OutOfTime);
             }
             let (path, file) = stage(&errand.stage).map_err(VisitError::Here)?;
-            if getting.next(range, file).await? {
-                self.bytes_in += range.length;
-                self.fetches[index].staged = Some(path);
-            } else {
+            if !getting.next(range, file).await? {
                 Vault::discard_fetched(&path).map_err(VisitError::Here)?;
+                continue;
+            }
+            self.bytes_in += range.length;
+            match what {
+                Fetched::Part(index) => self.fetches[index].staged = Some(path),
+                Fetched::Leftover(index) => self.leftovers[index].staged = Some(path),
             }
         }
         getting.finish().await
     }
+}
+
+/// What a range of a GET is for, by its index.
+enum Fetched {
+    Part(usize),
+    Leftover(usize),
 }
 
 fn stage(directory: &std::path::Path) -> io::Result<(PathBuf, File)> {

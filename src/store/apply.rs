@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use super::proof::{self, OnlyOurs};
 use super::read;
 use super::tree::{Make, Status, Tree, status_at};
-use super::vault::{Note, Reason, Vault, copy_prefix};
+use super::vault::{Linked, Note, Reason, Vault, copy_prefix};
 use crate::reconcile::manifest::{Stamp, StorePath};
 use crate::reconcile::plan::Target;
 use crate::reconcile::transcript::Digest;
@@ -80,23 +80,30 @@ pub fn apply(tree: &Tree, vault: &mut Vault, job: &Job<'_>) -> io::Result<Applie
         return Ok(Applied::Deferred(Deferral::Changed));
     }
     let staged = Staged::write(vault, job)?;
-    let (directory, name) = tree.parent(job.path, Make::Directories)?;
-    // The last look before anything moves.
-    let deferral = if (job.is_live)()? {
-        Some(Deferral::Live)
-    } else if !still(tree, job)? {
-        Some(Deferral::Changed)
-    } else {
-        None
+    let (directory, name) = match ready(tree, job) {
+        Ok(Ok(place)) => place,
+        Ok(Err(deferral)) => {
+            staged.abandon(vault)?;
+            return Ok(Applied::Deferred(deferral));
+        }
+        Err(error) => {
+            staged.abandon(vault)?;
+            return Err(error);
+        }
     };
-    if let Some(deferral) = deferral {
-        staged.abandon(vault)?;
-        return Ok(Applied::Deferred(deferral));
-    }
     match &job.expected {
         Expected::Absent => create(vault, staged, &directory, &name),
         Expected::File { stamp, note, .. } => replace(vault, staged, &directory, &name, *stamp, note),
     }
+}
+
+/// The directory and the name, if nobody has come in between: the last look before anything moves.
+fn ready(tree: &Tree, job: &Job<'_>) -> io::Result<Result<(OwnedFd, String), Deferral>> {
+    let place = tree.parent(job.path, Make::Directories)?;
+    if (job.is_live)()? {
+        return Ok(Err(Deferral::Live));
+    }
+    Ok(if still(tree, job)? { Ok(place) } else { Err(Deferral::Changed) })
 }
 
 /// Whether the path still is what the plan saw, by its stamp.
@@ -213,6 +220,7 @@ fn replace(vault: &mut Vault, staged: Staged, directory: &OwnedFd, name: &str, s
         }
         Err(error) => {
             staged.abandon(vault)?;
+            let_go(vault, &linked, directory, name)?;
             return Err(error.into());
         }
     }
@@ -224,19 +232,31 @@ fn replace(vault: &mut Vault, staged: Staged, directory: &OwnedFd, name: &str, s
         rustix::fs::fsync(directory)?;
         return Ok(Applied::Done);
     }
-    give_back(vault, staged, directory, name, note)
+    give_back(vault, staged, directory, name, note)?;
+    let_go(vault, &linked, directory, name)?;
+    Ok(Applied::Deferred(Deferral::Changed))
+}
+
+/// Nothing was displaced: a file that still bears its name in the store, and goes on growing, is no object of the vault.
+fn let_go(vault: &mut Vault, linked: &Linked, directory: &OwnedFd, name: &str) -> io::Result<()> {
+    match proof::same_inode(&linked.directory, &linked.name, directory, name) {
+        Ok(proved) => vault.unlink(linked, proved),
+        // Somebody replaced it meanwhile: then the vault has the only name of it.
+        Err(_) => Ok(()),
+    }
 }
 
 /// Exchanges back. What was in place for a moment may have been written to as well: then it is one more version.
-fn give_back(vault: &mut Vault, staged: Staged, directory: &OwnedFd, name: &str, note: &Note) -> io::Result<Applied> {
+fn give_back(vault: &mut Vault, staged: Staged, directory: &OwnedFd, name: &str, note: &Note) -> io::Result<()> {
     rustix::fs::renameat_with(vault.stage(), &staged.name, directory, name, RenameFlags::EXCHANGE)?;
     rustix::fs::fsync(directory)?;
     let (file, status) = super::tree::open_regular(vault.stage(), &staged.name)?;
     let content = (status.stamp.size, read::whole(file, 0)?.digest);
-    let grew = Note { reason: Reason::Grew, length: content.0, digest: content.1, fork: None, ..note.clone() };
+    // Nobody wrote to it: then it goes once the archive proves to hold it.
+    let reason = if content == (staged.target.length, staged.target.digest) { Reason::Overtaken } else { Reason::Grew };
+    let grew = Note { reason, length: content.0, digest: content.1, fork: None, ..note.clone() };
     let stage = vault.stage().try_clone()?;
     let linked = vault.link(&stage, &staged.name, grew)?;
     let proved = proof::same_inode(&stage, &staged.name, &linked.directory, &linked.name)?;
-    proof::unlink(&stage, &staged.name, proved)?;
-    Ok(Applied::Deferred(Deferral::Changed))
+    proof::unlink(&stage, &staged.name, proved)
 }

@@ -24,6 +24,8 @@ const LONGEST_ENTRY: u64 = 64 << 10;
 pub enum Registry {
     /// The open sessions.
     Sessions(BTreeSet<SessionId>),
+    /// A living process has an entry that is being written at this moment and does not say whose it is: any session may be open.
+    Unclear,
     /// An old client that keeps no registry.
     None,
 }
@@ -34,12 +36,19 @@ impl Registry {
     pub fn is_live(&self, session: SessionId, transcript: Option<Stamp>, now: SystemTime) -> bool {
         match self {
             Self::Sessions(open) => open.contains(&session),
-            Self::None => transcript.is_some_and(|stamp| {
-                let modified = SystemTime::UNIX_EPOCH + Duration::from_nanos(u64::try_from(stamp.modified).unwrap_or(0));
-                now.duration_since(modified).is_ok_and(|age| age < FRESH) || modified > now
-            }),
+            Self::Unclear => true,
+            Self::None => transcript.is_some_and(|stamp| is_fresh(stamp.modified, now)),
         }
     }
+}
+
+/// Whether a time, in nanoseconds since 1970, is now but for [`FRESH`]. One far ahead is a clock's mistake, not a writer.
+fn is_fresh(modified: i64, now: SystemTime) -> bool {
+    is_near(SystemTime::UNIX_EPOCH + Duration::from_nanos(u64::try_from(modified).unwrap_or(0)), now)
+}
+
+fn is_near(modified: SystemTime, now: SystemTime) -> bool {
+    now.duration_since(modified).unwrap_or_else(|ahead| ahead.duration()) < FRESH
 }
 
 #[derive(Deserialize)]
@@ -64,14 +73,19 @@ pub fn registry(claude: &Path) -> io::Result<Registry> {
     for entry in directory {
         let path = entry?.path();
         let pid = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".json")?.parse::<i32>().ok());
-        let Some(pid) = pid.filter(|pid| is_alive(*pid)) else { continue };
+        let Some(pid) = pid.filter(|pid| *pid > 0 && is_alive(*pid)) else { continue };
         let Some(text) = read_entry(&path) else { continue };
         // Overwritten in place, so half an entry can be read: once more, then whatever id stands in it.
         let parsed = serde_json::from_str::<Entry>(&text).or_else(|_| serde_json::from_str(&read_entry(&path).unwrap_or_default()));
         let session = match parsed {
             Ok(entry) if entry.pid.unwrap_or(pid) == pid && began(pid, entry.start.as_ref()) => entry.session.and_then(|id| id.parse().ok()),
             Ok(_) => None,
-            Err(_) => torn_id(&text),
+            Err(_) => match torn_id(&text) {
+                None if path.symlink_metadata().is_ok_and(|status| status.modified().is_ok_and(|at| is_near(at, SystemTime::now()))) => {
+                    return Ok(Registry::Unclear);
+                }
+                found => found,
+            },
         };
         open.extend(session);
     }
@@ -152,6 +166,29 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_that_says_nothing_yet_makes_any_session_count_for_as_long_as_it_may_be_in_the_writing() {
+        let pid = std::process::id();
+        assert_eq!(with_entry("", pid), Registry::Unclear);
+        assert_eq!(with_entry(r#"{"pid":"#, pid), Registry::Unclear);
+        assert_eq!(with_entry("", 999_999_999), open(&[]), "nobody writes it");
+        let claude = tempfile::tempdir().unwrap();
+        std::fs::create_dir(claude.path().join("sessions")).unwrap();
+        let entry = claude.path().join(format!("sessions/{pid}.json"));
+        std::fs::File::create(entry).unwrap().set_modified(SystemTime::now() - Duration::from_secs(3600)).unwrap();
+        assert_eq!(registry(claude.path()).unwrap(), open(&[]), "left so long ago");
+    }
+
+    #[test]
+    fn names_that_are_no_pid_are_passed_over() {
+        let claude = tempfile::tempdir().unwrap();
+        std::fs::create_dir(claude.path().join("sessions")).unwrap();
+        for name in ["-5.json", "0.json", "+0.json", "x.json", "99999999999.json", "1.abc.key"] {
+            std::fs::write(claude.path().join("sessions").join(name), format!(r#"{{"sessionId":"{ID}"}}"#)).unwrap();
+        }
+        assert_eq!(registry(claude.path()).unwrap(), open(&[]));
+    }
+
+    #[test]
     fn without_a_registry_a_fresh_transcript_counts() {
         let now = SystemTime::now();
         let nanoseconds = |at: SystemTime| i64::try_from(at.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos()).unwrap();
@@ -159,5 +196,7 @@ mod tests {
         let id = ID.parse().unwrap();
         assert!(Registry::None.is_live(id, Some(stamp(nanoseconds(now - Duration::from_secs(119)))), now));
         assert!(!Registry::None.is_live(id, Some(stamp(nanoseconds(now - Duration::from_secs(121)))), now));
+        assert!(!Registry::None.is_live(id, Some(stamp(nanoseconds(now + Duration::from_secs(86_400)))), now), "a wrong clock is no writer");
+        assert!(!Registry::None.is_live(id, Some(stamp(i64::MAX)), now) && !Registry::None.is_live(id, Some(stamp(i64::MIN)), now));
     }
 }

@@ -247,6 +247,17 @@ impl Vault {
         Ok(linked)
     }
 
+    /// Takes back a name that was given with [`Vault::link`], and its note.
+    ///
+    /// # Errors
+    /// As `unlinkat`.
+    pub fn unlink(&mut self, linked: &Linked, proved: proof::Proof) -> io::Result<()> {
+        proof::unlink(&linked.directory, &linked.name, proved)?;
+        proof::unlink(&linked.directory, &format!("{}.json", linked.name), proof::only_ours(proof::OnlyOurs::created()))?;
+        self.objects.retain(|object| object.path != linked.path);
+        Ok(())
+    }
+
     /// Keeps a copy of the first `length` bytes of a file.
     ///
     /// # Errors

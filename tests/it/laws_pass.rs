@@ -131,3 +131,37 @@ fn a_new_session_goes_to_the_clone_used_last_also_after_a_pass_extended_the_only
     assert_eq!(world.here().ids(), [ID, OTHER]);
     assert!(world.here().read(OTHER).is_some(), "{:?}", world.here().all().iter().map(|(path, _)| path).collect::<Vec<_>>());
 }
+
+#[test]
+fn a_session_here_in_no_clone_stays_refused_however_often_a_far_machine_shows_its_id() {
+    let world = World::new(&["box"], "");
+    let (here, notes) = (world.here(), world.root().join("home/notes"));
+    here.say(OTHER, &[("other", 30)]);
+    let mine = here.claude.join("projects").join(encoded(&notes)).join(format!("{ID}.jsonl"));
+    append(&mine, &line("mine", 30, &notes));
+    let before = fs::read(&mine).unwrap();
+    for round in 0..3 {
+        world.far("box").say(ID, &[("theirs", 5 - round)]);
+        let report = world.good(&[]);
+        assert_eq!(fs::read(&mine).unwrap(), before, "{report:#}");
+        assert!(report["actions"].as_array().unwrap().iter().all(|action| action["session"] != ID), "{report:#}");
+    }
+}
+
+#[test]
+fn a_deletion_here_does_not_keep_two_others_from_becoming_equal() {
+    let world = World::new(&["box", "tower"], "");
+    world.here().say(OTHER, &[("other", 50)]);
+    world.here().say(ID, &[("a", 40)]);
+    world.good(&["box"]);
+    fs::remove_file(world.here().transcript(ID)).unwrap();
+    world.far("box").say(ID, &[("b", 20)]);
+    // Grown there, it comes back; deleted again, and the archive has the longer one.
+    world.good(&["box"]);
+    fs::remove_file(world.here().transcript(ID)).unwrap();
+    let longer = world.far("box").read(ID).unwrap();
+    fs::write(world.far("box").transcript(ID), &longer[..=longer.find('\n').unwrap()]).unwrap();
+    world.good(&[]);
+    assert_eq!(world.here().read(ID), None);
+    assert_eq!(world.far("tower").read(ID), world.far("box").read(ID));
+}

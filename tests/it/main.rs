@@ -40,15 +40,27 @@ mod guard;
 #[cfg(test)]
 mod house;
 #[cfg(test)]
+mod laws_apply;
+#[cfg(test)]
 mod laws_archive;
 #[cfg(test)]
+mod laws_model;
+#[cfg(test)]
 mod laws_pass;
+#[cfg(test)]
+mod laws_plan;
+#[cfg(test)]
+mod laws_store;
+#[cfg(test)]
+mod laws_vault;
 #[cfg(test)]
 mod laws_world;
 #[cfg(test)]
 mod pass_first;
 #[cfg(test)]
 mod pass_hostile;
+#[cfg(test)]
+mod pass_leftovers;
 #[cfg(test)]
 mod pass_live;
 #[cfg(test)]

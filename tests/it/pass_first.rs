@@ -116,7 +116,7 @@ fn of_two_that_went_on_the_newer_wins_and_the_other_becomes_the_same_fork_everyw
         assert_eq!((&title["type"], &title["sessionId"]), (&"custom-title".into(), &older.fork_id().into()));
         assert_eq!(world.displaced(&id(1)), [older.bytes.clone()].into(), "the loser as it was");
         assert_eq!(report.conflicts.len(), 1);
-        assert_eq!(report.conflicts[0].lost_at.join(" "), loser_at.name);
+        assert_eq!(report.conflicts[0].lost_at, std::slice::from_ref(&loser_at.name));
         assert_eq!(report.conflicts[0].fork.map(|fork| fork.to_string()), Some(older.fork_id()));
         let again = world.passes();
         assert_eq!((again.actions.len(), again.conflicts.len(), bytes(&again, "box")), (0, 0, (0, 0)));
@@ -259,7 +259,7 @@ fn what_a_far_vault_keeps_goes_when_this_machine_has_it_and_no_visit_is_made_for
     far.goes_on(&older);
     world.here.goes_on(&newer);
     world.passes();
-    assert_eq!(vault(), [older.bytes]);
+    assert_eq!(vault(), std::slice::from_ref(&older.bytes));
     let name = crate::world::files(&far.claude.join(".claude-session-sync/vault")).into_keys().next().unwrap();
     let foreign = name.replacen(&id(1), &id(2), 1);
     let vault_of_far = far.claude.join(".claude-session-sync/vault");

@@ -76,6 +76,9 @@ struct Row {
     unsaved_changes: Option<bool>,
     answer: Answer,
     answer_text: String,
+    /// The same without the time, which stands beside it in a table.
+    #[serde(skip)]
+    told: String,
 }
 
 /// Runs the verb.
@@ -130,7 +133,8 @@ impl Row {
             deleted_at: codespace.and_then(|codespace| codespace.retention_expires_at),
             unsaved_changes: codespace.and_then(|codespace| codespace.unsaved_changes),
             answer,
-            answer_text: words(answer, memory, now),
+            answer_text: words(answer, memory, &memory.visited.map_or_else(String::new, |visited| format!(" ({})", ago(now, visited)))),
+            told: words(answer, memory, ""),
         }
     }
 }
@@ -148,21 +152,21 @@ fn answer(codespace: Option<&Codespace>, not_synced: bool, memory: &VisitMemory)
     }
 }
 
-fn words(answer: Answer, memory: &VisitMemory, now: DateTime<Utc>) -> String {
-    let when = memory.visited.map_or_else(|| "never".to_owned(), |visited| ago(now, visited));
+/// The answer in words; `when` is put behind what the last visit found.
+fn words(answer: Answer, memory: &VisitMemory, when: &str) -> String {
     match answer {
-        Answer::Home if memory.open.is_empty() => format!("all home ({when})"),
-        Answer::Home => format!("all home ({when}); {} open then", if memory.open.len() == 1 { "one was" } else { "some were" }),
-        Answer::Running => format!("all home ({when}), still running"),
-        Answer::UsedSince => format!("used since the last visit ({when})"),
-        Answer::NotHome => format!("{} not home ({when})", sessions(memory.not_home)),
+        Answer::Home if memory.open.is_empty() => format!("all home{when}"),
+        Answer::Home => format!("all home{when}; {} open then", if memory.open.len() == 1 { "one was" } else { "some were" }),
+        Answer::Running => format!("all home{when}, still running"),
+        Answer::UsedSince => format!("used since the last visit{when}"),
+        Answer::NotHome => format!("{} not home{when}", sessions(memory.not_home)),
         Answer::NeverVisited => "never visited".to_owned(),
         Answer::NotSynced => "not synced".to_owned(),
     }
 }
 
 fn print(shown: &Shown, render: &mut Render) {
-    let mut table = Table::new(["NAME", "REPOSITORY", "STATE", "LAST VISIT", "SSHD", "MAY I DELETE IT?", "GITHUB DELETES IT"]);
+    let mut table = Table::new(["NAME", "REPOSITORY", "STATE", "LAST VISIT", "SSHD", "DELETE IT?", "GITHUB DELETES"]);
     for row in &shown.codespaces {
         let style = match row.answer {
             Answer::Home => Style::Good,
@@ -180,7 +184,7 @@ fn print(shown: &Shown, render: &mut Render) {
         let repositories = if repositories.is_empty() { "-".to_owned() } else { repositories.join(", ") };
         let state = row.state.clone().unwrap_or_else(|| "machine".to_owned());
         let visited = row.visited.map_or_else(|| "never".to_owned(), |visited| ago(shown.now, visited));
-        let text = format!("{}{unsaved}", row.answer_text);
+        let text = format!("{}{unsaved}", row.told);
         let deleted = row.deleted_at.map_or_else(|| "-".to_owned(), |at| deletion(shown.now, at));
         table.row([
             Cell::from(named(row)),
@@ -213,8 +217,8 @@ fn named(row: &Row) -> String {
     if row.name.starts_with(&derived) { row.name.clone() } else { format!("{} \"{}\"", row.name, row.display_name) }
 }
 
-/// The date, and the days left.
+/// The day, and how long that is.
 fn deletion(now: DateTime<Utc>, at: DateTime<Utc>) -> String {
     let date = at.format("%Y-%m-%d");
-    if at <= now { format!("{date}, overdue") } else { format!("{date}, in {}", span(at - now)) }
+    if at <= now { format!("{date} (overdue)") } else { format!("{date} (in {})", span(at - now)) }
 }

@@ -36,11 +36,11 @@ pub(super) fn status(status: &Status, check: bool, render: &mut Render) {
         let count = status.unknown.iter().map(|unknown| unknown.sessions).sum();
         let which = if status.why.is_some() { "" } else { " (--why names them)" };
         let text = format!("{} in {} of no known repository: kept, not synced{which}", sessions(count), directories(status.unknown.len()));
-        render.say_styled(&[(Style::Faint, "here       "), (Style::Plain, &text)]);
+        render.say_entry((Style::Faint, "unknown"), (Style::Plain, &text));
     }
     if status.vault.large {
         let text = format!("{} in the vault, more than [vault] warn_at", bytes(status.vault.bytes));
-        render.say_styled(&[(Style::Warn, "vault      "), (Style::Plain, &text)]);
+        render.say_entry((Style::Warn, "vault"), (Style::Plain, &text));
     }
 }
 
@@ -71,7 +71,7 @@ fn visit(place: &PlaceShown, now: DateTime<Utc>) -> Cell {
         (Some(gone), ..) => Cell::new(format!("deleted on GitHub {}", ago(now, gone)), Style::Faint),
         (_, Some(_), Some(tried), good) => {
             let good = good.map_or_else(|| "never visited".to_owned(), |good| format!("visited {}", ago(now, good)));
-            Cell::new(format!("failed {}: {} ({good}){asleep}", ago(now, tried), place.outcome), Style::Bad)
+            Cell::new(format!("failed {} ({good}){asleep}", ago(now, tried)), Style::Bad)
         }
         (.., Some(visited)) => Cell::from(format!("{}{asleep}", ago(now, visited))),
         _ => Cell::new(format!("never{asleep}"), Style::Faint),
@@ -136,23 +136,26 @@ fn reason(stand: &Stand, place: &str) -> Option<String> {
 
 fn times(status: &Status, check: bool, render: &mut Render) {
     let open = if status.here.open > 0 { format!(", {} open", status.here.open) } else { String::new() };
-    render.say_styled(&[(Style::Faint, "here       "), (Style::Plain, &format!("{}{open}", sessions(status.here.sessions)))]);
+    render.say_entry((Style::Faint, "here"), (Style::Plain, &format!("{}{open}", sessions(status.here.sessions))));
     match &status.last_pass {
-        None => render.say_styled(&[(Style::Faint, "last pass  "), (Style::Plain, "none yet")]),
+        None => render.say_entry((Style::Faint, "last pass"), (Style::Plain, "none yet")),
         Some(pass) => {
             let style = if pass.failed { Style::Bad } else { Style::Plain };
-            render.say_styled(&[(Style::Faint, "last pass  "), (Style::Plain, &format!("{}, ", ago(status.now, pass.began))), (style, &pass.summary)]);
+            render.say_entry((Style::Faint, "last pass"), (style, &format!("{}, {}", ago(status.now, pass.began), pass.summary)));
         }
     }
-    render.say_styled(&[(Style::Faint, "next       "), (Style::Plain, status.next)]);
+    render.say_entry((Style::Faint, "next"), (Style::Plain, status.next));
+    for place in status.places.iter().filter(|place| place.failing.is_some() && place.gone.is_none()) {
+        render.say_entry((Style::Bad, "failed"), (Style::Plain, &format!("{}: {}", place.display_name, place.outcome)));
+    }
     for stale in &status.stale {
         let text = match stale {
             Stale::NoPass if !check => continue,
             Stale::NoPass => "no pass over everything was made yet".to_owned(),
             Stale::Pass { since } => format!("the last good pass over everything began {}", ago(status.now, *since)),
-            Stale::Place { name, since, outcome } => format!("{name} fails since {}: {outcome}", ago(status.now, *since)),
+            Stale::Place { name, since, .. } => format!("every visit to {name} failed, the first {}", ago(status.now, *since)),
         };
-        render.say_styled(&[(Style::Warn, "stale      "), (Style::Plain, &text)]);
+        render.say_entry((Style::Warn, "stale"), (Style::Plain, &text));
     }
 }
 
@@ -160,13 +163,13 @@ fn no_clone(unplaced: &Unplaced, render: &mut Render) {
     let Unplaced { repository, project, sessions: count, clone } = unplaced;
     if *clone {
         let text = format!("{repository}: {} in {project} came before its clone was known, and stay there", sessions(*count));
-        render.say_styled(&[(Style::Faint, "unplaced   "), (Style::Plain, &text)]);
+        render.say_entry((Style::Faint, "unplaced"), (Style::Plain, &text));
         return;
     }
     let text = format!("{repository}: no clone is known here, {} in {project}", sessions(*count));
-    render.say_styled(&[(Style::Faint, "unplaced   "), (Style::Plain, &text)]);
-    let line = format!("           to change that: [[repository]] name = \"{repository}\", path = \"~/…\"");
-    render.say_styled(&[(Style::Faint, &line)]);
+    render.say_entry((Style::Faint, "unplaced"), (Style::Plain, &text));
+    let line = format!("to change that: [[repository]] name = \"{repository}\", path = \"~/…\"");
+    render.say_entry((Style::Faint, ""), (Style::Faint, &line));
 }
 
 fn why(reasons: &Reasons, render: &mut Render) {
