@@ -3,7 +3,6 @@
 //! Promises: a file whose stamp is known is not read again; whatever is read is archived before anything is installed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -341,16 +340,6 @@ impl Here {
     #[must_use]
     pub fn file(&self, project: &ProjectName, id: SessionId, part: &Part) -> PathBuf {
         self.setting.claude.join("projects").join(project.as_str()).join(part.path(id))
-    }
-
-    /// Opens a part of a session here for reading.
-    ///
-    /// # Errors
-    /// As `open`.
-    pub fn open_part(&self, project: &ProjectName, id: SessionId, part: &Part) -> io::Result<File> {
-        let path = StorePath { project: project.clone(), session: id, part: part.clone() };
-        let tree = self.tree.as_ref().ok_or(io::ErrorKind::NotFound)?;
-        Ok(tree.open_file(&path)?.0)
     }
 }
 

@@ -89,6 +89,19 @@ fn close_what_is_in_the_way(members: &mut [FarMember], listing: &Listing) {
     }
 }
 
+/// One id in the directories of two repositories: installed for both, it would lie twice here, and the client would resume neither.
+fn close_what_two_repositories_have(members: &mut [FarMember], skipped: &mut Vec<Skipped>) {
+    let mut projects: BTreeMap<SessionId, Vec<ProjectName>> = BTreeMap::new();
+    for (id, session) in members.iter().flat_map(|member| &member.sessions) {
+        projects.entry(*id).or_default().push(session.project.clone());
+    }
+    for (id, projects) in projects.into_iter().filter(|(_, projects)| projects.len() > 1) {
+        let why = format!("lies in {} and {} there; the client resumes neither", projects[0], projects[1]);
+        skipped.push(Skipped { name: id.to_string(), why: why.clone() });
+        members.iter_mut().filter_map(|member| member.sessions.get_mut(&id)).for_each(|session| session.closed = Some(why.clone()));
+    }
+}
+
 /// Sorts a listing by repository. `below` are, per repository, paths below the root that other members' sessions stand for.
 /// What belongs to nobody admitted is listed in `skipped`.
 #[must_use]
@@ -146,6 +159,7 @@ pub fn members(
         }
     }
     close_what_is_in_the_way(&mut members, listing);
+    close_what_two_repositories_have(&mut members, skipped);
     for member in &mut members {
         for (id, session) in &mut member.sessions {
             session.live = live(*id, session.transcript.as_ref().map(|part| part.stamp));

@@ -9,6 +9,7 @@ use std::path::Path;
 use claude_session_sync::reconcile::report::{Outcome, Report};
 
 use crate::remote_far::write_program;
+use crate::skip::have;
 use crate::talk::{Talk, id};
 use crate::world::{Ran, Side, World, files, visit};
 
@@ -106,9 +107,18 @@ fn hostile_names_are_passed_over_listed_in_plain_text_and_harm_nobody() {
     assert!(!canary.exists());
     assert!(visit(&report, "bad").skipped.len() >= names.len() / 2, "{:?}", visit(&report, "bad").skipped);
     // In words, too, no byte can move a cursor; and nothing of it lies anywhere here.
-    let told = Ran::of(&mut world.command(&[], &["sync", "bad"]));
-    assert!(told.err.contains("red"), "it is listed: {told:?}");
-    for text in [&ran.out, &told.out, &told.err] {
+    assert!(ran.out.contains("\\u{1b}[31mred"), "escaped");
+    let mut texts = vec![ran.out, Ran::of(&mut world.command(&[], &["sync", "bad"])).err];
+    if have("script", "--version") {
+        let log = world.root().join("terminal").display().to_string();
+        let line = format!("NO_COLOR=1 {} sync bad", env!("CARGO_BIN_EXE_claude-session-sync"));
+        let mut terminal = std::process::Command::new("script");
+        terminal.args(["-q", "-e", "-c", &line, &log]).env_clear().env("HOME", &world.here.home).env("PATH", crate::world::PATH).env("TERM", "dumb");
+        let told = Ran::of(terminal.stdin(std::process::Stdio::null())).out.replace('\r', "");
+        assert!(told.contains("$(id).jsonl is no lower-case UUID"), "it is listed: {told:?}");
+        texts.push(told);
+    }
+    for text in texts {
         assert!(text.chars().all(|c| c == '\n' || !c.is_control() && c != '\u{202e}'), "{text:?}");
     }
     for (log, (_, bytes)) in files(&world.here.home.join(".local/state")) {

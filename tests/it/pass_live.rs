@@ -3,7 +3,7 @@
 use claude_session_sync::reconcile::report::{Report, Verb};
 
 use crate::talk::{Talk, id};
-use crate::world::{Side, World, transcripts};
+use crate::world::{Side, World, transcripts, visit};
 
 /// Both sides hold the session; `longer` is what one of them has.
 fn behind() -> (World, Side, Talk, Talk) {
@@ -34,6 +34,8 @@ fn an_open_session_is_not_extended_until_its_client_ends() {
             assert!(report.left[0].why.contains(&format!("{} bytes", longer.bytes.len() - talk.bytes.len())), "{}", report.left[0].why);
             assert_eq!(open.bytes(&id(1)), talk.bytes);
         }
+        let idle = world.passes();
+        assert_eq!((visit(&idle, "box").channels, visit(&idle, "box").bytes_in), (1, 0), "waiting costs nothing");
         assert_eq!(world.archived(&id(1)), Some(longer.bytes.clone()), "what waits for it is kept at once");
         let after = std::fs::metadata(open.path(&id(1))).unwrap();
         let stamp = |of: &std::fs::Metadata| (std::os::unix::fs::MetadataExt::ino(of), of.modified().unwrap(), std::os::unix::fs::MetadataExt::ctime_nsec(of));

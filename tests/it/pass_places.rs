@@ -222,3 +222,21 @@ fn an_id_that_lies_twice_on_one_machine_is_left_alone_and_listed() {
     assert!(said, "listed: {:?} {:?}", report.left, skipped(&report, "box"));
     assert_eq!(world.here.paths(&id(2)).len(), 1, "the others go on");
 }
+
+#[test]
+fn an_id_that_a_far_machine_has_in_two_repositories_comes_from_neither() {
+    let mut world = World::new();
+    let far = world.machine("box", &["acme/widget", "acme/gadget"]);
+    for side in [&world.here, &far] {
+        side.clone_of("widget", "git@github.com:acme/widget.git");
+        side.clone_of("gadget", "git@github.com:acme/gadget.git");
+    }
+    let talk = Talk::begun(&id(1), &far.at("widget"), 30, "twice");
+    far.put(&talk);
+    far.put(&talk.clone().in_project_of(&far.at("gadget")));
+    far.put(&Talk::begun(&id(2), &far.at("gadget"), 20, "good"));
+    let report = world.passes();
+    assert!(world.here.paths(&id(1)).is_empty() && world.here.paths(&id(2)).len() == 1);
+    let skipped = skipped(&report, "box");
+    assert!(skipped.iter().any(|(name, why)| *name == id(1) && why.contains("the client resumes neither")), "{skipped:?}");
+}
