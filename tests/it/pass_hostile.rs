@@ -275,3 +275,20 @@ fn a_read_only_store_here_is_read_and_its_failure_is_told() {
     assert_eq!(bad.bytes(&id(3)), good.bytes(&id(3)), "and from one to the other");
     assert_eq!(world.archived(&id(2)), Some(bad.bytes(&id(2))), "and it is kept");
 }
+
+#[test]
+fn a_project_directory_here_that_cannot_be_listed_ends_the_pass_and_nothing_is_concluded() {
+    let (world, bad, good) = two();
+    Ran::of(&mut world.command(&[], &world.arguments(&[])));
+    let there = everything(&[&bad, &good]);
+    let closed = world.here.claude.join("projects/-closed");
+    fs::create_dir(&closed).unwrap();
+    let mut command = world.command(&[], &world.arguments(&[]));
+    world.as_plain_user(&mut command);
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
+    let ran = Ran::of(&mut command);
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.err.contains("ermission denied"), "{ran:?}");
+    assert_eq!(everything(&[&bad, &good]), there);
+}
