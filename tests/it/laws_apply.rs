@@ -39,7 +39,8 @@ fn a_replaced_file_keeps_its_inode_in_the_vault_byte_for_byte() {
 
 #[test]
 fn a_file_that_is_no_longer_what_was_seen_is_left_alone() {
-    let changes: [(&str, &dyn Fn(&Place)); 5] = [
+    type Change<'a> = (&'a str, &'a dyn Fn(&Place));
+    let changes: [Change<'_>; 5] = [
         ("grown", &|place| append(&place.file(), b"more\n")),
         ("other time", &|place| fs::File::open(place.file()).unwrap().set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap()),
         ("other inode", &|place| {
