@@ -147,11 +147,8 @@ fn refused(report: &Report, render: &mut Render) {
     bounded(lines.collect(), render);
 }
 
-/// Names that were passed over stay what they are from pass to pass: for people at a terminal, and in `--json`.
+/// Names that were passed over, but for those that were refused by their session's title.
 fn passed_over(report: &Report, render: &mut Render) {
-    if !render.is_terminal() {
-        return;
-    }
     let places = report.visits.iter().map(|visit| (visit.display_name.as_str(), &visit.skipped)).chain([("here", &report.skipped)]);
     for (place, skipped) in places {
         let told = |why: &str| report.left.iter().any(|left| left.why == why);

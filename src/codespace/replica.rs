@@ -108,7 +108,7 @@ impl Far {
         Ok(listing)
     }
 
-    /// Digests.
+    /// Digests: of files, and of whole objects of the far vault.
     ///
     /// # Errors
     /// Whatever breaks the channel or the answer.

@@ -100,6 +100,11 @@ impl Bases {
         self.bases.get(&(id, part.clone())).map_or(&[], Vec::as_slice)
     }
 
+    /// What is here of any file of a session.
+    pub fn of_session(&self, id: SessionId) -> impl Iterator<Item = &Base> {
+        self.bases.iter().filter(move |((session, _), _)| *session == id).flat_map(|(_, bases)| bases)
+    }
+
     /// Whether the bytes of a far file whose content is remembered are here, too. Lines may be the beginning of longer ones.
     #[must_use]
     pub fn have(&self, id: SessionId, part: &Part, held: &Held) -> bool {

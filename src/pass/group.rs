@@ -7,8 +7,10 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::here::Here;
 use crate::reconcile::manifest::{Part, SessionId};
 use crate::reconcile::plan::{Member, Offer, Presence, SessionPlan, Side, plan};
+use crate::reconcile::project::RepositoryId;
 use crate::reconcile::relation::{Lines, Relation, relate};
 use crate::reconcile::transcript::Digest;
 use crate::store::read::{self, Wanted};
@@ -49,6 +51,31 @@ impl Sources {
         lines.marks.extend(reading.marks);
         lines.messages = reading.messages;
         Ok(())
+    }
+}
+
+impl Here {
+    /// What a group of this repository is told of a session here.
+    #[must_use]
+    pub fn presence(&self, id: SessionId, repository: &RepositoryId) -> Presence {
+        if let Some(why) = self.refused.get(&id) {
+            return Presence { closed: Some(why.clone()), ..Presence::default() };
+        }
+        let gone = self.gone(id).map(|last| Lines::bare(last.length, last.digest));
+        let Some(session) = self.sessions.get(&id) else {
+            return Presence { gone, live: self.registry.is_live(id, None, self.now), ..Presence::default() };
+        };
+        let closed = match &session.place {
+            _ if session.unreadable.is_some() => session.unreadable.clone(),
+            Some(place) if place.repository == *repository => None,
+            Some(place) => Some(format!("belongs to {} here", place.repository)),
+            None => Some(format!("lies in {} here, whose repository is not known", session.project)),
+        };
+        if closed.is_some() {
+            return Presence { closed, ..Presence::default() };
+        }
+        let side = session.side.iter().map(|(path, (_, side))| (path.clone(), side.clone())).collect();
+        Presence { transcript: session.transcript.as_ref().map(|(_, lines)| lines.clone()), side, live: session.live, gone, closed: None }
     }
 }
 

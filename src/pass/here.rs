@@ -16,7 +16,7 @@ use crate::paths::Paths;
 pub use crate::reconcile::layout::Rule;
 use crate::reconcile::layout::under;
 use crate::reconcile::manifest::{Part, ProjectName, SessionId, SidePath, Stamp, StorePath};
-use crate::reconcile::plan::{Presence, Side};
+use crate::reconcile::plan::Side;
 use crate::reconcile::project::RepositoryId;
 use crate::reconcile::relation::Lines;
 use crate::reconcile::report::Skipped;
@@ -106,7 +106,8 @@ pub struct Here {
     clones: BTreeMap<PathBuf, (Checkout, i64)>,
     /// Project directories whose repository a clone says: that clone's root.
     spoken_for: BTreeMap<ProjectName, PathBuf>,
-    now: SystemTime,
+    /// When it was looked at, by this machine's clock.
+    pub now: SystemTime,
 }
 
 impl Here {
@@ -263,29 +264,6 @@ impl Here {
         self.spoken_for.get(project).map(PathBuf::as_path)
     }
 
-    /// What a group of this repository is told of a session here.
-    #[must_use]
-    pub fn presence(&self, id: SessionId, repository: &RepositoryId) -> Presence {
-        if let Some(why) = self.refused.get(&id) {
-            return Presence { closed: Some(why.clone()), ..Presence::default() };
-        }
-        let gone = self.gone(id).map(|last| Lines::bare(last.length, last.digest));
-        let Some(session) = self.sessions.get(&id) else {
-            return Presence { gone, live: self.registry.is_live(id, None, self.now), ..Presence::default() };
-        };
-        let closed = match &session.place {
-            _ if session.unreadable.is_some() => session.unreadable.clone(),
-            Some(place) if place.repository == *repository => None,
-            Some(place) => Some(format!("belongs to {} here", place.repository)),
-            None => Some(format!("lies in {} here, whose repository is not known", session.project)),
-        };
-        if closed.is_some() {
-            return Presence { closed, ..Presence::default() };
-        }
-        let side = session.side.iter().map(|(path, (_, side))| (path.clone(), side.clone())).collect();
-        Presence { transcript: session.transcript.as_ref().map(|(_, lines)| lines.clone()), side, live: session.live, gone, closed: None }
-    }
-
     fn configured_as(&self, root: &Path) -> Option<RepositoryId> {
         self.setting.configured.iter().find(|(_, path)| path.canonicalize().is_ok_and(|path| path == root)).map(|(repository, _)| repository.clone())
     }
@@ -374,13 +352,6 @@ impl Here {
         let tree = self.tree.as_ref().ok_or(io::ErrorKind::NotFound)?;
         Ok(tree.open_file(&path)?.0)
     }
-}
-
-/// The repository of a directory of this machine, by the first remote of the clone that holds it.
-#[must_use]
-pub fn repository_of(git: &Path, directory: &Path) -> Option<RepositoryId> {
-    let mut memory = BTreeMap::new();
-    Clones::new(git, &mut memory).of(directory)?.remotes.into_iter().next()
 }
 
 /// Whether a file changed or vanished while it was archived: its new content is for the next pass.

@@ -9,6 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
 use uuid::Uuid;
 
+use super::bases::Bases;
 use super::connect::visit_fault;
 use super::leftovers::Leftover;
 use super::member::FarMember;
@@ -31,7 +32,8 @@ const FORGET_AFTER: TimeDelta = TimeDelta::days(30);
 /// Takes to every far replica what the plans have for it, all at once, and notes each outcome.
 pub async fn put_all(round: &mut Round, visits: &mut [Visiting], planned: &mut [Planned]) {
     let parcels: Vec<_> = visits.iter().enumerate().map(|(index, visit)| round.parcel(planned, index, &visit.seen)).collect();
-    let sending = visits.iter_mut().zip(&parcels).map(|(visit, (files, _))| send(visit, files));
+    let bases = std::sync::Arc::clone(&round.bases);
+    let sending = visits.iter_mut().zip(&parcels).map(|(visit, (files, _))| send(visit, files, &bases));
     let answers = join_all(sending).await;
     for ((visit, (files, meaning)), answer) in visits.iter_mut().zip(&parcels).zip(answers) {
         match answer {
@@ -72,7 +74,7 @@ fn forget_unknown(visits: &mut [Visiting], planned: &[Planned]) {
 }
 
 /// Sends a parcel. Nothing to send, and a replica that has its id: nothing is said at all.
-async fn send(visit: &mut Visiting, files: &[PutFile]) -> Option<Result<PutAnswer, VisitError>> {
+async fn send(visit: &mut Visiting, files: &[PutFile], bases: &std::sync::Arc<Bases>) -> Option<Result<PutAnswer, VisitError>> {
     let Visiting { far, seen, .. } = visit;
     let has_sessions = seen.members.iter().any(|member| !member.sessions.is_empty());
     if seen.broken.is_some() || (files.is_empty() && (seen.listing.replica.is_some() || !has_sessions)) {
@@ -80,6 +82,9 @@ async fn send(visit: &mut Visiting, files: &[PutFile]) -> Option<Result<PutAnswe
     }
     let bytes: u64 = files.iter().map(|file| file.size).sum();
     let need = 2 * bytes / 1024 + RESERVE_KIB;
+    if let Err(error) = seen.ask_for_leftovers(far, bases).await {
+        return Some(Err(error));
+    }
     let drops = seen.leftovers.iter().filter(|leftover| leftover.is_home).map(Leftover::to_drop).collect();
     Some(far.put(files.to_vec(), Uuid::new_v4(), need, drops).await)
 }

@@ -152,7 +152,7 @@ impl Seen {
             // Of a file that grows while it is hashed, only the bytes that were listed.
             wants.push(HashWant { path: FarPath::Store(question.path.clone()), first: question.live.then_some(question.size) });
         }
-        wants.extend(self.listing.vault.iter().take(leftovers::MOST).map(|object| HashWant { path: FarPath::Vault(object.name.clone()), first: None }));
+        wants.extend(self.leftover_wants());
         let hashes = far.hash(&wants).await?;
         self.look_at_leftovers(&hashes, bases).await.map_err(VisitError::Here)?;
         for question in questions {
@@ -168,6 +168,24 @@ impl Seen {
             self.fetches.push(Fetch { member, session: path.session, part: path.part, size, digest, how, staged: None });
         }
         self.fetch(far, errand, began).await
+    }
+
+    fn leftover_wants(&self) -> Vec<HashWant> {
+        self.listing.vault.iter().take(leftovers::MOST).map(|object| HashWant { path: FarPath::Vault(object.name.clone()), first: None }).collect()
+    }
+
+    /// Finds out what of the far vault may go, in a visit that installs something. Costs a channel only if none was spent on
+    /// digests yet.
+    ///
+    /// # Errors
+    /// As [`Far::hash`].
+    pub async fn ask_for_leftovers(&mut self, far: &mut Far, bases: &Arc<Bases>) -> Result<(), VisitError> {
+        let wants = self.leftover_wants();
+        if self.leftovers.is_empty() && !wants.is_empty() {
+            let hashes = far.hash(&wants).await?;
+            self.look_at_leftovers(&hashes, bases).await.map_err(VisitError::Here)?;
+        }
+        Ok(())
     }
 
     async fn look_at_leftovers(&mut self, hashes: &Hashes, bases: &Arc<Bases>) -> io::Result<()> {

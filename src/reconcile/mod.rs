@@ -3,6 +3,7 @@
 //! Promises: no file, clock, environment, task or log is touched here, so every rule of the program can be tried with plain
 //! values. Never: a decision that depends on who is local, on what is remembered, or on a clock.
 
+pub mod digest;
 pub mod fork;
 pub mod layout;
 mod line;

@@ -158,3 +158,10 @@ fn config_of(root: &Path) -> Option<PathBuf> {
 fn stamp_of(path: &Path) -> Option<Stamp> {
     rustix::fs::stat(path).ok().map(|stat| Status::of(&stat).stamp)
 }
+
+/// The repository of a directory of this machine, by the first remote of the clone that holds it.
+#[must_use]
+pub fn repository_of(git: &Path, directory: &Path) -> Option<RepositoryId> {
+    let mut memory = BTreeMap::new();
+    Clones::new(git, &mut memory).of(directory)?.remotes.into_iter().next()
+}

@@ -240,3 +240,32 @@ fn a_repository_may_be_pulled_only_pushed_only_or_left_alone() {
         }
     }
 }
+
+#[test]
+fn what_a_far_vault_keeps_goes_when_this_machine_has_it_and_no_visit_is_made_for_that() {
+    let (world, far, mut talk, _) = settled();
+    let vault = || crate::world::files(&far.claude.join(".claude-session-sync/vault")).into_values().map(|(_, bytes)| bytes).collect::<Vec<_>>();
+    for round in 0..3 {
+        let before = talk.clone();
+        talk = talk.says("more here").rests();
+        world.here.goes_on(&talk);
+        let report = world.passes();
+        assert_eq!(vault(), [before.bytes], "the newest displaced file alone, in round {round}");
+        assert!(visit(&report, "box").channels <= 4);
+        assert_eq!(visit(&world.passes(), "box").channels, 1, "an idle visit does not tidy up");
+    }
+    // A loser that this machine keeps goes as well; one that it cannot prove to hold stays.
+    let (older, newer) = (talk.clone().says("there"), talk.clone().after(60).says("here"));
+    far.goes_on(&older);
+    world.here.goes_on(&newer);
+    world.passes();
+    assert_eq!(vault(), std::slice::from_ref(&older.bytes));
+    let name = crate::world::files(&far.claude.join(".claude-session-sync/vault")).into_keys().next().unwrap();
+    let foreign = name.replacen(&id(1), &id(2), 1);
+    let vault_of_far = far.claude.join(".claude-session-sync/vault");
+    std::fs::copy(vault_of_far.join(&name), vault_of_far.join(&foreign)).unwrap();
+    world.here.goes_on(&newer.clone().says("more"));
+    world.passes();
+    assert_eq!(vault().len(), 2, "the winner that was displaced now, and what is not of the session that it says");
+    assert!(vault_of_far.join(foreign).exists() && !vault_of_far.join(name).exists());
+}

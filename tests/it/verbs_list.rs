@@ -166,8 +166,6 @@ fn a_pass_with_nothing_to_do_says_nothing_where_no_terminal_listens() {
     let world = World::new();
     world.there(1, "write the docs", 60);
     world.sync();
-    fs::create_dir_all(world.far.claude().join("projects/-some.where")).unwrap();
-    fs::write(world.far.claude().join("projects/-some.where/x.jsonl"), "{}\n").unwrap();
     let second = world.run("sync box");
     assert_eq!((second.code, second.out.as_str(), second.err.as_str()), (0, "", ""));
 }

@@ -199,6 +199,12 @@ mod tests {
         }
         let start = |last: &str| std::process::Command::new("sh").args(["-c", "read x", "sh", last]).stdin(std::process::Stdio::piped()).spawn().unwrap();
         let (mut orphan, mut stranger) = (start(&option(&stale)), start(&stale.display().to_string()));
+        // A process that was just started has no command line yet.
+        let began = std::time::Instant::now();
+        while serving(&stale).unwrap().is_empty() {
+            assert!(began.elapsed() < std::time::Duration::from_secs(20), "the orphan was never seen");
+            std::thread::yield_now();
+        }
         let cleaned = clean_stale(&runtime).unwrap();
         assert!(!orphan.wait().unwrap().success());
         assert!(stranger.try_wait().unwrap().is_none(), "a process that only mentions the path was killed");
