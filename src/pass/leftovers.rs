@@ -1,7 +1,7 @@
 //! What lies in the vault beside a far store: displaced copies. One that this machine holds may go; any other is brought home.
 //!
 //! Promises: an object goes only after this machine has found its very bytes at the beginning of a file of its own vault, and
-//! the far side finds its size unchanged. It is looked at only in a visit that asks for digests anyway.
+//! the far side finds its size unchanged. Nothing is asked for it in a visit that neither reads nor installs anything.
 
 use std::fs::File;
 use std::io;
