@@ -54,7 +54,7 @@ pub fn absorb(seen: &mut Seen, name: &str, here: &mut Here, bases: &Bases, sourc
                 close(seen, &fetch, shown, "was not read to its end", at);
                 continue;
             }
-            Err(error) if is_the_source(&error) => {
+            Err(error) if read::is_the_file(&error) => {
                 close(seen, &fetch, shown, "changed while it was read", at);
                 continue;
             }
@@ -63,7 +63,7 @@ pub fn absorb(seen: &mut Seen, name: &str, here: &mut Here, bases: &Bases, sourc
         sources.add(digest_of(&held), source.clone());
         if keep == Keep::InVault {
             match take(&fetch, &held, source, name, here, at) {
-                Err(error) if is_the_source(&error) => {
+                Err(error) if read::is_the_file(&error) => {
                     close(seen, &fetch, shown, "changed while it was kept", at);
                     continue;
                 }
@@ -93,11 +93,6 @@ fn may_be_placed(here: &Here, bases: &Bases, id: SessionId, far_path: &str) -> b
     let brought = |project: &ProjectName| *project == ProjectName::of(far_path) && !std::path::Path::new(far_path).exists();
     let own = here.sessions.get(&id).map(|session| &session.project);
     bases.place(id).is_none() && !here.refused.contains_key(&id) && own.is_none_or(brought)
-}
-
-/// Whether the bytes that were to be read are not, or no longer, those that they were said to be: a matter of that file alone.
-fn is_the_source(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof)
 }
 
 fn part_of<'a>(session: &'a super::member::FarSession, part: &Part) -> Option<&'a super::member::FarPart> {

@@ -343,15 +343,10 @@ impl Here {
     }
 }
 
-/// Whether a file changed or vanished while it was archived: its new content is for the next pass.
+/// Whether a file changed or vanished while it was archived.
 fn passed_over(taken: io::Result<()>) -> io::Result<bool> {
-    match taken {
-        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof) => {
-            tracing::debug!(%error, "a session file changed while it was archived");
-            Ok(true)
-        }
-        taken => taken.map(|()| false),
-    }
+    let gone = taken.as_ref().is_err_and(read::is_the_file);
+    if gone { Ok(true) } else { taken.map(|()| false) }
 }
 
 /// Which of a clone's remotes it stands for: the first that takes part, else the first.

@@ -240,7 +240,7 @@ fn replace(vault: &mut Vault, staged: Staged, directory: &OwnedFd, name: &str, s
 /// Nothing was displaced: a file that still bears its name in the store, and goes on growing, is no object of the vault.
 fn let_go(vault: &mut Vault, linked: &Linked, directory: &OwnedFd, name: &str) -> io::Result<()> {
     match proof::same_inode(&linked.directory, &linked.name, directory, name) {
-        Ok(proved) => vault.let_go(linked, proved),
+        Ok(proved) => vault.take_back(linked, proved),
         // Somebody replaced it meanwhile: then the vault has the only name of it.
         Err(_) => Ok(()),
     }

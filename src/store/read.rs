@@ -63,6 +63,13 @@ pub fn prefix(file: &File, length: u64) -> io::Result<Option<Digest>> {
     Ok((seen == length).then(|| Digest(hash.finalize().into())))
 }
 
+/// Whether an error says that a file's bytes are not, or no longer, those that they were taken for: a matter of that file alone,
+/// and of the next pass.
+#[must_use]
+pub fn is_the_file(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof)
+}
+
 fn each_chunk(mut file: impl Read, mut take: impl FnMut(&[u8])) -> io::Result<()> {
     let mut buffer = vec![0; CHUNK];
     loop {

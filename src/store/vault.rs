@@ -178,7 +178,7 @@ impl Vault {
     /// Removes one file of [`Vault::new_fetched`].
     ///
     /// # Errors
-    /// As `unlink`.
+    /// As the system says.
     pub fn discard_fetched(path: &Path) -> io::Result<()> {
         let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else { return Ok(()) };
         if !name.starts_with(FETCHED) {
@@ -250,8 +250,8 @@ impl Vault {
     /// Takes back a name that was given with [`Vault::link`], and its note.
     ///
     /// # Errors
-    /// As `unlinkat`.
-    pub fn let_go(&mut self, linked: &Linked, proved: proof::Proof) -> io::Result<()> {
+    /// As the system's.
+    pub fn take_back(&mut self, linked: &Linked, proved: proof::Proof) -> io::Result<()> {
         proof::unlink(&linked.directory, &linked.name, proved)?;
         proof::unlink(&linked.directory, &format!("{}.json", linked.name), proof::only_ours(proof::OnlyOurs::created()))?;
         self.objects.retain(|object| object.path != linked.path);
