@@ -193,11 +193,12 @@ pub struct Skipped {
 }
 
 impl Report {
-    /// Whether anything failed that was attempted.
+    /// Whether anything failed that was attempted, or a session was refused somewhere: what it is cannot be trusted or proved.
     #[must_use]
     pub fn has_failures(&self) -> bool {
         self.visits.iter().any(|visit| matches!(visit.outcome, Outcome::Failed(_)))
             || self.actions.iter().any(|action| matches!(action.result, Some(ActionResult::Failed(_))))
+            || self.left.iter().any(|left| ["refused", "unproven"].contains(&left.word.as_str()))
     }
 
     /// Whether anything succeeded: a visit, or an action.
