@@ -39,6 +39,8 @@ pub struct FarSession {
     pub live: bool,
     /// Why it is not to be touched.
     pub closed: Option<String>,
+    /// It claims what is not the far side's to claim.
+    pub refused: bool,
 }
 
 /// A replica that has a repository, seen from that repository's group.
@@ -83,7 +85,7 @@ fn close_what_is_in_the_way(members: &mut [FarMember], listing: &Listing) {
         let Ok(StorePath { project, session, part: Part::Transcript }) = passed_over.name.parse() else { continue };
         for member in members.iter_mut() {
             let Some(below) = member.layout.projects.get(&project).cloned() else { continue };
-            let new = FarSession { project: project.clone(), below, transcript: None, side: BTreeMap::new(), live: false, closed: None };
+            let new = FarSession { project: project.clone(), below, transcript: None, side: BTreeMap::new(), live: false, closed: None, refused: false };
             member.sessions.entry(session).or_insert(new).closed = Some(passed_over.why.clone());
         }
     }
@@ -144,6 +146,7 @@ pub fn members(
             side: BTreeMap::new(),
             live: false,
             closed: None,
+            refused: false,
         });
         if session.project != path.project {
             let why = format!("lies in {} and {} there; the client resumes neither", session.project, path.project);

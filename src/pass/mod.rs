@@ -352,6 +352,7 @@ fn blank(target: &Target, outcome: Outcome) -> Visit {
         outcome,
         sessions: 0,
         not_home: 0,
+        refused: 0,
         standings: Default::default(),
         connections: 0,
         channels: 0,

@@ -129,6 +129,7 @@ fn installed(visit: &mut Visiting, repository: &crate::reconcile::project::Repos
         side: BTreeMap::new(),
         live: false,
         closed: None,
+        refused: false,
     });
     let part = super::member::FarPart { stamp: token.stamp(), token: token.clone(), held: held.map(std::sync::Arc::new) };
     match &path.part {
@@ -201,6 +202,7 @@ async fn finish(round: &mut Round, visiting: Visiting, standings: BTreeMap<Strin
         outcome,
         sessions: transcripts.len(),
         not_home,
+        refused: seen.members.iter().flat_map(|member| member.sessions.values()).filter(|session| session.refused).count(),
         standings,
         connections: counts.connections,
         channels: counts.channels,

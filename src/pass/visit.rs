@@ -125,6 +125,7 @@ fn refuse_strangers(members: &mut [FarMember], bases: &Bases, skipped: &mut Vec<
                 let why = format!("belongs to {other} on this machine");
                 skipped.push(Skipped { name: format!("{}/{id}", session.project), why: why.clone() });
                 session.closed = Some(why);
+                session.refused = true;
             }
         }
     }

@@ -57,6 +57,9 @@ pub struct Visit {
     pub sessions: usize,
     /// Of those, how many have bytes that are not on this machine.
     pub not_home: usize,
+    /// Sessions there that claim an id of another repository.
+    #[serde(default)]
+    pub refused: usize,
     /// How its sessions stood when the pass had looked, by word.
     pub standings: BTreeMap<String, usize>,
     /// ssh connections made.
@@ -196,7 +199,7 @@ impl Report {
     /// Whether anything failed that was attempted, or a session was refused somewhere: what it is cannot be trusted or proved.
     #[must_use]
     pub fn has_failures(&self) -> bool {
-        self.visits.iter().any(|visit| matches!(visit.outcome, Outcome::Failed(_)))
+        self.visits.iter().any(|visit| matches!(visit.outcome, Outcome::Failed(_)) || visit.refused > 0)
             || self.actions.iter().any(|action| matches!(action.result, Some(ActionResult::Failed(_))))
             || self.left.iter().any(|left| ["refused", "unproven"].contains(&left.word.as_str()))
     }

@@ -164,6 +164,7 @@ fn an_id_that_belongs_to_another_repository_here_is_refused_and_listed() {
     far.put(&Talk::begun(&id(2), &far.at("widget"), 20, "honest"));
     let ran = world.sync(&[]);
     let report = ran.report();
+    assert_eq!(ran.code, 3, "{ran:?}");
     assert_eq!(world.here.bytes(&id(1)), secret.bytes, "untouched");
     assert_eq!(world.archived(&id(1)), Some(secret.bytes.clone()));
     assert!(world.displaced(&id(1)).is_empty(), "not even kept");
