@@ -10,6 +10,7 @@ mod demo;
 pub mod failure;
 mod list;
 pub mod render;
+mod run;
 mod spinner;
 mod status;
 mod sync;
@@ -66,6 +67,9 @@ enum Verb {
     Config(config::Arguments),
     /// Show the whole story in a throw-away world, without network or account
     Demo(demo::Arguments),
+    /// Be the agent, in the foreground; `service install` lets the system do it
+    #[command(hide = true)]
+    Run(run::Arguments),
     /// Print the lines that let a shell complete verbs, options and names
     #[command(hide = true)]
     Completions(complete::Arguments),
@@ -148,6 +152,7 @@ impl Verb {
             Self::Conflicts(arguments) => conflicts::run(arguments, context),
             Self::Config(arguments) => config::run(arguments, context),
             Self::Demo(arguments) => demo::run(arguments, context),
+            Self::Run(arguments) => run::run(arguments, context),
             Self::Completions(arguments) => complete::run(arguments, context),
         }
     }
