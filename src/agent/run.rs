@@ -68,7 +68,7 @@ pub async fn run(given: Given) {
         status,
         called,
         orders,
-        bell: Bell::default(),
+        bell: given.bell,
         at_work: None,
         running: None,
         stopping: None,

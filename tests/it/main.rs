@@ -2,6 +2,10 @@
 //! once.
 
 #[cfg(test)]
+mod agent_loop;
+#[cfg(test)]
+mod agent_world;
+#[cfg(test)]
 mod answers;
 #[cfg(test)]
 mod api;
