@@ -301,14 +301,15 @@ impl Agent {
         self.supervisor.stopping();
         self.status.send_modify(|status| Arc::make_mut(status).doing = Doing::Stopping);
         if let Some(Running::Pass(mut handle, _)) = self.running.take() {
-            tokio::select! {
-                ended = tokio::time::timeout(PATIENCE, &mut handle) => if ended.is_err() {
-                    tracing::warn!("the pass under way was abandoned");
-                },
-                _ = self.orders.recv() => {}
+            let ended = tokio::select! {
+                ended = tokio::time::timeout(PATIENCE, &mut handle) => ended.is_ok(),
+                _ = self.orders.recv() => false,
+            };
+            if !ended {
+                tracing::warn!("the pass under way was abandoned");
+                handle.abort();
+                let _ = handle.await;
             }
-            handle.abort();
-            let _ = handle.await;
         }
         if let Some(at_work) = self.at_work.take() {
             at_work.schedule.stop().await;

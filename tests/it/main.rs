@@ -4,6 +4,10 @@
 #[cfg(test)]
 mod agent_loop;
 #[cfg(test)]
+mod agent_process;
+#[cfg(test)]
+mod agent_socket;
+#[cfg(test)]
 mod agent_world;
 #[cfg(test)]
 mod answers;
