@@ -1,7 +1,7 @@
 //! The agent's loop in paused time: what rings make passes, what never does, and that nothing overlaps.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -138,7 +138,7 @@ async fn a_look_brings_a_pass_over_what_is_due_and_over_nothing_else() {
         rules: claude_session_sync::agent::desk::Rules { look: 5 * MINUTE, ..base.rules },
         look: Rc::new(move || {
             seen.set(seen.get() + 1);
-            let due = if seen.get() == 2 { BTreeMap::from([("a".to_owned(), None)]) } else { BTreeMap::new() };
+            let due = if seen.get() == 2 { BTreeSet::from(["a".to_owned()]) } else { BTreeSet::new() };
             LookEnd { due, ..LookEnd::default() }
         }),
         ..base

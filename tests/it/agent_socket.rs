@@ -162,7 +162,11 @@ fn the_socket_is_its_user_s_alone() {
         fs::set_permissions(ancestor, Permissions::from_mode(0o777)).unwrap();
     }
     let script = "import socket,sys; s=socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.sendall(b'{\"request\":\"stop\"}\\n'); sys.stdout.write(repr(s.recv(100)))";
-    let said = Command::new("setpriv").args(["--reuid=65534", "--regid=65534", "--clear-groups", "/usr/bin/python3", "-c", script]).arg(&agent.socket).output().unwrap();
+    let said = Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "/usr/bin/python3", "-c", script])
+        .arg(&agent.socket)
+        .output()
+        .unwrap();
     let text = String::from_utf8_lossy(&said.stdout).into_owned() + &String::from_utf8_lossy(&said.stderr);
     assert!(text == "b''" || text.contains("ConnectionResetError") || text.contains("BrokenPipeError"), "{text}");
     assert!(agent.status()["pid"] == agent.pid());
