@@ -74,6 +74,8 @@ mod pass_transcripts;
 #[cfg(test)]
 mod remote_far;
 #[cfg(test)]
+mod remote_notes;
+#[cfg(test)]
 mod remote_put;
 #[cfg(test)]
 mod remote_script;
