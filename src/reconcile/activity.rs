@@ -75,28 +75,23 @@ impl std::fmt::Display for Activity {
     }
 }
 
-/// What gave the user away, if anything did. Without a visit before, what happened within the idle timeout counts: what came before
-/// that would have let the codespace stop.
+/// What gave the user away, if anything did: news since the visit before that is not older than the idle timeout. What is older would
+/// have let the codespace stop by itself, so it says nothing of who is there now; another machine's visits may have kept it running.
 #[must_use]
 pub fn activity(before: &Before<'_>, seen: &Seen<'_>) -> Option<Activity> {
     let timeout = i64::from(seen.idle_timeout_minutes.unwrap_or(LONGEST_TIMEOUT)) * 60;
-    let since = before.clock.unwrap_or(seen.clock.saturating_sub(timeout));
+    let recent = seen.clock.saturating_sub(timeout);
+    // What happened in the very second of the visit before may be newer than that visit.
+    let since = before.clock.map_or(recent, |clock| clock.max(recent));
+    // The change time is not looked at: a name that a push removes moves it, and so does what restores a backup.
     let wrote = seen.files.iter().find(|(path, stamp)| {
-        let pushed = || seen.pushed.contains(&Pushed::of(*stamp));
-        // The change time is not looked at: a name that a push removes moves it, and so does what restores a backup.
-        let was = before.files.get(path).map(|was| Pushed::of(*was));
-        let written = match was {
-            Some(was) => was != Pushed::of(*stamp),
-            // A file of the very second of the visit before may be newer than that visit.
-            None => stamp.modified.div_euclid(1_000_000_000) >= since,
-        };
-        path.part.is_lines() && written && !pushed()
+        let now = Pushed::of(*stamp);
+        let known = || before.files.get(path).is_some_and(|was| Pushed::of(*was) == now);
+        path.part.is_lines() && stamp.modified.div_euclid(1_000_000_000) >= since && !known() && !seen.pushed.contains(&now)
     });
     let used = || {
-        seen.live.iter().find(|(session, updated)| match before.live.get(session) {
-            Some(was) => updated != was,
-            None => i64::try_from(updated / 1000).unwrap_or(i64::MAX) >= since,
-        })
+        let recent = |updated: u64| i64::try_from(updated / 1000).unwrap_or(i64::MAX) >= since;
+        seen.live.iter().find(|(session, updated)| before.live.get(session) != Some(updated) && recent(*updated))
     };
     wrote.map(|(path, _)| Activity::Wrote((*path).clone())).or_else(|| used().map(|(session, _)| Activity::Used(*session)))
 }
@@ -161,11 +156,14 @@ mod tests {
     }
 
     #[test]
-    fn without_a_visit_before_only_the_idle_timeout_counts() {
+    fn only_what_is_younger_than_the_idle_timeout_speaks_for_the_user() {
         let path = path(".jsonl");
+        let long_ago = Before { clock: Some(CLOCK - 90_000), ..before(&path, stamp(1, 9, CLOCK - 99_000)) };
         for (age, work) in [(60, true), (30 * 60, true), (30 * 60 + 1, false)] {
-            let found = activity(&Before::default(), &seen(&path, stamp(1, 10, CLOCK + 60 - age), &NOTHING));
-            assert_eq!(found.is_some(), work, "{age} s old");
+            for before in [&Before::default(), &long_ago] {
+                let found = activity(before, &seen(&path, stamp(1, 10, CLOCK + 60 - age), &NOTHING));
+                assert_eq!(found.is_some(), work, "{age} s old");
+            }
         }
     }
 

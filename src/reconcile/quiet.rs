@@ -6,7 +6,8 @@
 //! visit it as well, "still running after T" proves nobody's presence: each of them may have put the stop off once more. So each of
 //! the 1 + n machines waits (1 + n) × (T + 5 min) between two visits without a reason; of any 1 + n such visits two neighbours are
 //! then at least T + 5 min apart, and in between the codespace stops. (With (1 + n) × T + 5 min only 5 / (1 + n) minutes would be
-//! left for GitHub to notice the time.) A connection that failed was activity, too, and left no note there that others could read:
+//! left for GitHub to notice the time.) A machine that comes late may still see work that ended, and come back once for it: then the
+//! others may look once more, and after one quiet time all is still. A connection that failed was activity, too, and left no note there that others could read:
 //! each failure in a row counts as one more machine; only the first few that may heal are tried again at the very next pass.
 //!
 //! Promises: pure; no wait is longer than one quiet time from now, whatever the clocks say; what is due stays due. What runs not is
