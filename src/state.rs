@@ -19,6 +19,7 @@ use crate::reconcile::layout::Rule;
 use crate::reconcile::manifest::{ProjectName, SessionId, Stamp, StorePath};
 use crate::reconcile::order::Whole;
 use crate::reconcile::project::RepositoryId;
+use crate::reconcile::quiet;
 use crate::reconcile::relation::Lines;
 use crate::reconcile::transcript::Digest;
 use crate::store::repositories::Remembered;
@@ -121,6 +122,74 @@ pub struct VisitMemory {
     pub open: Vec<SessionId>,
     /// What else was learned, by repository.
     pub shared: BTreeMap<RepositoryId, SharedMemory>,
+    /// Whether it ran at the last listing, with nothing pending.
+    pub available: bool,
+    /// Its run by the last listing: its `last_used_at` then.
+    pub listed_episode: Option<DateTime<Utc>>,
+    /// Its idle timeout by the last listing.
+    pub idle_timeout_minutes: Option<u32>,
+    /// When GitHub will delete it, by the last listing.
+    pub retention_expires_at: Option<DateTime<Utc>>,
+    /// What the quiet rule goes by.
+    pub quiet: QuietMemory,
+}
+
+/// What the quiet rule goes by: of connections, not of visits that went well.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct QuietMemory {
+    /// The run that was last connected to.
+    pub episode: Option<DateTime<Utc>>,
+    /// The end of the last connection, good or bad.
+    pub ended: Option<DateTime<Utc>>,
+    /// Attempts of this run that failed, one after the other.
+    pub failures: u32,
+    /// Whether the last failure may heal by itself.
+    pub heals: bool,
+    /// The last listing there showed that the user was at work since the one before.
+    pub active: bool,
+    /// Other machines that visit it.
+    pub others: u32,
+    /// Seconds since 1970 by the far clock at the last listing there.
+    pub far_clock: Option<i64>,
+    /// What each live client said of its last use, in milliseconds since 1970.
+    pub live: BTreeMap<SessionId, u64>,
+}
+
+impl QuietMemory {
+    /// As the rule takes it.
+    #[must_use]
+    pub fn remembered(&self) -> quiet::Remembered {
+        let trouble = (self.failures > 0).then_some(quiet::Trouble { in_a_row: self.failures, heals: self.heals });
+        quiet::Remembered { episode: self.episode, ended: self.ended, active: self.active, others: self.others, trouble }
+    }
+}
+
+/// As much of a [`VisitMemory`] as a look at GitHub's list needs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Glance {
+    /// The end of the last visit that went well.
+    pub visited: Option<DateTime<Utc>>,
+    /// The run of the codespace that was visited.
+    pub episode: Option<DateTime<Utc>>,
+    /// Sessions there with bytes that are not on this machine.
+    pub not_home: usize,
+    /// What the quiet rule goes by.
+    pub quiet: QuietMemory,
+}
+
+/// Reads only that of every codespace and machine; whatever cannot be read is as if it were not there. Nothing is made or locked:
+/// the file is only ever replaced as a whole.
+#[must_use]
+pub fn glance(directory: &Path) -> BTreeMap<String, Glance> {
+    #[derive(Default, Deserialize)]
+    struct Part {
+        version: u32,
+        visits: BTreeMap<String, Glance>,
+    }
+    let text = std::fs::read(directory.join("state.json")).unwrap_or_default();
+    serde_json::from_slice::<Part>(&text).ok().filter(|part| part.version == VERSION).unwrap_or_default().visits
 }
 
 /// The stamp of a file here that is old enough to speak for its content: inode, size, modification time.

@@ -315,6 +315,6 @@ impl Desk {
 /// What a person is told about a codespace that will be deleted.
 #[must_use]
 pub fn deletion(codespace: &Expiring) -> Concern {
-    let message = format!("GitHub deletes {} on {}, and its sessions are not known to be home", codespace.name, codespace.at.format("%Y-%m-%d"));
+    let message = format!("GitHub deletes it on {}: {}", codespace.at.format("%Y-%m-%d"), codespace.why);
     Concern { about: FaultKind::Deletion, name: Some(codespace.name.clone()), message, hint: Some(codespace.hint.clone()) }
 }

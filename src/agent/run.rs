@@ -372,7 +372,7 @@ fn tell(news: &News) {
             None => tracing::warn!(hours = stale.seconds / 3600, "no pass went well for long"),
         },
         News::Expiring(codespace) => {
-            tracing::warn!(name = %codespace.name, at = %codespace.at, hint = %codespace.hint, "GitHub will delete a codespace whose sessions are not known to be home");
+            tracing::warn!(name = %codespace.name, at = %codespace.at, why = %codespace.why, hint = %codespace.hint, "GitHub will delete a codespace whose sessions are not known to be home");
         }
         News::ListLost(fault) => {
             let hint = fault.hint.as_deref().unwrap_or_default();

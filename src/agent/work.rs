@@ -82,6 +82,8 @@ pub struct Expiring {
     pub name: String,
     /// When.
     pub at: DateTime<Utc>,
+    /// Why its sessions are not known to be home.
+    pub why: String,
     /// What saves its sessions.
     pub hint: String,
 }

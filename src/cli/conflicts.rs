@@ -87,7 +87,7 @@ struct Fork {
 /// Runs the verb.
 pub(super) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, Failure> {
     let settings = context.settings()?;
-    let setting = Setting { config: settings.config, paths: settings.paths, environment: context.environment.clone() };
+    let setting = Setting::new(settings.config, settings.paths, context.environment.clone());
     let survey = Survey::open(&setting, Utc::now()).map_err(|error| Failure::of(Kind::Failed, &error))?;
     let shown = Shown { version: VERSION, now: survey.now, conflicts: conflicts(&survey) };
     if arguments.json {

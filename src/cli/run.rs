@@ -112,8 +112,8 @@ fn load(paths: Option<Paths>, environment: &Environment, worker: &Rc<RefCell<Wor
     let schedule = settings.config.schedule.clone();
     let rules = Rules { look: schedule.look.duration(), stale_after: schedule.stale_after.duration() };
     let notify = settings.config.notify.enabled;
-    let setting = Setting { config: settings.config, paths: settings.paths, environment: environment.clone() };
-    let work = Worker::work(worker, setting);
+    let setting = Setting::new(settings.config, settings.paths, environment.clone());
+    let work = worker.borrow_mut().work(setting);
     Ok(agent::Settings { every: schedule.every.to_string(), jitter: schedule.jitter.duration(), rules, notify, work })
 }
 

@@ -103,7 +103,7 @@ fn asleep(report: &Report) -> impl Iterator<Item = String> {
 
 fn pass(arguments: &Arguments, context: &Context, settings: Settings) -> Result<Report, Failure> {
     let Settings { paths, config, .. } = settings;
-    let setting = Setting { config, paths, environment: context.environment.clone() };
+    let setting = Setting::new(config, paths, context.environment.clone());
     let dot = if arguments.names.iter().any(|name| name == ".") { Some(dot(&setting.config)?) } else { None };
     let options = Options {
         names: arguments.names.clone(),
@@ -112,6 +112,7 @@ fn pass(arguments: &Arguments, context: &Context, settings: Settings) -> Result<
         direction: arguments.direction(),
         dry_run: arguments.dry_run,
         wait: arguments.wait.map(Span::duration),
+        occasion: None,
     };
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| Failure::new(Kind::Failed, "cannot start").because(&error))?;

@@ -5,8 +5,9 @@
 #   in:   VERB NONCE / the claude directory / the body up to its end
 #   out:  css1 NONCE / items: KIND LENGTH and exactly that many bytes / end NONCE
 #
-# Promises: list, hash and get make no mutating system call; put leaves nothing but <claude>/.claude-session-sync/, and never
-# replaces what is not, by inode, size and times, what its token says. Here-documents are not used (some shells write a file).
+# Promises: hash and get make no mutating system call, and list none below projects/: where an earlier put made a place of ours,
+# it notes there who visits, and nothing else. Put leaves nothing but <claude>/.claude-session-sync/, and never replaces what is
+# not, by inode, size and times, what its token says. Here-documents are not used (some shells write a file).
 set -uf
 LC_ALL=C
 export LC_ALL
@@ -351,6 +352,25 @@ list_roots() {
     done
 }
 
+# Who visits leaves an empty file of its name, so that the others can count the machines that may keep this one awake. Made only
+# where a put has been: a listing alone leaves no directory behind. Without it the rule merely counts one machine less.
+note_agent() {
+    [ -n "$1" ] && [ -d "$own" ] && [ ! -L "$own" ] && [ ! -L "$own/agents" ] && [ ! -L "$own/agents/$1" ] || return 0
+    { [ -d "$own/agents" ] || mkdir "$own/agents"; } 2>/dev/null && touch "$own/agents/$1" 2>/dev/null
+}
+
+list_agents() {
+    [ -d "$own/agents" ] && cd "$own/agents" || return 0
+    find . -type f -name "????????-????-????-????-????????????" -exec stat "$stat_flag" "$modified $name" {} + 2>/dev/null |
+        sed -n "s|^\([1-9][0-9]\{0,17\}\)[.0-9]* \./\([0-9a-f-]\{36\}\)\$|\1 \2|p" | sort -rn | head -n 64
+}
+
+# What is not in the form of a note was not written by a put.
+list_pushed() {
+    [ -f "$own/pushed" ] && [ ! -L "$own/pushed" ] || return 0
+    sed -n "/^[1-9][0-9]\{0,18\} [0-9]\{1,19\} [0-9]\{1,18\}\(\.[0-9]\{1,9\}\)\{0,1\}\$/p" "$own/pushed" 2>/dev/null | sed "/ 0[0-9]/d" | tail -n 2000
+}
+
 verb_list() {
     body=$(cat)
     find_claude
@@ -359,6 +379,7 @@ verb_list() {
     nearest
     [ -x "$near" ] || fail "cannot enter $near"
     [ ! -d "$claude/sessions" ] || { [ -r "$claude/sessions" ] && [ -x "$claude/sessions" ]; } || fail "cannot read $claude/sessions"
+    note_agent "$(printf "%s\n" "$body" | sed -n "s/^agent \([0-9a-f-]\{36\}\)\$/\1/p" | head -n 1)"
     files="" odd="" cwds=""
     if [ -d "$projects" ]; then
         list_files
@@ -382,6 +403,8 @@ verb_list() {
     item cwds "$cwds"
     item roots "$(list_roots | head -n 200)"
     item vault "$([ -d "$own/vault" ] && cd "$own/vault" && find . -type f -exec stat "$stat_flag" "$size $name" {} + 2>/dev/null | sed "s| \./| |")"
+    item pushed "$(list_pushed)"
+    item agents "$(list_agents)"
 }
 
 # ---- hash
@@ -783,6 +806,17 @@ name_replica() {
     [ -n "$(replica_id)" ] || mv -f replica-id "$own/replica-id" || fail "cannot write $own/replica-id"
 }
 
+# What was installed, as it is now: so every agent can tell what is pushed from what the user writes. The newest are enough; a note
+# that is lost costs one visit.
+note_pushed() {
+    fresh=$(printf "%s\n" "$outcomes" | sed -n "s/^[0-9]* done \([^ ]* [^ ]* [^ ]*\) [^ ]*\$/\1/p")
+    [ -n "$fresh" ] && [ ! -d "$own/pushed" ] || return 0
+    {
+        list_pushed
+        printf "%s\n" "$fresh"
+    } | tail -n 2000 >"$stage/pushed" && mv -f "$stage/pushed" "$own/pushed"
+}
+
 # The text of the last of the words that a plan line of this kind holds.
 planned() {
     printf "%s\n" "$plan" | sed -n "s/^$1 \([0-9a-f-]*\)\$/\1/p" | head -n 1
@@ -808,6 +842,7 @@ verb_put() {
     [ "${available:-$needed}" -ge "$needed" ] 2>/dev/null || [ -z "$needed" ] || fail "disk full: $available KiB free at $claude, $needed needed"
     take_lock
     name_replica "$(planned replica)"
+    note_agent "$(planned agent)"
     lines=
     case "$nl$plan" in
         *"${nl}file "*)
@@ -829,6 +864,7 @@ verb_put() {
         drop
     )
     replica=$(replica_id)
+    note_pushed 2>/dev/null
     clean
     trap - EXIT
     item replica "$replica"

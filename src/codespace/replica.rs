@@ -75,13 +75,14 @@ pub struct Far {
     connection: Connection,
     claude: Option<String>,
     workspaces: Option<String>,
+    agent: Option<Uuid>,
 }
 
 impl Far {
     /// Over this connection. `claude` is its claude directory, if it is known beforehand; `workspaces` replaces `/workspaces`.
     #[must_use]
     pub fn new(connection: Connection, claude: Option<String>, workspaces: Option<String>) -> Self {
-        Self { connection, claude, workspaces }
+        Self { connection, claude, workspaces, agent: None }
     }
 
     /// How much the connection was used.
@@ -95,12 +96,13 @@ impl Far {
         self.connection.close().await;
     }
 
-    /// What is there. Must come first.
+    /// What is there. Must come first. `agent` is noted there as one that visits, by this and by what is put later.
     ///
     /// # Errors
     /// Whatever breaks the channel or the answer.
-    pub async fn list(&mut self, folders: &[String]) -> Result<Listing, VisitError> {
-        let request = Request::List { claude: self.claude.clone(), workspaces: self.workspaces.clone(), roots: folders.to_vec() };
+    pub async fn list(&mut self, folders: &[String], agent: Option<Uuid>) -> Result<Listing, VisitError> {
+        let request = Request::List { claude: self.claude.clone(), workspaces: self.workspaces.clone(), roots: folders.to_vec(), agent };
+        self.agent = agent;
         let call = self.call(request, WALKING).await?;
         let (answer, rest) = call.split();
         let listing = rest.judge(Listing::read(answer).await).await?;
@@ -132,7 +134,7 @@ impl Far {
     /// # Errors
     /// Whatever breaks the channel or the answer. What was done then is not known: the next listing tells.
     pub async fn put(&mut self, files: Vec<wire::PutFile>, replica: Uuid, need_kib: u64, drops: Vec<wire::VaultDrop>) -> Result<PutAnswer, VisitError> {
-        let request = PutRequest { claude: self.directory(), replica: Some(replica), need_kib: Some(need_kib), files, drops };
+        let request = PutRequest { claude: self.directory(), replica: Some(replica), agent: self.agent, need_kib: Some(need_kib), files, drops };
         let call = self.call(Request::Put(request.clone()), WORKING).await?;
         let (answer, rest) = call.split();
         rest.judge(PutAnswer::read(answer, &request).await).await

@@ -2,6 +2,7 @@
 //!
 //! Promises: no codespace is reached but through its guard; a listing that failed concludes nothing.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,16 +11,16 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::bases::Bases;
+use super::quiet::Contact;
 use super::round::Visiting;
 use super::target::{NameError, Reach, Target, choose};
 use super::visit::{Errand, look as look_there};
 use super::{Options, Setting, faults};
-use crate::codespace::failure::Failure;
-use crate::codespace::github::{CodespaceName, GitHub, install_crypto, web_host};
+use crate::codespace::failure::{Class as FailureClass, Failure};
+use crate::codespace::github::{CodespaceName, GitHub, install_crypto};
 use crate::codespace::guard::{Guard, REMOVED_VARIABLES};
 use crate::codespace::replica::Far;
 use crate::codespace::ssh::{self, Connection, Guarded, Programs, READY_DEADLINE, SshError};
-use crate::codespace::token::{GH_DEADLINE, Lookup};
 use crate::config::Reach as Way;
 use crate::paths::make_private;
 use crate::reconcile::plan::Window;
@@ -88,7 +89,7 @@ pub async fn who(setting: &Setting, options: &Options) -> Who {
 
 /// Lists codespaces and machines, and prepares to visit them.
 pub async fn list(setting: &Setting, options: &Options) -> Listed {
-    let Setting { config, paths, environment } = setting;
+    let Setting { config, paths, environment, .. } = setting;
     let program = |program: &crate::config::Program| PathBuf::from(program.to_string());
     let programs = Programs { gh: program(&config.programs.gh), ssh: program(&config.programs.ssh), ssh_keygen: program(&config.programs.ssh_keygen) };
     let pairs = environment.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
@@ -111,22 +112,13 @@ pub async fn list(setting: &Setting, options: &Options) -> Listed {
 }
 
 async fn codespaces(setting: &Setting, options: &Options, who: &mut Who) -> Result<(), Fault> {
-    let Setting { config, environment, .. } = setting;
     install_crypto();
-    let url = config.github.api_url.to_string();
-    let gh = PathBuf::from(config.programs.gh.to_string());
-    let variable = |name: &str| environment.get(name).map(ToOwned::to_owned);
-    let lookup = Lookup { environment: &variable, token_file: config.github.token_file.as_deref(), gh: &gh, host: &web_host(&url), deadline: GH_DEADLINE };
-    let token = lookup.find().await.map_err(|error| faults::of_token(&error))?;
-    let agent = concat!("claude-session-sync/", env!("CARGO_PKG_VERSION"));
-    let github = GitHub::new(&url, token, agent).map_err(|error| Fault { permanent: true, ..Fault::new(FaultKind::Other, error.to_string()) })?;
-    let github = Arc::new(github);
+    let github = setting.account.of_pass(setting).await?;
     let began = tokio::time::Instant::now();
     let mut pause = FIRST_PAUSE;
     loop {
-        let listing = github.codespaces().await;
-        let listing = listing.map_err(|error| faults::of_list(&error))?;
-        let targets: Vec<Target> = listing.codespaces.into_iter().map(|codespace| Target::codespace(codespace, config)).collect();
+        let listing = setting.account.listing(&github).await.map_err(|error| faults::of_list(&error))?;
+        let targets: Vec<Target> = listing.codespaces.into_iter().map(|codespace| Target::codespace(codespace, &setting.config)).collect();
         let left = options.wait.map(|wait| wait.saturating_sub(began.elapsed())).filter(|left| !left.is_zero() && on_their_way(&targets, options));
         if let Some(left) = left {
             tokio::time::sleep(pause.min(left)).await;
@@ -172,27 +164,28 @@ impl Doorway {
         }
     }
 
-    async fn open(&self, target: &Target) -> Result<(Far, Option<Guard>), Outcome> {
+    async fn open(&self, target: &Target) -> Result<(Far, Option<Guard>), (Outcome, Contact)> {
+        let here = |outcome| (outcome, Contact::None);
         match &target.reach {
             Reach::Machine(machine) => {
                 let way = match &machine.reach {
-                    Way::Ssh(host) => ssh::Target::Ssh { host: host.to_string().parse().map_err(|error: ssh::NameError| failed(error.to_string()))? },
+                    Way::Ssh(host) => ssh::Target::Ssh { host: host.to_string().parse().map_err(|error: ssh::NameError| here(failed(error.to_string())))? },
                     Way::Command(command) => ssh::Target::Command(command.clone()),
                 };
-                let connection = Connection::open(way, &self.ssh).await.map_err(|error| not_connected(&error))?;
+                let connection = Connection::open(way, &self.ssh).await.map_err(|error| (not_connected(&error), contact(&error)))?;
                 let claude = machine.claude.as_ref().map(ToString::to_string);
                 Ok((Far::new(connection, claude, Some(machine.workspaces.to_string())), None))
             }
             Reach::Codespace(codespace) => {
                 if let Some(fault) = &self.gh {
-                    return Err(Outcome::Failed(fault.clone()));
+                    return Err(here(Outcome::Failed(fault.clone())));
                 }
-                let (Some(github), Some(key)) = (&self.github, &self.key) else { return Err(failed("gh is not ready".to_owned())) };
-                let guard = start_guard(github, &codespace.name).await.map_err(|error| failed(format!("the guard cannot listen: {error}")))?;
+                let (Some(github), Some(key)) = (&self.github, &self.key) else { return Err(here(failed("gh is not ready".to_owned()))) };
+                let guard = start_guard(github, &codespace.name).await.map_err(|error| here(failed(format!("the guard cannot listen: {error}"))))?;
                 let guarded = Guarded { set: guard.environment(&self.gh_home.to_string_lossy()), remove: REMOVED_VARIABLES.map(str::to_owned).to_vec() };
-                let name = codespace.name.as_str().parse().map_err(|error: ssh::NameError| failed(error.to_string()))?;
+                let name = codespace.name.as_str().parse().map_err(|error: ssh::NameError| here(failed(error.to_string())))?;
                 let way = ssh::Target::Codespace { name, guarded, key: key.clone() };
-                let connection = Connection::open(way, &self.ssh).await.map_err(|error| not_connected(&error))?;
+                let connection = Connection::open(way, &self.ssh).await.map_err(|error| (not_connected(&error), contact(&error)))?;
                 Ok((Far::new(connection, self.codespace_claude.clone(), None), Some(guard)))
             }
         }
@@ -217,31 +210,64 @@ fn is_skip(error: &SshError) -> bool {
     matches!(error, SshError::Failed(Failure::NotAvailable | Failure::Pending | Failure::Gone))
 }
 
-/// A visit that found nothing: whom, what came of it, and how many connections and channels it took.
-pub type Missed = (Box<Target>, Outcome, (u32, u32));
+/// Whether GitHub may have taken it for activity. Where gh has no login, or the guard let nothing through, it did not.
+fn contact(error: &SshError) -> Contact {
+    match error {
+        SshError::Failed(failure) if !matches!(failure.class(), FailureClass::UntilUserActs | FailureClass::Skip) => Contact::Made,
+        SshError::MasterGone => Contact::Made,
+        _ => Contact::None,
+    }
+}
+
+/// A visit that found nothing.
+#[derive(Debug)]
+pub struct Missed {
+    /// Whom.
+    pub target: Box<Target>,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// Whether GitHub took it for activity.
+    pub contact: Contact,
+    /// Connections made.
+    pub connections: u32,
+    /// Commands run over them.
+    pub channels: u32,
+}
+
+/// What a visit takes along.
+#[derive(Debug, Clone)]
+pub struct Luggage {
+    /// This machine, as a codespace is to know it.
+    pub agent: Option<Uuid>,
+    /// This machine's window.
+    pub window: Window,
+    /// Where fetched bytes go.
+    pub stage: PathBuf,
+    /// What is here of each session.
+    pub bases: Arc<Bases>,
+    /// What is remembered of the far replicas.
+    pub replicas: Arc<BTreeMap<Uuid, ReplicaMemory>>,
+}
 
 /// Connects to a target and looks at it.
 ///
 /// # Errors
 /// Why there is no listing, with the connections and channels that it took.
-pub async fn look(
-    door: &Doorway,
-    target: &Target,
-    window: Window,
-    stage: PathBuf,
-    bases: Arc<Bases>,
-    replicas: Arc<std::collections::BTreeMap<Uuid, ReplicaMemory>>,
-) -> Result<Visiting, Missed> {
+pub async fn look(door: &Doorway, target: &Target, luggage: &Luggage) -> Result<Visiting, Missed> {
+    let missed = |outcome, contact, (connections, channels)| Missed { target: Box::new(target.clone()), outcome, contact, connections, channels };
     // The guard must live until the master is connected: gh asks it before anything else, and only then.
-    let (mut far, _guard) = door.open(target).await.map_err(|outcome| (Box::new(target.clone()), outcome, (0, 0)))?;
-    let errand = Errand { admitted: target.admitted.clone(), folders: target.folders.clone(), window, stage };
-    let seen = look_there(&mut far, &errand, &bases, |listing| replicas.get(&listing.replica?).cloned()).await;
+    let (mut far, _guard) = door.open(target).await.map_err(|(outcome, contact)| missed(outcome, contact, (0, 0)))?;
+    let Luggage { agent, window, stage, bases, replicas } = luggage;
+    // Only a codespace can be kept awake by those who visit.
+    let agent = agent.filter(|_| matches!(target.reach, Reach::Codespace(_)));
+    let errand = Errand { admitted: target.admitted.clone(), folders: target.folders.clone(), agent, window: *window, stage: stage.clone() };
+    let seen = look_there(&mut far, &errand, bases, |listing| replicas.get(&listing.replica?).cloned()).await;
     match seen {
-        Ok(seen) => Ok(Visiting { target: target.clone(), far, seen }),
+        Ok(seen) => Ok(Visiting { target: target.clone(), far, seen, agent }),
         Err(error) => {
             let counts = far.counts();
             far.close().await;
-            Err((Box::new(target.clone()), Outcome::Failed(faults::of_visit(&error)), (counts.connections, counts.channels)))
+            Err(missed(Outcome::Failed(faults::of_visit(&error)), Contact::Made, (counts.connections, counts.channels)))
         }
     }
 }

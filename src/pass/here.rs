@@ -293,14 +293,22 @@ impl Here {
         }
     }
 
+    /// The store's id, made if there is none; none only if it cannot be written.
+    pub fn named(&mut self) -> Option<Uuid> {
+        if self.replica.is_none() {
+            self.replica = ensure_replica_id(&self.setting.claude).inspect_err(|error| tracing::warn!(%error, "this store gets no id")).ok();
+        }
+        self.replica
+    }
+
     /// Takes every session here into the archive, and notes where it lay and belongs. Called when something may be written.
     ///
     /// # Errors
     /// As the archive.
     pub fn archive_all(&mut self, at: chrono::DateTime<chrono::Utc>) -> io::Result<()> {
         // Without an id the store cannot be told from a new one, and what is deleted in it would come back.
-        if self.replica.is_none() && !self.sessions.is_empty() {
-            self.replica = ensure_replica_id(&self.setting.claude).inspect_err(|error| tracing::warn!(%error, "this store gets no id")).ok();
+        if !self.sessions.is_empty() {
+            self.named();
         }
         let Self { archive, vault, sessions, setting, replica, .. } = self;
         for (id, session) in sessions.iter() {

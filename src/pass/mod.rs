@@ -5,7 +5,9 @@
 //! is kept.
 
 pub mod absorb;
+pub mod account;
 pub mod bases;
+pub mod clock;
 pub mod compare;
 pub mod connect;
 pub mod faults;
@@ -14,7 +16,9 @@ pub mod here;
 pub mod install;
 pub mod leftovers;
 pub mod logged;
+pub mod look;
 pub mod member;
+pub mod quiet;
 pub mod remember;
 pub mod round;
 pub mod survey;
@@ -29,20 +33,25 @@ use chrono::{DateTime, Utc};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tracing::Instrument as _;
+use uuid::Uuid;
 
 use crate::config::Config;
 use crate::lock::{Alone, Lock, LockError};
 use crate::paths::{Environment, Paths};
 use crate::reconcile::project::RepositoryId;
+use crate::reconcile::quiet::Occasion;
 use crate::reconcile::report::{self, ActionResult, Fault, Outcome, Report, Visit};
 use crate::state::State;
 
+use account::Account;
 use bases::Bases;
-use connect::{Doorway, Listed, list};
+use clock::Clock;
+use connect::{Doorway, Listed, Luggage, list};
 use group::Sources;
 use here::Here;
+pub use look::{Looked, look};
 use round::{Direction, Planned, Round, Visiting};
-use target::{NameError, Target, choose};
+use target::{NameError, Reach, Target};
 
 /// Codespaces visited at once.
 const AT_ONCE: usize = 4;
@@ -60,6 +69,16 @@ pub struct Setting {
     pub paths: Paths,
     /// The environment.
     pub environment: Environment,
+    /// The account at GitHub; whoever keeps the setting keeps that.
+    pub account: Account,
+}
+
+impl Setting {
+    /// With an account that nothing is known of yet.
+    #[must_use]
+    pub fn new(config: Config, paths: Paths, environment: Environment) -> Self {
+        Self { config, paths, environment, account: Account::default() }
+    }
 }
 
 /// What is asked of a pass.
@@ -77,6 +96,9 @@ pub struct Options {
     pub dry_run: bool,
     /// How long a named codespace that is on its way up is waited for.
     pub wait: Option<Duration>,
+    /// Why the agent asks; then the quiet rule decides who is visited, and on a look a name that is gone is no error. By hand, whatever
+    /// runs is visited.
+    pub occasion: Option<Occasion>,
 }
 
 /// Why nothing could be attempted.
@@ -140,6 +162,7 @@ pub async fn run_telling(setting: &Setting, options: &Options, now: DateTime<Utc
 }
 
 async fn attempt(setting: &Setting, options: &Options, now: DateTime<Utc>, tell: &dyn Fn(&Doing<'_>)) -> Result<Report, PassError> {
+    let clock = Clock::set(now);
     tell(&Doing::Waiting);
     let _lock = Lock::take(&setting.paths.state, Alone::Pass, LOCK_PATIENCE).await?;
     let mut report = Report { version: report::VERSION, began: now, ended: now, dry_run: options.dry_run, ..Report::default() };
@@ -156,12 +179,14 @@ async fn attempt(setting: &Setting, options: &Options, now: DateTime<Utc>, tell:
     report.listing = fault;
     report.notes = notes;
     let known = targets.iter().flat_map(|target| target.repositories()).chain(setting.config.repositories.iter().map(|entry| entry.name.clone())).collect();
-    let chosen = choose(targets, &options.names, options.dot.as_ref())?;
+    let chosen = quiet::chosen(targets, options, &state, &setting.config, now)?;
     let (to_visit, passed): (Vec<Target>, Vec<Target>) = chosen.into_iter().partition(|target| target.not_visited.is_none());
     report.visits.extend(passed.iter().map(|target| blank(target, Outcome::NotVisited { why: target.not_visited.clone().unwrap_or_default() })));
 
-    let mut pass = Pass { setting, options, tell, door, known, here: None, now, report };
+    let mut pass = Pass { setting, options, tell, door, known, here: None, agent: None, now, clock, report };
     state = pass.open_and_archive(state).await?;
+    let named = to_visit.iter().any(|target| matches!(target.reach, Reach::Codespace(_))) && !options.dry_run;
+    pass.agent = pass.here.as_mut().filter(|_| named).and_then(Here::named);
     // Members of one group stay together, so that one round makes them equal.
     let mut to_visit = to_visit;
     to_visit.sort_by_key(|target| (target.repositories().into_iter().next(), target.name.clone()));
@@ -179,7 +204,10 @@ struct Pass<'a> {
     known: std::collections::BTreeSet<RepositoryId>,
     /// This machine as it was read last, until something is installed.
     here: Option<Here>,
+    /// This machine, as a codespace is to know it.
+    agent: Option<Uuid>,
     now: DateTime<Utc>,
+    clock: Clock,
     report: Report,
 }
 
@@ -226,11 +254,12 @@ impl Pass<'_> {
         self.here = Some(here);
         let replicas = Arc::new(std::mem::take(&mut state.replicas));
         let Some(door) = self.door.take() else { return Ok(state) };
+        let luggage = Luggage { agent: self.agent, window, stage, bases: Arc::clone(&bases), replicas: Arc::clone(&replicas) };
         let mut looking: FuturesUnordered<_> = targets
             .iter()
             .map(|target| {
                 let span = tracing::info_span!("codespace", name = %target.name);
-                Box::pin(connect::look(&door, target, window, stage.clone(), Arc::clone(&bases), Arc::clone(&replicas)).instrument(span))
+                Box::pin(connect::look(&door, target, &luggage).instrument(span))
             })
             .collect();
         let mut away: Vec<&str> = targets.iter().map(|target| target.display_name.as_str()).collect();
@@ -239,7 +268,7 @@ impl Pass<'_> {
             let mut ready: Vec<Visiting> = Vec::new();
             let mut deadline = None;
             while let Some(looked) = next_before(&mut looking, deadline).await {
-                let back = looked.as_ref().map_or_else(|(target, ..)| &target.name, |visiting| &visiting.target.name);
+                let back = looked.as_ref().map_or_else(|missed| &missed.target.name, |visiting| &visiting.target.name);
                 away.retain(|name| !targets.iter().any(|target| target.name == *back && target.display_name == *name));
                 (self.tell)(&Doing::Visiting(away.clone()));
                 match looked {
@@ -247,11 +276,10 @@ impl Pass<'_> {
                         ready.push(visiting);
                         deadline.get_or_insert_with(|| tokio::time::Instant::now() + BARRIER);
                     }
-                    Err((target, outcome, counts)) => {
-                        let mut visit = blank(&target, outcome);
-                        (visit.connections, visit.channels) = counts;
+                    Err(missed) => {
+                        let visit = Visit { connections: missed.connections, channels: missed.channels, ..blank(&missed.target, missed.outcome.clone()) };
                         if matches!(visit.outcome, Outcome::Failed(_)) {
-                            remember::failed(&mut state, &visit, self.now);
+                            remember::failed(&mut state, &visit, &missed, self.now, self.clock.now());
                         }
                         self.report.visits.push(visit);
                     }
@@ -270,6 +298,7 @@ impl Pass<'_> {
             }
         }
         drop(looking);
+        drop(luggage);
         if state.replicas.is_empty() {
             state.replicas = Arc::try_unwrap(replicas).unwrap_or_else(|shared| (*shared).clone());
         }
@@ -290,7 +319,7 @@ impl Pass<'_> {
         let report = std::mem::take(&mut self.report);
         let config = self.setting.config.clone();
         let days = self.options.days.unwrap_or(config.sync.days);
-        let mut round = Round { here, state, sources, bases, report, config, direction: self.options.direction, days, now: self.now };
+        let mut round = Round { here, state, sources, bases, report, config, direction: self.options.direction, days, now: self.now, clock: self.clock };
         let (mut round, mut ready, planned) = blocking(move || {
             let planned = round.plan(&mut ready).map(|mut planned| {
                 if !round.report.dry_run {
@@ -317,7 +346,7 @@ impl Pass<'_> {
         let unchanged = self.here.is_some();
         let (mut here, back) = self.open_here(state).await?;
         state = back;
-        self.report.ended = Utc::now();
+        self.report.ended = self.clock.now();
         state.last_pass = serde_json::to_value(&self.report).ok();
         if self.report.listing.is_none() && self.options.names.is_empty() {
             state.last_good = Some(self.now);

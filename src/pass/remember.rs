@@ -10,9 +10,11 @@ use futures_util::future::join_all;
 use uuid::Uuid;
 
 use super::bases::Bases;
+use super::connect::Missed;
 use super::faults;
 use super::leftovers::Leftover;
 use super::member::FarMember;
+use super::quiet::{self, Contact};
 use super::round::{Planned, Round, Visiting, is_done, word};
 use super::target::{Reach, Target};
 use super::visit::Seen;
@@ -75,9 +77,10 @@ fn forget_unknown(visits: &mut [Visiting], planned: &[Planned]) {
 
 /// Sends a parcel. Nothing to send, and a replica that has its id: nothing is said at all.
 async fn send(visit: &mut Visiting, files: &[PutFile], bases: &std::sync::Arc<Bases>) -> Option<Result<PutAnswer, VisitError>> {
-    let Visiting { far, seen, .. } = visit;
-    let has_sessions = seen.members.iter().any(|member| !member.sessions.is_empty());
-    if seen.broken.is_some() || (files.is_empty() && (seen.listing.replica.is_some() || !has_sessions)) {
+    let Visiting { far, seen, agent, .. } = visit;
+    // A codespace gets its id even where no session lies yet: from then on those who visit know of each other.
+    let wants_id = agent.is_some() || seen.members.iter().any(|member| !member.sessions.is_empty());
+    if seen.broken.is_some() || (files.is_empty() && (seen.listing.replica.is_some() || !wants_id)) {
         return None;
     }
     let bytes: u64 = files.iter().map(|file| file.size).sum();
@@ -176,9 +179,10 @@ pub async fn fold(round: &mut Round, visits: Vec<Visiting>, planned: Vec<Planned
 }
 
 async fn finish(round: &mut Round, visiting: Visiting, standings: BTreeMap<String, usize>, bytes_out: u64) -> Visit {
-    let Visiting { target, far, seen } = visiting;
+    let Visiting { target, far, seen, agent } = visiting;
     let counts = far.counts();
     far.close().await;
+    let ended = round.clock.now();
     let transcripts: Vec<&StorePath> = seen.listing.files.iter().map(|file| &file.path).filter(|path| path.part == Part::Transcript).collect();
     let not_home = transcripts.iter().filter(|path| !seen.members.iter().any(|member| is_home(member, path))).count();
     let mut notes = Vec::new();
@@ -212,6 +216,16 @@ async fn finish(round: &mut Round, visiting: Visiting, standings: BTreeMap<Strin
         notes,
     };
     if !round.report.dry_run {
+        let replica = seen.listing.replica.and_then(|replica| round.state.replicas.get(&replica));
+        let rest = &mut round.state.visits.entry(visit.name.clone()).or_default().quiet;
+        let activity = quiet::activity_seen(&seen.listing, rest, replica, &target);
+        tracing::debug!(name = %visit.name, activity = activity.as_ref().map(ToString::to_string), "looked for the user's work");
+        quiet::looked(rest, &seen.listing, agent, activity.as_ref());
+        let fault = match &visit.outcome {
+            Outcome::Failed(fault) => Some(fault),
+            _ => None,
+        };
+        quiet::ended(rest, &target, ended, Contact::Made, fault);
         if let Some(replica) = seen.listing.replica {
             let memory = memory(&seen, round.state.replicas.remove(&replica).unwrap_or_default());
             round.state.replicas.insert(replica, memory);
@@ -258,8 +272,15 @@ pub fn listed(state: &mut State, targets: &[Target], whole: bool, now: DateTime<
             Reach::Codespace(codespace) => (PlaceKind::Codespace, Some(codespace.state.to_string())),
             Reach::Machine(_) => (PlaceKind::Machine, None),
         };
+        if let Reach::Codespace(codespace) = &target.reach {
+            memory.available = codespace.may_be_visited();
+            memory.listed_episode = codespace.last_used_at;
+            memory.idle_timeout_minutes = codespace.idle_timeout_minutes;
+            memory.retention_expires_at = codespace.retention_expires_at;
+        }
         memory.gone = None;
     }
+    quiet::heal(state, now);
     if whole {
         let lacking = |name: &String| !targets.iter().any(|target| target.name == *name);
         for (_, memory) in state.visits.iter_mut().filter(|(name, memory)| memory.kind == PlaceKind::Codespace && lacking(name)) {
@@ -300,9 +321,12 @@ fn shared(member: &FarMember) -> SharedMemory {
     shared
 }
 
-/// Notes a visit that found nothing.
-pub fn failed(state: &mut State, visit: &Visit, now: DateTime<Utc>) {
+/// Notes a visit that found nothing; the connection, if there was one, ended at `ended`.
+pub fn failed(state: &mut State, visit: &Visit, missed: &Missed, now: DateTime<Utc>, ended: DateTime<Utc>) {
     let memory = state.visits.entry(visit.name.clone()).or_default();
+    if let Outcome::Failed(fault) = &visit.outcome {
+        quiet::ended(&mut memory.quiet, &missed.target, ended, missed.contact, Some(fault));
+    }
     memory.repositories.clone_from(&visit.repositories);
     memory.failing.get_or_insert(now);
     (memory.tried, memory.outcome, memory.answered) = (Some(now), outcome_words(&visit.outcome), Some(false));

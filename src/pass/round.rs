@@ -10,6 +10,7 @@ use chrono::{DateTime, Days, Utc};
 
 use super::absorb::{Keep, absorb};
 use super::bases::Bases;
+use super::clock::Clock;
 use super::group::{Group, GroupPlan, Sources};
 use super::here::Here;
 use super::install::{Placement, Work, actions, place};
@@ -49,6 +50,8 @@ pub struct Visiting {
     pub far: Far,
     /// What it saw.
     pub seen: Seen,
+    /// This machine, as it is known there.
+    pub agent: Option<uuid::Uuid>,
 }
 
 /// One planned group, ready to be carried out.
@@ -89,6 +92,8 @@ pub struct Round {
     pub days: u32,
     /// The time of the pass.
     pub now: DateTime<Utc>,
+    /// The time since.
+    pub clock: Clock,
 }
 
 /// The window of a side that keeps sessions for `retention` days.

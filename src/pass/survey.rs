@@ -15,6 +15,7 @@ use serde::Serialize;
 use super::compare::{Compared, compared};
 use super::group::{Group, Sources};
 use super::here::{self, Here};
+use super::quiet;
 use super::round::{retention_here, window};
 use super::target::{Called, NameError, pick};
 use super::{PassError, Setting, here_error};
@@ -22,6 +23,7 @@ use crate::reconcile::layout::Rule;
 use crate::reconcile::manifest::{Part, ProjectName, SessionId};
 use crate::reconcile::plan::{Member, Presence};
 use crate::reconcile::project::RepositoryId;
+use crate::reconcile::quiet::Verdict;
 use crate::reconcile::relation::Lines;
 use crate::state::{Held, PlaceKind, ReplicaMemory, SharedMemory, State, VisitMemory};
 use crate::store::archive::Place;
@@ -48,6 +50,8 @@ pub struct Visited {
     pub memory: VisitMemory,
     /// Its repositories; without sessions before the first good visit.
     pub shared: Vec<Shared>,
+    /// When the next pass visits it, as far as the last listing knows; none for a machine, which every pass visits, and for what is gone.
+    pub next: Option<Verdict>,
 }
 
 /// How the repository of a project directory is known.
@@ -136,7 +140,8 @@ impl Survey {
         for (name, memory) in remembered {
             let shared = memory.repositories.iter().map(|repository| survey.shared(setting, repository, &memory, &sources)).collect();
             let display_name = if memory.display_name.is_empty() { name.clone() } else { memory.display_name.clone() };
-            survey.places.push(Visited { name, display_name, memory, shared });
+            let next = if memory.kind == PlaceKind::Codespace { quiet::next(&memory, config, now) } else { None };
+            survey.places.push(Visited { name, display_name, memory, shared, next });
         }
         Ok(survey)
     }

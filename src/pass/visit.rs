@@ -10,6 +10,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use uuid::Uuid;
+
 use super::bases::{Base, Bases};
 use super::leftovers::{self, Leftover};
 use super::member::{Admitted, FarMember, FarPart, members};
@@ -35,6 +37,8 @@ pub struct Errand {
     pub admitted: Vec<Admitted>,
     /// Directories that may be clones there.
     pub folders: Vec<String>,
+    /// This machine, as the others that visit know it; none leaves no trace there.
+    pub agent: Option<Uuid>,
     /// This machine's window, so that what is too old for it is not read.
     pub window: Window,
     /// Where fetched bytes go: this machine's stage.
@@ -96,7 +100,7 @@ pub struct Seen {
 /// When there is no listing. Whatever breaks later is in [`Seen::broken`].
 pub async fn look(far: &mut Far, errand: &Errand, bases: &Arc<Bases>, memories: impl FnOnce(&Listing) -> Option<ReplicaMemory>) -> Result<Seen, VisitError> {
     let began = Instant::now();
-    let listing = far.list(&errand.folders).await?;
+    let listing = far.list(&errand.folders, errand.agent).await?;
     let memory = memories(&listing);
     let mut skipped: Vec<Skipped> = listing.skipped.iter().map(|skipped| Skipped { name: skipped.name.clone(), why: skipped.why.clone() }).collect();
     let live = |id: SessionId, transcript: Option<Stamp>| is_live(&listing, id, transcript);

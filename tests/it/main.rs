@@ -80,7 +80,13 @@ mod pass_time;
 #[cfg(test)]
 mod pass_transcripts;
 #[cfg(test)]
+mod quiet_model;
+#[cfg(test)]
+mod quiet_weeks;
+#[cfg(test)]
 mod remote_far;
+#[cfg(test)]
+mod remote_notes;
 #[cfg(test)]
 mod remote_put;
 #[cfg(test)]

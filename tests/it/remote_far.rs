@@ -144,14 +144,23 @@ impl Far {
     }
 
     pub(crate) fn list_with(&self, claude: Option<String>, roots: Vec<String>) -> Result<Listing, WireError> {
+        self.list_by(claude, roots, None)
+    }
+
+    fn list_by(&self, claude: Option<String>, roots: Vec<String>, agent: Option<uuid::Uuid>) -> Result<Listing, WireError> {
         let nonce = Nonce::random();
         let workspaces = Some(self.home.path().join("workspaces").to_str().unwrap().to_owned());
-        let answer = self.call(&Request::List { claude, workspaces, roots }, &nonce);
+        let answer = self.call(&Request::List { claude, workspaces, roots, agent }, &nonce);
         wait(async { Listing::read(open(&answer, &nonce).await?).await })
     }
 
     pub(crate) fn list(&self) -> Listing {
         self.list_with(Some(self.name()), Vec::new()).unwrap()
+    }
+
+    /// A listing for the machine of this id.
+    pub(crate) fn list_as(&self, agent: &str) -> Listing {
+        self.list_by(Some(self.name()), Vec::new(), Some(agent.parse().unwrap())).unwrap()
     }
 
     pub(crate) fn hash(&self, wants: Vec<HashWant>) -> Result<Hashes, WireError> {
@@ -185,7 +194,7 @@ impl Far {
 
     /// An empty put to this far side.
     pub(crate) fn nothing(&self) -> PutRequest {
-        PutRequest { claude: self.name(), replica: None, need_kib: None, files: Vec::new(), drops: Vec::new() }
+        PutRequest { claude: self.name(), replica: None, agent: None, need_kib: None, files: Vec::new(), drops: Vec::new() }
     }
 
     /// A file to put whose data wait in this far side's home.

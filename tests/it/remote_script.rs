@@ -89,7 +89,7 @@ fn a_banner_before_the_marker_is_skipped_up_to_64_kib() {
     for (bytes, fits) in [(10, true), (64 * 1024 - 1, true), (64 * 1024 + 1, false)] {
         let nonce = Nonce::random();
         let mut request = Vec::new();
-        Request::List { claude: Some(far.name()), workspaces: None, roots: Vec::new() }.write(&nonce, &mut request).unwrap();
+        Request::List { claude: Some(far.name()), workspaces: None, roots: Vec::new(), agent: None }.write(&nonce, &mut request).unwrap();
         let mut command = Command::new(program("dash").unwrap());
         command.args(["-c", &format!("printf '%{bytes}s' 'css1 nonsense'; {}", remote_command())]);
         far.dress(&mut command);
@@ -318,38 +318,55 @@ fn a_range_far_into_a_file_is_exact_with_every_tool() {
     }
 }
 
+/// The calls of one request that change something, as strace tells them.
+fn mutations(far: &Far, sh: &str, strace: &std::path::Path, request: &Request) -> Vec<String> {
+    let log = far.home.path().join("strace");
+    let mut command = Command::new(strace);
+    let calls = "openat,open,creat,unlink,unlinkat,rename,renameat,renameat2,mkdir,mkdirat,rmdir,link,linkat,symlink,symlinkat,chmod,fchmod,\
+                 fchmodat,chown,fchown,fchownat,utimensat,truncate,ftruncate,mknod,mknodat,setxattr,fallocate";
+    command.args(["-f", "-qq", "-y", "-e", &format!("trace={calls}"), "-o"]).arg(&log).arg(program(sh).unwrap()).args(["-c", &remote_command()]);
+    far.dress(&mut command);
+    let nonce = Nonce::random();
+    let mut bytes = Vec::new();
+    request.write(&nonce, &mut bytes).unwrap();
+    let answer = Far::talk(command, bytes);
+    assert!(answer.ends_with(format!("end {}\n", nonce.as_str()).as_bytes()), "{}", String::from_utf8_lossy(&answer));
+    let is_mutation = |line: &&str| {
+        let opens = line.contains(" open");
+        let writes = ["O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC"].iter().any(|flag| line.contains(flag));
+        !line.contains("\"/dev/") && !line.contains("+++") && !line.contains("---") && (writes || !opens)
+    };
+    std::fs::read_to_string(log).unwrap().lines().filter(is_mutation).map(str::to_owned).collect()
+}
+
 #[test]
-fn reading_verbs_make_no_mutating_system_call() {
+fn reading_verbs_make_no_mutating_system_call_but_for_the_name_of_who_visits() {
     let Some(strace) = program("strace") else { return skip("the count of mutating calls", "no strace here") };
     for (tools, sh) in [(Tools::Dash, "dash"), (Tools::Bash, "bash")] {
         let far = Far::with("dash", tools).unwrap();
         let path = format!("-p/{A}.jsonl");
         far.plant(&path, b"{\"cwd\":\"/p\"}\n");
-        let list = Request::List { claude: Some(far.name()), workspaces: None, roots: vec!["/tmp".into()] };
+        let list = |agent: Option<&str>| Request::List {
+            claude: Some(far.name()),
+            workspaces: None,
+            roots: vec!["/tmp".into()],
+            agent: agent.map(|agent| agent.parse().unwrap()),
+        };
         let hash = Request::Hash { claude: far.name(), wants: vec![whole(&path), HashWant { path: store(&path), first: Some(3) }] };
         let get = Request::Get { claude: far.name(), wants: vec![Range { path: store(&path), offset: 2, length: 3 }] };
         let put = Request::Put(far.nothing());
-        for (request, mutates) in [(list, false), (hash, false), (get, false), (put, true)] {
-            let log = far.home.path().join("strace");
-            let mut command = Command::new(&strace);
-            let calls = "openat,open,creat,unlink,unlinkat,rename,renameat,renameat2,mkdir,mkdirat,rmdir,link,linkat,symlink,symlinkat,chmod,fchmod,\
-                         fchmodat,chown,fchown,fchownat,utimensat,truncate,ftruncate,mknod,mknodat,setxattr,fallocate";
-            command.args(["-f", "-qq", "-e", &format!("trace={calls}"), "-o"]).arg(&log).arg(program(sh).unwrap()).args(["-c", &remote_command()]);
-            far.dress(&mut command);
-            let nonce = Nonce::random();
-            let mut bytes = Vec::new();
-            request.write(&nonce, &mut bytes).unwrap();
-            let answer = Far::talk(command, bytes);
-            assert!(answer.ends_with(format!("end {}\n", nonce.as_str()).as_bytes()), "{}", String::from_utf8_lossy(&answer));
-            let log = std::fs::read_to_string(log).unwrap();
-            let is_mutation = |line: &&str| {
-                let opens = line.contains(" open");
-                let writes = ["O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC"].iter().any(|flag| line.contains(flag));
-                !line.contains("\"/dev/") && !line.contains("+++") && !line.contains("---") && (writes || !opens)
-            };
-            let mutations: Vec<_> = log.lines().filter(is_mutation).collect();
-            assert_eq!(!mutations.is_empty(), mutates, "{request:?}: {mutations:#?}");
+        let none = Vec::<String>::new();
+        let made = |request: &Request| mutations(&far, sh, &strace, request);
+        // Where no put has been, nothing at all is changed.
+        for request in [list(Some(A)), hash, get] {
+            assert_eq!(made(&request), none, "{request:?}");
         }
+        assert!(!made(&put).is_empty(), "the count is blind");
+        assert_eq!(made(&list(None)), none);
+        let noted = made(&list(Some(A)));
+        let agents = format!("{}/.claude-session-sync/agents", far.name());
+        assert!(!noted.is_empty() && noted.iter().all(|call| call.contains(&agents)), "{noted:#?}");
+        assert_eq!(names(agents.as_ref()), [A]);
     }
 }
 

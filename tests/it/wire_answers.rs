@@ -26,7 +26,7 @@ fn answer(nonce: &Nonce, items: &[(&str, &[u8])]) -> Vec<u8> {
 
 /// A good listing in which one item is replaced.
 fn listing<'a>(kind: &str, text: &'a [u8]) -> Vec<(&'static str, &'a [u8])> {
-    let good: [(&'static str, &'a [u8]); 11] = [
+    let good: [(&'static str, &'a [u8]); 13] = [
         ("claude", b"/c"),
         ("replica", b""),
         ("clock", b"1700000000"),
@@ -38,6 +38,8 @@ fn listing<'a>(kind: &str, text: &'a [u8]) -> Vec<(&'static str, &'a [u8])> {
         ("cwds", b""),
         ("roots", b""),
         ("vault", b""),
+        ("pushed", b""),
+        ("agents", b""),
     ];
     good.into_iter().map(|(name, was)| if name == kind { (name, text) } else { (name, was) }).collect()
 }
@@ -53,6 +55,9 @@ fn a_listing_item_outside_its_grammar_ends_the_visit() {
     let twice = format!("1 2 3 4 {TRANSCRIPT}\n1 2 3 4 {TRANSCRIPT}");
     let many_roots = vec!["/r\tu"; 201].join("\n");
     let many_odd = vec!["l x"; 201].join("\n");
+    let many_pushed = vec!["1 2 3"; 2001].join("\n");
+    let many_agents = (0..65).map(|n| format!("5 {n:08x}-ce51-4e00-8a05-674dde6aa368")).collect::<Vec<_>>().join("\n");
+    let (twice_there, bad_agent) = (format!("5 {A}\n6 {A}"), format!("`6 {A}` in `agents`"));
     let breaks = "the far side's answer breaks the protocol: ";
     let table: &[(&str, &[u8], &str)] = &[
         ("claude", b"", "`claude` is no plain absolute path"),
@@ -95,6 +100,22 @@ fn a_listing_item_outside_its_grammar_ends_the_visit() {
         ("roots", many_roots.as_bytes(), "more than 200 lines in `roots`"),
         ("vault", b"x y", "`x y` in `vault`"),
         ("vault", b"12", "`12` in `vault`"),
+        ("pushed", b"1 2", "`1 2` in `pushed`"),
+        ("pushed", b"1 2 3 4", "`1 2 3 4` in `pushed`"),
+        ("pushed", b"1 2 -3", "`1 2 -3` in `pushed`"),
+        ("pushed", b"1 02 3", "`1 02 3` in `pushed`"),
+        ("pushed", b"1 2 3.1234567890", "`1 2 3.1234567890` in `pushed`"),
+        ("pushed", b"99999999999999999999 2 3", "`99999999999999999999 2 3` in `pushed`"),
+        ("pushed", b"1 2 3\n", "`` in `pushed`"),
+        ("pushed", b"1 2 \xff", "`pushed` is no UTF-8"),
+        ("pushed", many_pushed.as_bytes(), "more than 2000 lines in `pushed`"),
+        ("agents", b"5", "`5` in `agents`"),
+        ("agents", b"5 ../../x", "`5 ../../x` in `agents`"),
+        ("agents", b"5 6F869D7B-ce51-4e00-8a05-674dde6aa368", "`5 6F869D7B-ce51-4e00-8a05-674dde6aa368` in `agents`"),
+        ("agents", b"5.5 6f869d7b-ce51-4e00-8a05-674dde6aa368", "`5.5 6f869d7b-ce51-4e00-8a05-674dde6aa368` in `agents`"),
+        ("agents", b"18446744073709551615 6f869d7b-ce51-4e00-8a05-674dde6aa368", "`18446744073709551615 6f869d7b-ce51-4e00-8a05-674dde6aa368` in `agents`"),
+        ("agents", twice_there.as_bytes(), &bad_agent),
+        ("agents", many_agents.as_bytes(), "more than 64 lines in `agents`"),
     ];
     for (kind, text, expected) in table {
         let error = read_listing(&listing(kind, text)).unwrap_err().to_string();
@@ -195,6 +216,12 @@ garbage"#;
     let vault = format!("4 {VAULTED}\n4 ../../x");
     let found = read_listing(&listing("vault", vault.as_bytes())).unwrap();
     assert_eq!((found.vault.len(), found.skipped[0].why.as_str()), (1, "is no vault object of ours"));
+
+    let found = read_listing(&listing("pushed", b"7 0 1700000000.5\n8 9 1700000000\n7 0 1700000000.5")).unwrap();
+    let pushed = [(7, 0, 1_700_000_000_500_000_000), (8, 9, 1_700_000_000_000_000_000)];
+    assert_eq!(found.pushed.iter().map(|pushed| (pushed.inode, pushed.size, pushed.modified)).collect::<Vec<_>>(), pushed);
+    let found = read_listing(&listing("agents", format!("5 {A}").as_bytes())).unwrap();
+    assert_eq!(found.agents, [(A.parse().unwrap(), 5)].into());
 }
 
 #[test]

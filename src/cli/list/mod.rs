@@ -28,7 +28,7 @@ pub(super) enum Listed {
 /// Runs the verb.
 pub(super) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, Failure> {
     let settings = context.settings()?;
-    let setting = Setting { config: settings.config, paths: settings.paths, environment: context.environment.clone() };
+    let setting = Setting::new(settings.config, settings.paths, context.environment.clone());
     match arguments.what {
         Listed::Codespaces => codespaces::run(&setting, arguments.json, context),
         Listed::Sessions => sessions::run(&setting, arguments.json, context),

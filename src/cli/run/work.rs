@@ -1,34 +1,40 @@
 //! The pass and the look, as the agent wants them.
 
-use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use chrono::{DateTime, Utc};
 
-use crate::agent::work::{Errand, LookEnd, PassEnd, PassOutcome, PlaceEnd, Work};
+use crate::agent::work::{Errand, Expiring, LookEnd, PassEnd, PassOutcome, PlaceEnd, Work};
 use crate::cli::told;
 use crate::lock::LockError;
-use crate::pass::{self, Options, PassError, Setting};
+use crate::pass::account::Account;
+use crate::pass::{self, Looked, Options, PassError, Setting};
+use crate::reconcile::quiet::Occasion;
 use crate::reconcile::report::{Fault, FaultKind, Outcome, Report};
 use crate::state::State;
 
-/// What lasts from one pass to the next.
+/// What lasts from one pass, and from one configuration, to the next.
 #[derive(Debug, Default)]
-pub(super) struct Worker {}
+pub(super) struct Worker {
+    account: Account,
+}
 
 impl Worker {
     /// The work with a setting.
-    pub(super) fn work(_: &Rc<RefCell<Self>>, setting: Setting) -> Work {
+    pub(super) fn work(&mut self, setting: Setting) -> Work {
         let last_good = State::open(&setting.paths.state).ok().and_then(|state| state.last_good);
-        let setting = Rc::new(setting);
-        let of_pass = Rc::clone(&setting);
+        let setting = Rc::new(Setting { account: self.account.clone(), ..setting });
+        let of_look = Rc::clone(&setting);
         Work {
             pass: Box::new(move |errand| {
-                let setting = Rc::clone(&of_pass);
+                let setting = Rc::clone(&setting);
                 Box::pin(async move { make(&setting, errand).await })
             }),
-            look: Box::new(move || Box::pin(std::future::ready(LookEnd::default()))),
+            look: Box::new(move || {
+                let setting = Rc::clone(&of_look);
+                Box::pin(async move { seen(pass::look(&setting, Utc::now()).await) })
+            }),
             last_good,
         }
     }
@@ -36,10 +42,28 @@ impl Worker {
 
 async fn make(setting: &Setting, errand: Errand) -> PassEnd {
     let began = Utc::now();
-    let options = Options { names: errand.only.into_iter().flatten().collect(), ..Options::default() };
+    let occasion = if errand.only.is_some() { Occasion::Look } else { Occasion::Pass };
+    let options = Options { names: errand.only.into_iter().flatten().collect(), occasion: Some(occasion), ..Options::default() };
     match pass::run(setting, &options, began).await {
         Ok(report) => of_report(&report),
         Err(error) => of_error(&error, began),
+    }
+}
+
+fn seen(looked: Looked) -> LookEnd {
+    let expiring = looked.expiring.into_iter().map(|codespace| Expiring {
+        name: codespace.name,
+        at: codespace.at,
+        why: codespace.unsaved.to_string(),
+        hint: codespace.command,
+    });
+    LookEnd {
+        expiring: expiring.collect(),
+        due: looked.due.into_iter().map(|(name, _)| name).collect(),
+        next: looked.next,
+        running: looked.running,
+        fault: looked.fault,
+        retry_after: looked.wait.map(|wait| wait.as_secs()),
     }
 }
 

@@ -43,7 +43,7 @@ pub(super) struct Arguments {
 /// Runs the verb.
 pub(super) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, Failure> {
     let Settings { paths, config, .. } = context.settings()?;
-    let setting = Setting { config, paths, environment: context.environment.clone() };
+    let setting = Setting::new(config, paths, context.environment.clone());
     let dot = if arguments.names.iter().any(|name| name == ".") { Some(dot(&setting.config)?) } else { None };
     if arguments.watch {
         return watch(arguments, context, &setting, dot.as_ref());

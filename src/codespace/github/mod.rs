@@ -172,6 +172,18 @@ impl GitHub {
         Ok(Self { client, base, authorization, token, host, patience, remembered: Mutex::default() })
     }
 
+    /// Whether it asks the API at this address.
+    #[must_use]
+    pub fn is_at(&self, api_url: &str) -> bool {
+        address(api_url).is_ok_and(|base| base == self.base)
+    }
+
+    /// Whether it asks the API at this address, with this token from this source.
+    #[must_use]
+    pub fn is_for(&self, api_url: &str, token: &Token) -> bool {
+        self.is_at(api_url) && *token == self.token
+    }
+
     /// All codespaces of the user, over all pages.
     ///
     /// # Errors

@@ -3,13 +3,14 @@
 //! Promises: every name in a [`Listing`] passed our grammar or is escaped text; what does not fit is skipped and listed, never
 //! repaired. Never: a project directory that is known by anything but a working directory that encodes to its very name.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::io::AsyncRead;
 use uuid::Uuid;
 
 use super::answer::{Answer, LONGEST_TEXT, bad_line, lines, plain};
-use super::{LONGEST_DIRECTORY, Token, VaultName, WireError, escaped, grammar, is_plain_directory, number};
+use super::{LONGEST_DIRECTORY, Token, VaultName, WireError, escaped, grammar, is_plain_directory, nanoseconds, number};
+use crate::reconcile::activity::Pushed;
 use crate::reconcile::manifest::{ProjectName, SessionId, Stamp, StorePath, is_known_neighbour};
 
 /// Most bytes of the list of files.
@@ -20,6 +21,10 @@ const MOST_FILES: usize = 200_000;
 const MOST_SKIPPED: usize = 1000;
 /// Most lines of remotes, and of what is neither file nor directory.
 const MOST_LINES: usize = 200;
+/// Most notes of pushed files, as the script keeps them.
+const MOST_PUSHED: usize = 2000;
+/// Most agents that are told of.
+const MOST_AGENTS: usize = 64;
 /// Longest escaped name in a list of what was skipped.
 const LONGEST_NAME: usize = 512;
 
@@ -52,6 +57,10 @@ pub struct Listing {
     pub roots: Vec<Root>,
     /// The far vault.
     pub vault: Vec<VaultObject>,
+    /// Files as pushes of any agent left them, the newest 2,000.
+    pub pushed: BTreeSet<Pushed>,
+    /// Who visits, and when each did last: seconds since 1970 by the far clock; the newest 64.
+    pub agents: BTreeMap<Uuid, i64>,
 }
 
 /// A session that is open.
@@ -138,9 +147,27 @@ impl Listing {
         let working_directories = working_directories(&answer.text("cwds", LONGEST_TEXT).await?);
         let roots = roots(&answer.text("roots", LONGEST_TEXT).await?)?;
         let vault = vault(&answer.text("vault", LONGEST_TEXT).await?, &mut skipped)?;
+        let pushed = pushed(&answer.text("pushed", LONGEST_TEXT).await?)?;
+        let agents = agents(&answer.text("agents", LONGEST_TEXT).await?)?;
         answer.finish().await?;
         let SkippedNames { kept: skipped, more: skipped_more } = skipped;
-        Ok(Self { claude, replica, clock, free_kib, retention_days, registry, live, files, skipped, skipped_more, working_directories, roots, vault })
+        Ok(Self {
+            claude,
+            replica,
+            clock,
+            free_kib,
+            retention_days,
+            registry,
+            live,
+            files,
+            skipped,
+            skipped_more,
+            working_directories,
+            roots,
+            vault,
+            pushed,
+            agents,
+        })
     }
 }
 
@@ -276,4 +303,35 @@ fn vault(text: &[u8], skipped: &mut SkippedNames) -> Result<Vec<VaultObject>, Wi
         }
     }
     Ok(vault)
+}
+
+fn pushed(text: &[u8]) -> Result<BTreeSet<Pushed>, WireError> {
+    let mut pushed = BTreeSet::new();
+    for (at, line) in lines(text).enumerate() {
+        let bad = || bad_line("pushed", line);
+        if at == MOST_PUSHED {
+            return Err(grammar(format!("more than {MOST_PUSHED} lines in `pushed`")));
+        }
+        let [inode, size, modified] = *plain(line, "pushed")?.split(' ').collect::<Vec<_>>() else { return Err(bad()) };
+        let (inode, size) = number(inode).zip(number(size)).ok_or_else(bad)?;
+        pushed.insert(Pushed { inode, size, modified: nanoseconds(modified).ok_or_else(bad)? });
+    }
+    Ok(pushed)
+}
+
+fn agents(text: &[u8]) -> Result<BTreeMap<Uuid, i64>, WireError> {
+    let mut agents = BTreeMap::new();
+    for line in lines(text) {
+        let bad = || bad_line("agents", line);
+        if agents.len() == MOST_AGENTS {
+            return Err(grammar(format!("more than {MOST_AGENTS} lines in `agents`")));
+        }
+        let (seconds, id) = plain(line, "agents")?.split_once(' ').ok_or_else(bad)?;
+        let seconds = number(seconds).and_then(|seconds| i64::try_from(seconds).ok()).ok_or_else(bad)?;
+        let id: SessionId = id.parse().map_err(|_| bad())?;
+        if agents.insert(*id.as_uuid(), seconds).is_some() {
+            return Err(bad());
+        }
+    }
+    Ok(agents)
 }

@@ -55,6 +55,8 @@ pub enum Request {
         workspaces: Option<String>,
         /// More directories that may lie in a clone.
         roots: Vec<String>,
+        /// Who visits: noted there where an earlier PUT left a place for it. `None` changes nothing at all.
+        agent: Option<Uuid>,
     },
     /// Digests of whole files and of prefixes.
     Hash {
@@ -101,6 +103,8 @@ pub struct PutRequest {
     pub claude: String,
     /// The id to write if the store has none.
     pub replica: Option<Uuid>,
+    /// Who visits, to be noted there.
+    pub agent: Option<Uuid>,
     /// KiB that must be free once the archive is unpacked, or nothing is done.
     pub need_kib: Option<u64>,
     /// The files, by ascending number.
@@ -177,11 +181,12 @@ impl Request {
         };
         let mut head = format!("{verb} {}\n{}\n", nonce.as_str(), claude.map(directory).transpose()?.unwrap_or_default());
         match self {
-            Self::List { workspaces, roots, .. } => {
+            Self::List { workspaces, roots, agent, .. } => {
                 let lines = workspaces.iter().map(|path| ("workspaces", path)).chain(roots.iter().map(|path| ("root", path)));
                 for (word, path) in lines {
                     head.push_str(&format!("{word} {}\n", directory(path)?));
                 }
+                agent.iter().for_each(|agent| head.push_str(&format!("agent {agent}\n")));
             }
             Self::Hash { wants, .. } => wants.iter().for_each(|want| match want.first {
                 Some(first) => head.push_str(&format!("h {first} {}\n", want.path)),
@@ -230,6 +235,9 @@ impl PutRequest {
         let mut plan = String::new();
         if let Some(replica) = self.replica {
             plan.push_str(&format!("replica {replica}\n"));
+        }
+        if let Some(agent) = self.agent {
+            plan.push_str(&format!("agent {agent}\n"));
         }
         if let Some(need) = self.need_kib {
             plan.push_str(&format!("need {need}\n"));
@@ -311,90 +319,4 @@ impl Read for ExactBytes {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const ID: &str = "6f869d7b-ce51-4e00-8a05-674dde6aa368";
-
-    fn text(request: &Request) -> Result<String, String> {
-        let mut out = Vec::new();
-        request.write(&Nonce::random(), &mut out).map_err(|error| error.to_string())?;
-        Ok(String::from_utf8_lossy(&out).split_once('\n').unwrap().1.to_owned())
-    }
-
-    fn file(n: u32, base: u64, size: u64, data: DataSource) -> PutFile {
-        let operation = Operation::Replace { token: "1:2:3:4".parse().unwrap(), base };
-        PutFile { n, operation, size, sha256: [0xab; 32], path: format!("-p/{ID}/s{n}").parse().unwrap(), mtime: -5, data }
-    }
-
-    fn put(files: Vec<PutFile>) -> Request {
-        Request::Put(PutRequest { claude: "/c".into(), replica: None, need_kib: Some(7), files, drops: Vec::new() })
-    }
-
-    #[test]
-    fn a_request_is_lines_and_names_its_directory() {
-        let list = Request::List { claude: None, workspaces: Some("/w".into()), roots: vec!["/a b".into()] };
-        assert_eq!(text(&list).unwrap(), "\nworkspaces /w\nroot /a b\n");
-        let path = FarPath::Store(format!("-p/{ID}.jsonl").parse().unwrap());
-        let wants = vec![HashWant { path: path.clone(), first: None }, HashWant { path: path.clone(), first: Some(9) }];
-        assert_eq!(text(&Request::Hash { claude: "/c".into(), wants }).unwrap(), format!("/c\nw projects/-p/{ID}.jsonl\nh 9 projects/-p/{ID}.jsonl\n"));
-        let wants = vec![Range { path, offset: 3, length: 4 }];
-        assert_eq!(text(&Request::Get { claude: "/c".into(), wants }).unwrap(), format!("/c\n3 4 projects/-p/{ID}.jsonl\n"));
-    }
-
-    #[test]
-    fn a_directory_that_could_break_a_line_is_refused() {
-        for bad in ["/a\nlist", "relative", "", "/a\0", "/\u{1b}[31m", "/\u{85}"] {
-            for request in [
-                Request::List { claude: Some(bad.into()), workspaces: None, roots: Vec::new() },
-                Request::List { claude: None, workspaces: Some(bad.into()), roots: Vec::new() },
-                Request::List { claude: None, workspaces: None, roots: vec![bad.into()] },
-                Request::Get { claude: bad.into(), wants: Vec::new() },
-            ] {
-                assert!(text(&request).unwrap_err().ends_with("cannot be asked of the far side: it is no plain absolute path"), "{bad:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_plan_that_contradicts_itself_is_refused_before_a_byte_is_sent() {
-        let data = |len| DataSource { path: "/nowhere".into(), offset: 0, len };
-        for (files, what) in [
-            (vec![file(1, 0, 3, data(2))], "file 1 of the request: its base and its data do not add up to its size"),
-            (vec![file(1, u64::MAX, 3, data(4))], "file 1 of the request: its base and its data do not add up to its size"),
-            (vec![file(2, 0, 2, data(2)), file(1, 0, 2, data(2))], "file 1 of the request: its number does not ascend"),
-            (vec![file(1, 0, 2, data(2)), PutFile { n: 2, ..file(1, 0, 2, data(2)) }], "file 2 of the request: its path was named before"),
-        ] {
-            let mut out = Vec::new();
-            assert_eq!(put(files).write(&Nonce::random(), &mut out).unwrap_err().to_string(), what);
-            assert!(out.is_empty());
-        }
-    }
-
-    #[test]
-    fn the_archive_holds_the_plan_first_and_exactly_the_promised_bytes() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("data");
-        std::fs::write(&path, b"0123456789").unwrap();
-        let mut out = Vec::new();
-        put(vec![file(4, 2, 5, DataSource { path: path.clone(), offset: 3, len: 3 })]).write(&Nonce::random(), &mut out).unwrap();
-        let body = &out[out.iter().enumerate().filter(|(_, b)| **b == b'\n').nth(1).unwrap().0 + 1..];
-        let mut archive = tar::Archive::new(body);
-        let mut members = archive.entries().unwrap().map(|entry| {
-            let mut entry = entry.unwrap();
-            let mut text = String::new();
-            entry.read_to_string(&mut text).unwrap();
-            (entry.path().unwrap().display().to_string(), text)
-        });
-        let plan = format!("need 7\nfile 4 r {ID} 2 1:2:3:4 5 {} -p/{ID}/s4\n", "ab".repeat(32));
-        assert_eq!(members.next(), Some(("plan".to_owned(), plan)));
-        assert_eq!(members.next(), Some(("data/4".to_owned(), "345".to_owned())));
-        assert_eq!(members.next(), None);
-
-        let short = put(vec![file(4, 0, 9, DataSource { path: path.clone(), offset: 3, len: 9 })]);
-        assert_eq!(text(&short).unwrap_err(), format!("cannot read {} to send it", path.display()));
-        let link = directory.path().join("link");
-        std::os::unix::fs::symlink(&path, &link).unwrap();
-        assert!(text(&put(vec![file(4, 0, 1, DataSource { path: link, offset: 0, len: 1 })])).unwrap_err().starts_with("cannot read"));
-    }
-}
+mod tests;
