@@ -264,6 +264,19 @@ pub enum Stale {
         /// How the last one ended.
         outcome: String,
     },
+    /// The agent makes no pass, because the configuration is wrong.
+    Parked,
+}
+
+impl Stale {
+    /// The place that it is about; none where it is about the passes.
+    #[must_use]
+    pub fn place(&self) -> Option<&str> {
+        match self {
+            Self::Place { name, .. } => Some(name),
+            Self::NoPass | Self::Pass { .. } | Self::Parked => None,
+        }
+    }
 }
 
 /// The project directories here that hold sessions, and how the repository of each is known.

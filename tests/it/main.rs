@@ -8,6 +8,8 @@ mod agent_process;
 #[cfg(test)]
 mod agent_socket;
 #[cfg(test)]
+mod agent_visits;
+#[cfg(test)]
 mod agent_world;
 #[cfg(test)]
 mod answers;

@@ -1,8 +1,9 @@
 //! `status`: what is equal, ahead, behind or waiting, from what is remembered and a fresh look at this machine.
 //!
-//! Promises: no network, no lock, nothing waited for; works before the first pass and with a state that cannot be read. What it
+//! Promises: no network, no lock, nothing waited for but, for a moment, the answer of a running agent; works before the first pass and with a state that cannot be read. What it
 //! says of a far side is as old as that side's last visit, and it says how old that is. The shape of `--json` is in [`shape`].
 
+mod agent;
 mod shape;
 mod told;
 
@@ -57,7 +58,7 @@ fn look(arguments: &Arguments, setting: &Setting, dot: Option<&RepositoryId>) ->
     let mut survey = Survey::open(setting, Utc::now()).map_err(|error| Failure::of(Kind::Failed, &error))?;
     let unknown = |error| Failure::of(Kind::Usage, &error).hint("claude-session-sync status shows the names that are known; list codespaces asks GitHub");
     survey.limit(&arguments.names, dot).map_err(unknown)?;
-    Ok(Status::of(&survey, &setting.config, arguments.why))
+    Ok(Status::of(&survey, &setting.config, agent::ask(&setting.paths), arguments.why))
 }
 
 fn show(status: &Status, arguments: &Arguments, context: &mut Context) {

@@ -5,12 +5,14 @@
 //! - `here`: `sessions` in this machine's store, `open` of them in a client.
 //! - `last_pass`: null before the first; `began`, `ended`, `summary` (one line), `failed` (something in it did).
 //! - `last_good`: when the last pass over everything began that could list the codespaces; null before the first.
-//! - `stale`: why what is known is too old, empty while it is not; `what` is `no-pass`, `pass` (`since`) or `place` (`name`, `since`,
-//!   `outcome`). `--check` exits 1 when it is not empty.
-//! - `next`: when the next pass is due, in words.
+//! - `stale`: why what is known is too old, empty while it is not; `what` is `no-pass`, `pass` (`since`), `place` (`name`, `since`,
+//!   `outcome`) or `parked` (the configuration is wrong). `--check` exits 1 when it is not empty.
+//! - `agent`: null where none runs; what it says of itself (see `agent/status.rs`), or `trouble` where it gives no answer of use.
+//! - `next`: when the next pass is due, in words; `next_at`: the same as a time, null where nobody knows.
 //! - `places`: each codespace and machine: `name`, `display_name`, `kind` (`codespace`, `machine`), `doing` (GitHub's word at the last
 //!   listing), `gone` (since when GitHub's list lacks it), `tried` (the last attempt), `outcome` (what came of it), `answered`,
-//!   `visited` (the last good visit), `failing` (since when), `sessions` and `not_home` (at that visit), `next` (in words), and
+//!   `visited` (the last good visit), `failing` (since when), `sessions` and `not_home` (at that visit), `next` (when it is visited
+//!   next, and why not before, in words), `next_at` (not before then; null where nothing is known), and
 //!   `repositories`: `repository`, `counts` by word, `sessions` that are not equal: `session`, `title`, `word` and, by word, `bytes`,
 //!   `at` (`here`, `there`), `why`.
 //! - The words: `equal`, `ahead` (more is here), `behind` (more is there), `diverged`, `waiting` (open `at`), `older` (than the window),
@@ -25,14 +27,18 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Local, Utc};
 use serde::Serialize;
 
+use super::agent::Asked;
+use crate::agent::status::Doing;
+use crate::cli::words::ago;
 use crate::config::Config;
 use crate::pass::compare::{Compared, Stand};
 use crate::pass::survey::{Directory, KnownBy, Shared, Stale, Survey, Visited, Why};
 use crate::reconcile::manifest::{ProjectName, SessionId};
 use crate::reconcile::project::RepositoryId;
+use crate::reconcile::quiet::Verdict;
 use crate::reconcile::report::Report;
 use crate::state::PlaceKind;
 
@@ -47,7 +53,9 @@ pub(super) struct Status {
     pub(super) last_pass: Option<LastPass>,
     pub(super) last_good: Option<DateTime<Utc>>,
     pub(super) stale: Vec<Stale>,
-    pub(super) next: &'static str,
+    pub(super) agent: Asked,
+    pub(super) next: String,
+    next_at: Option<DateTime<Utc>>,
     pub(super) places: Vec<PlaceShown>,
     pub(super) unplaced: Vec<Unplaced>,
     pub(super) unknown: Vec<Unknown>,
@@ -84,7 +92,8 @@ pub(super) struct PlaceShown {
     pub(super) failing: Option<DateTime<Utc>>,
     sessions: usize,
     pub(super) not_home: usize,
-    next: &'static str,
+    pub(super) next: String,
+    next_at: Option<DateTime<Utc>>,
     pub(super) repositories: Vec<RepositoryShown>,
 }
 
@@ -146,11 +155,11 @@ pub(super) struct SessionReason {
     pub(super) why: Why,
 }
 
-/// Without an agent there is one answer; `sync` is what makes a pass.
-const NEXT: &str = "when `sync` runs";
+/// Without an agent there is one answer: `sync` is what makes a pass.
+const BY_HAND: &str = "when `sync` runs";
 
 impl Status {
-    pub(super) fn of(survey: &Survey, config: &Config, why: bool) -> Self {
+    pub(super) fn of(survey: &Survey, config: &Config, agent: Asked, why: bool) -> Self {
         let vault = size(&survey.here.vault.path());
         let report: Option<Report> = survey.state.last_pass.clone().and_then(|report| serde_json::from_value(report).ok());
         Self {
@@ -164,9 +173,11 @@ impl Status {
                 failed: report.listing.is_some() || report.has_failures(),
             }),
             last_good: survey.state.last_good,
-            stale: survey.stale(config.schedule.stale_after.duration()),
-            next: NEXT,
-            places: survey.places.iter().map(PlaceShown::of).collect(),
+            stale: stale(survey, config, &agent),
+            next: next(&agent, survey.now),
+            next_at: agent.at_work().and_then(|agent| agent.next_pass),
+            places: survey.places.iter().map(|place| PlaceShown::of(place, &agent, survey.now)).collect(),
+            agent,
             unplaced: survey.directories.iter().filter_map(unplaced).collect(),
             unknown: survey.directories.iter().filter(|directory| directory.known_by == KnownBy::Nothing).map(Unknown::of).collect(),
             vault: Vault { bytes: vault, large: vault > config.vault.warn_at.get() },
@@ -176,8 +187,9 @@ impl Status {
 }
 
 impl PlaceShown {
-    fn of(place: &Visited) -> Self {
+    fn of(place: &Visited, agent: &Asked, now: DateTime<Utc>) -> Self {
         let memory = &place.memory;
+        let (next, next_at) = next_visit(place, agent, now);
         Self {
             name: place.name.clone(),
             display_name: place.display_name.clone(),
@@ -191,7 +203,8 @@ impl PlaceShown {
             failing: memory.failing,
             sessions: memory.sessions,
             not_home: memory.not_home,
-            next: NEXT,
+            next,
+            next_at,
             repositories: place.shared.iter().map(RepositoryShown::of).collect(),
         }
     }
@@ -209,6 +222,43 @@ impl RepositoryShown {
         let unequal = shared.sessions.iter().filter(|compared| compared.stand != Stand::Equal);
         let shown = |Compared { session, title, stand }: &Compared| SessionShown { session: *session, title: title.clone(), stand: stand.clone() };
         Self { repository: shared.repository.clone(), counts, sessions: unequal.map(shown).collect() }
+    }
+}
+
+/// When the next pass is due, for people.
+fn next(agent: &Asked, now: DateTime<Utc>) -> String {
+    match agent {
+        Asked::None | Asked::Silent { .. } => BY_HAND.to_owned(),
+        Asked::Running(status) => match (&status.doing, status.next_pass) {
+            (Doing::Parked, _) => "when the configuration is mended".to_owned(),
+            (Doing::Passing { .. }, _) => "now".to_owned(),
+            (_, Some(next)) => format!("{} ({})", next.with_timezone(&Local).format("%H:%M"), ago(now, next)),
+            (_, None) => "when something asks for it".to_owned(),
+        },
+    }
+}
+
+/// When a place is visited next by the agent, and why not before.
+fn next_visit(place: &Visited, agent: &Asked, now: DateTime<Utc>) -> (String, Option<DateTime<Utc>>) {
+    let Some(agent) = agent.at_work() else { return (BY_HAND.to_owned(), None) };
+    match &place.next {
+        _ if place.memory.gone.is_some() => ("never: it is gone".to_owned(), None),
+        Some(Verdict::Wait { until, .. }) => (place.next.as_ref().map(|verdict| verdict.words(now, &Local)).unwrap_or_default(), *until),
+        Some(verdict) => (format!("next pass: {}", verdict.words(now, &Local)), agent.next_pass),
+        None => ("every pass".to_owned(), agent.next_pass),
+    }
+}
+
+/// What is too old: by the agent's count of time awake and online, where one is at work, else by the clock.
+fn stale(survey: &Survey, config: &Config, agent: &Asked) -> Vec<Stale> {
+    let by_clock = survey.stale(config.schedule.stale_after.duration());
+    match agent {
+        Asked::Running(status) if status.doing == Doing::Parked => by_clock.into_iter().chain([Stale::Parked]).collect(),
+        Asked::Running(status) => {
+            let is_stale = |name: Option<&str>| status.stale.iter().any(|stale| stale.name.as_deref() == name);
+            by_clock.into_iter().filter(|stale| is_stale(stale.place())).collect()
+        }
+        Asked::None | Asked::Silent { .. } => by_clock,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
+use super::agent;
 use super::shape::{PlaceShown, Reasons, RepositoryShown, SessionShown, Status, Unplaced, word};
 use crate::cli::render::{Cell, Render, Style, Table};
 use crate::cli::words::{ago, bytes, cut, sessions, titled};
@@ -49,15 +50,21 @@ fn directories(count: usize) -> String {
 }
 
 fn places(status: &Status) -> Table {
-    let mut table = Table::new(["WHERE", "REPOSITORY", "SESSIONS", "LAST VISIT"]);
+    // Without an agent the answer is the same for all, and stands below.
+    let next = status.agent.at_work().is_some();
+    let header = ["WHERE", "REPOSITORY", "SESSIONS", "LAST VISIT"];
+    let mut table = Table::new(header.into_iter().chain(next.then_some("NEXT VISIT")));
     for place in &status.places {
         let visit = visit(place, status.now);
+        let next = next.then(|| Cell::new(place.next.as_str(), Style::Faint));
         if place.repositories.is_empty() {
-            table.row([Cell::from(place.display_name.as_str()), Cell::from("-"), Cell::new("not synced", Style::Faint), visit.clone()]);
+            let row = [Cell::from(place.display_name.as_str()), Cell::from("-"), Cell::new("not synced", Style::Faint), visit.clone()];
+            table.row(row.into_iter().chain(next.clone()));
         }
         for (index, shared) in place.repositories.iter().enumerate() {
             let name = if index == 0 || status.places.len() > 1 { place.display_name.as_str() } else { "" };
-            table.row([Cell::from(name), Cell::from(shared.repository.to_string()), standing(place, shared), visit.clone()]);
+            let row = [Cell::from(name), Cell::from(shared.repository.to_string()), standing(place, shared), visit.clone()];
+            table.row(row.into_iter().chain(next.clone()));
         }
     }
     table
@@ -144,13 +151,16 @@ fn times(status: &Status, check: bool, render: &mut Render) {
             render.say_entry((Style::Faint, "last pass"), (style, &format!("{}, {}", ago(status.now, pass.began), pass.summary)));
         }
     }
-    render.say_entry((Style::Faint, "next"), (Style::Plain, status.next));
+    render.say_entry((Style::Faint, "next"), (Style::Plain, &status.next));
+    agent::told(&status.agent, status.now, render);
     for place in status.places.iter().filter(|place| place.failing.is_some() && place.gone.is_none()) {
         render.say_entry((Style::Bad, "failed"), (Style::Plain, &format!("{}: {}", place.display_name, place.outcome)));
     }
     for stale in &status.stale {
         let text = match stale {
             Stale::NoPass if !check => continue,
+            // The agent's own line says it.
+            Stale::Parked => continue,
             Stale::NoPass => "no pass over everything was made yet".to_owned(),
             Stale::Pass { since } => format!("the last good pass over everything began {}", ago(status.now, *since)),
             Stale::Place { name, since, .. } => format!("every visit to {name} failed, the first {}", ago(status.now, *since)),
