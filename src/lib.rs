@@ -11,5 +11,6 @@ pub mod logging;
 pub mod pass;
 pub mod paths;
 pub mod reconcile;
+pub mod service;
 pub mod state;
 pub mod store;

@@ -7,13 +7,14 @@ use std::process::Command;
 
 /// Which modules of ours each module may use, beside itself. `main → cli → {pass, demo}`; `pass → {codespace, store, state} →
 /// reconcile → nothing`; configuration, places and logging lie below all but `reconcile`.
-const MAY_USE: [(&str, &[&str]); 12] = [
+const MAY_USE: [(&str, &[&str]); 13] = [
     ("main", &["cli", "paths"]),
     ("lib", &[]),
-    ("cli", &["codespace", "config", "demo", "logging", "pass", "paths", "reconcile", "state", "store"]),
+    ("cli", &["codespace", "config", "demo", "logging", "pass", "paths", "reconcile", "service", "state", "store"]),
     ("demo", &["reconcile"]),
     ("pass", &["codespace", "config", "paths", "reconcile", "state", "store"]),
     ("codespace", &["paths", "reconcile"]),
+    ("service", &["config", "paths", "reconcile"]),
     ("store", &["reconcile"]),
     ("state", &["reconcile", "store"]),
     ("config", &["paths", "reconcile"]),
@@ -40,10 +41,11 @@ const IMPURE: [&str; 13] = [
 ];
 
 /// Who may remove a name, and what.
-const MAY_REMOVE: [&str; 3] = [
+const MAY_REMOVE: [&str; 4] = [
     "src/store/proof.rs",           // anything of the store or the vault, with its proof
     "src/logging.rs",               // log files that are too old or too many
     "src/codespace/ssh/runtime.rs", // sockets of its own
+    "src/service/files.rs",         // the unit that it wrote, and what was kept before
 ];
 
 struct Source {
