@@ -151,7 +151,7 @@ fn tell_environment(service: &Service, render: &mut Render) {
     for left in &service.carried().left_out {
         let why = match left.reason {
             Reason::Token => "it is a token; the service uses [github] token_file, or the login of gh",
-            Reason::Password => "its address may hold a password; `systemctl --user edit`, `launchctl setenv` or a proxy without one can help",
+            Reason::Password => "its address may hold a password, and a unit is no place for one",
             Reason::Unfit => "it holds what no unit can",
         };
         render.warning(&format!("{} is set here, and not given to the service: {why}", left.name));
@@ -240,12 +240,14 @@ fn tell_status(status: &Status, render: &mut Render) {
     };
     render.say_entry((Style::Strong, "starts"), (starts.0, &starts.1));
     if let Some(last) = &status.last_exit {
-        let again = status.restarts.filter(|restarts| *restarts > 0).map(|restarts| format!("; started again {restarts} times")).unwrap_or_default();
         let last = match last {
-            LastExit::Code(code) => format!("with code {code}{again}"),
-            LastExit::Signal(signal) => format!("by signal {signal}{again}"),
+            LastExit::Code(code) => format!("with code {code}"),
+            LastExit::Signal(signal) => format!("by signal {signal}"),
         };
         render.say_entry((Style::Strong, "last end"), (Style::Plain, &last));
+    }
+    if let Some(restarts) = status.restarts.filter(|restarts| *restarts > 0) {
+        render.say_entry((Style::Strong, "restarts"), (Style::Plain, &format!("{restarts}, by the service manager")));
     }
 }
 

@@ -133,7 +133,7 @@ impl Service {
             enabled,
             loaded: job.is_some(),
             running,
-            restarts: job.as_ref().and_then(|job| job.runs),
+            restarts: job.as_ref().and_then(|job| job.runs).map(|runs| runs.saturating_sub(1)),
             last_exit: job.and_then(|job| job.last_exit),
             said: None,
             lingering: None,

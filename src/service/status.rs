@@ -71,7 +71,7 @@ pub struct Status {
     pub running: Option<Running>,
     /// How the one before ended.
     pub last_exit: Option<LastExit>,
-    /// How often the manager started it again by itself; with launchd, how often it started it at all.
+    /// How often the manager started it again; with launchd, whoever asked for it.
     pub restarts: Option<u64>,
     /// The manager gave up, and why; or what the agent says of itself.
     pub said: Option<String>,
