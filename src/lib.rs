@@ -3,10 +3,12 @@
 //! The map, and the one rule of dependence: `main → cli → {agent, pass, service, doctor, demo}`;
 //! `pass → {codespace, store, state} → reconcile → nothing`.
 
+pub mod agent;
 pub mod cli;
 pub mod codespace;
 pub mod config;
 pub mod demo;
+pub mod lock;
 pub mod logging;
 pub mod pass;
 pub mod paths;

@@ -1,18 +1,17 @@
 //! What is remembered between passes: digests of files that did not change, what lay at each far replica, how visits ended.
 //!
 //! Promises: a cache. Lost, corrupt or of an unknown format, it costs time and nothing else; it is replaced as a whole, from
-//! outcomes, never from intentions. The pass lock lies beside it and is never removed.
+//! outcomes, never from intentions.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -225,63 +224,5 @@ impl State {
             self.written = digest;
         }
         Ok(())
-    }
-}
-
-/// The lock of a pass; it ends with the process.
-#[derive(Debug)]
-pub struct PassLock {
-    _lock: Flock<File>,
-}
-
-/// Why the lock was not had.
-#[derive(Debug, thiserror::Error)]
-pub enum LockError {
-    /// Another pass runs.
-    #[error("another pass is running{}", holder.map(|pid| format!(" (pid {pid})")).unwrap_or_default())]
-    Busy {
-        /// Its process, if it wrote that down.
-        holder: Option<u32>,
-    },
-    /// The lock file cannot be used.
-    #[error("the pass lock {path} cannot be used")]
-    Unusable {
-        /// Where it is.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-}
-
-impl PassLock {
-    /// Takes the lock, waiting for another pass at most `patience`.
-    ///
-    /// # Errors
-    /// When another process holds it all that time, or it cannot be used.
-    pub async fn take(directory: &Path, patience: Duration) -> Result<Self, LockError> {
-        let path = directory.join("pass.lock");
-        let unusable = |source: io::Error| LockError::Unusable { path: path.clone(), source };
-        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(unusable)?;
-        let open = || OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
-        let mut file = open().map_err(unusable)?;
-        let began = Instant::now();
-        loop {
-            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-                Ok(mut lock) => {
-                    // Only for people; the lock itself is the flock.
-                    let noted = lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| write!(lock, "{}", std::process::id()));
-                    noted.map_err(unusable)?;
-                    return Ok(Self { _lock: lock });
-                }
-                Err((back, nix::errno::Errno::EWOULDBLOCK | nix::errno::Errno::EINTR)) => file = back,
-                Err((_, error)) => return Err(unusable(error.into())),
-            }
-            if began.elapsed() >= patience {
-                let mut text = String::new();
-                let holder = file.rewind().and_then(|()| file.take(32).read_to_string(&mut text)).ok().and_then(|_| text.trim().parse().ok());
-                return Err(LockError::Busy { holder });
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
     }
 }

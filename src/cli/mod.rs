@@ -10,6 +10,7 @@ mod demo;
 pub mod failure;
 mod list;
 pub mod render;
+mod run;
 mod service;
 mod spinner;
 mod status;
@@ -69,6 +70,9 @@ enum Verb {
     Service(service::Arguments),
     /// Show the whole story in a throw-away world, without network or account
     Demo(demo::Arguments),
+    /// Be the agent, in the foreground; `service install` lets the system do it
+    #[command(hide = true)]
+    Run(run::Arguments),
     /// Print the lines that let a shell complete verbs, options and names
     #[command(hide = true)]
     Completions(complete::Arguments),
@@ -152,6 +156,7 @@ impl Verb {
             Self::Config(arguments) => config::run(arguments, context),
             Self::Service(arguments) => service::run(arguments, context),
             Self::Demo(arguments) => demo::run(arguments, context),
+            Self::Run(arguments) => run::run(arguments, context),
             Self::Completions(arguments) => complete::run(arguments, context),
         }
     }

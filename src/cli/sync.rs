@@ -7,12 +7,12 @@ use super::spinner::Spinner;
 use super::told;
 use super::{Context, Exit, Failure, Kind, Settings};
 use crate::config::{Config, Span};
+use crate::lock::LockError;
 use crate::logging;
 use crate::pass::round::Direction;
 use crate::pass::{Doing, Options, PassError, Setting, run_telling};
 use crate::reconcile::project::RepositoryId;
 use crate::reconcile::report::{Outcome, Report};
-use crate::state::LockError;
 use crate::store::repositories::repository_of;
 
 /// What `sync` is asked.

@@ -13,17 +13,17 @@ use super::bases::Bases;
 use super::round::Visiting;
 use super::target::{NameError, Reach, Target, choose};
 use super::visit::{Errand, look as look_there};
-use super::{Options, Setting, stays};
-use crate::codespace::failure::{Class as FailureClass, Failure};
+use super::{Options, Setting, faults};
+use crate::codespace::failure::Failure;
 use crate::codespace::github::{CodespaceName, GitHub, install_crypto, web_host};
 use crate::codespace::guard::{Guard, REMOVED_VARIABLES};
-use crate::codespace::replica::{Far, VisitError};
+use crate::codespace::replica::Far;
 use crate::codespace::ssh::{self, Connection, Guarded, Programs, READY_DEADLINE, SshError};
 use crate::codespace::token::{GH_DEADLINE, Lookup};
 use crate::config::Reach as Way;
 use crate::paths::make_private;
 use crate::reconcile::plan::Window;
-use crate::reconcile::report::{Fault, Outcome};
+use crate::reconcile::report::{Fault, FaultKind, Outcome};
 use crate::state::ReplicaMemory;
 
 /// Between two looks at a codespace that is waited for: at first, and at most.
@@ -117,15 +117,15 @@ async fn codespaces(setting: &Setting, options: &Options, who: &mut Who) -> Resu
     let gh = PathBuf::from(config.programs.gh.to_string());
     let variable = |name: &str| environment.get(name).map(ToOwned::to_owned);
     let lookup = Lookup { environment: &variable, token_file: config.github.token_file.as_deref(), gh: &gh, host: &web_host(&url), deadline: GH_DEADLINE };
-    let token = lookup.find().await.map_err(|error| Fault { message: error.to_string(), hint: error.hint(), permanent: true })?;
+    let token = lookup.find().await.map_err(|error| faults::of_token(&error))?;
     let agent = concat!("claude-session-sync/", env!("CARGO_PKG_VERSION"));
-    let github = GitHub::new(&url, token, agent).map_err(|error| Fault { message: error.to_string(), hint: None, permanent: true })?;
+    let github = GitHub::new(&url, token, agent).map_err(|error| Fault { permanent: true, ..Fault::new(FaultKind::Other, error.to_string()) })?;
     let github = Arc::new(github);
     let began = tokio::time::Instant::now();
     let mut pause = FIRST_PAUSE;
     loop {
         let listing = github.codespaces().await;
-        let listing = listing.map_err(|error| Fault { message: error.to_string(), hint: error.hint(), permanent: stays(error.class()) })?;
+        let listing = listing.map_err(|error| faults::of_list(&error))?;
         let targets: Vec<Target> = listing.codespaces.into_iter().map(|codespace| Target::codespace(codespace, config)).collect();
         let left = options.wait.map(|wait| wait.saturating_sub(began.elapsed())).filter(|left| !left.is_zero() && on_their_way(&targets, options));
         if let Some(left) = left {
@@ -156,7 +156,7 @@ fn on_their_way(targets: &[Target], options: &Options) -> bool {
 impl Doorway {
     /// The key and the version of gh, once for all codespaces of the pass.
     async fn prepare(&mut self, setting: &Setting, notes: &mut Vec<String>) {
-        let told = |error: &SshError| Fault { message: error.to_string(), hint: error.hint(), permanent: true };
+        let told = |error: &SshError| Fault { permanent: true, ..faults::of_ssh(error) };
         match ssh::gh_version(&self.ssh.programs, &self.ssh.environment).await {
             Ok(version) => notes.extend(version.warning()),
             Err(error) => self.gh = Some(told(&error)),
@@ -165,7 +165,10 @@ impl Doorway {
         match (ssh::key::ensure(&setting.paths.data.join("ssh"), &self.ssh.programs, &self.ssh.environment).await, gh_home) {
             (Ok(key), Ok(())) => self.key = Some(key),
             (Err(error), _) => self.gh = Some(told(&error)),
-            (_, Err(error)) => self.gh = Some(Fault { message: format!("{} cannot be made: {error}", self.gh_home.display()), hint: None, permanent: true }),
+            (_, Err(error)) => {
+                let text = format!("{} cannot be made: {error}", self.gh_home.display());
+                self.gh = Some(Fault { permanent: true, ..Fault::new(faults::of_io(&error), text) });
+            }
         }
     }
 
@@ -201,35 +204,17 @@ async fn start_guard(github: &Arc<GitHub>, name: &CodespaceName) -> io::Result<G
 }
 
 fn failed(message: String) -> Outcome {
-    Outcome::Failed(Fault { message, hint: None, permanent: false })
+    Outcome::Failed(Fault::new(FaultKind::Other, message))
 }
 
 /// A codespace that went to sleep, or away, since it was listed was not visited, and that is no failure.
 fn not_connected(error: &SshError) -> Outcome {
-    if is_skip(error) { Outcome::NotVisited { why: error.to_string() } } else { Outcome::Failed(ssh_fault(error)) }
-}
-
-fn ssh_fault(error: &SshError) -> Fault {
-    let permanent = match error {
-        SshError::Failed(failure) => matches!(failure.class(), FailureClass::UntilUserActs | FailureClass::ThisEpisode),
-        SshError::MasterGone => false,
-        _ => true,
-    };
-    Fault { message: error.to_string(), hint: error.hint(), permanent }
+    if is_skip(error) { Outcome::NotVisited { why: error.to_string() } } else { Outcome::Failed(faults::of_ssh(error)) }
 }
 
 /// A failure of a visit that is none: the codespace went to sleep, or away, in the meantime.
 fn is_skip(error: &SshError) -> bool {
     matches!(error, SshError::Failed(Failure::NotAvailable | Failure::Pending | Failure::Gone))
-}
-
-/// What a visit's failure is in the report.
-#[must_use]
-pub fn visit_fault(error: &VisitError) -> Fault {
-    match error {
-        VisitError::Connection(error) => ssh_fault(error),
-        error => Fault { message: error.to_string(), hint: error.hint(), permanent: false },
-    }
 }
 
 /// A visit that found nothing: whom, what came of it, and how many connections and channels it took.
@@ -256,7 +241,7 @@ pub async fn look(
         Err(error) => {
             let counts = far.counts();
             far.close().await;
-            Err((Box::new(target.clone()), Outcome::Failed(visit_fault(&error)), (counts.connections, counts.channels)))
+            Err((Box::new(target.clone()), Outcome::Failed(faults::of_visit(&error)), (counts.connections, counts.channels)))
         }
     }
 }

@@ -8,6 +8,7 @@ pub mod absorb;
 pub mod bases;
 pub mod compare;
 pub mod connect;
+pub mod faults;
 pub mod group;
 pub mod here;
 pub mod install;
@@ -29,12 +30,12 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tracing::Instrument as _;
 
-use crate::codespace::github::Class;
 use crate::config::Config;
+use crate::lock::{Alone, Lock, LockError};
 use crate::paths::{Environment, Paths};
 use crate::reconcile::project::RepositoryId;
 use crate::reconcile::report::{self, ActionResult, Fault, Outcome, Report, Visit};
-use crate::state::{LockError, PassLock, State};
+use crate::state::State;
 
 use bases::Bases;
 use connect::{Doorway, Listed, list};
@@ -140,7 +141,7 @@ pub async fn run_telling(setting: &Setting, options: &Options, now: DateTime<Utc
 
 async fn attempt(setting: &Setting, options: &Options, now: DateTime<Utc>, tell: &dyn Fn(&Doing<'_>)) -> Result<Report, PassError> {
     tell(&Doing::Waiting);
-    let _lock = PassLock::take(&setting.paths.state, LOCK_PATIENCE).await?;
+    let _lock = Lock::take(&setting.paths.state, Alone::Pass, LOCK_PATIENCE).await?;
     let mut report = Report { version: report::VERSION, began: now, ended: now, dry_run: options.dry_run, ..Report::default() };
     let mut state = State::open(&setting.paths.state).map_err(here_error("state"))?;
     tell(&Doing::Listing);
@@ -361,11 +362,6 @@ fn blank(target: &Target, outcome: Outcome) -> Visit {
         skipped: Vec::new(),
         notes: Vec::new(),
     }
-}
-
-/// Whether a failure of the listing stays until a person acts.
-fn stays(class: Class) -> bool {
-    class == Class::Permanent
 }
 
 /// Whether an action came to nothing.

@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use uuid::Uuid;
 
 use super::bases::Bases;
-use super::connect::visit_fault;
+use super::faults;
 use super::leftovers::Leftover;
 use super::member::FarMember;
 use super::round::{Planned, Round, Visiting, is_done, word};
@@ -191,7 +191,7 @@ async fn finish(round: &mut Round, visiting: Visiting, standings: BTreeMap<Strin
     if !known && older > 0 && seen.broken.is_none() {
         notes.push(format!("{older} older sessions stay where they are (--days N takes them along)"));
     }
-    let outcome = seen.broken.as_ref().map_or(Outcome::Visited, |error| Outcome::Failed(visit_fault(error)));
+    let outcome = seen.broken.as_ref().map_or(Outcome::Visited, |error| Outcome::Failed(faults::of_visit(error)));
     let mut skipped: Vec<Skipped> = seen.skipped.clone();
     skipped.sort();
     skipped.dedup();

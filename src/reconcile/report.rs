@@ -100,6 +100,40 @@ pub struct Fault {
     pub hint: Option<String>,
     /// Whether it stays until a person acts.
     pub permanent: bool,
+    /// What it is about.
+    #[serde(default)]
+    pub kind: FaultKind,
+}
+
+/// What a failure is about, for whoever decides whether a person is to be told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FaultKind {
+    /// GitHub knows nobody by this token, or there is none.
+    Login,
+    /// The token may not do what is needed.
+    Scope,
+    /// The codespace has no SSH server.
+    NoSshd,
+    /// A disk of this machine is full or cannot be written.
+    Disk,
+    /// The configuration.
+    Configuration,
+    /// GitHub will delete a codespace soon.
+    Deletion,
+    /// The network, or GitHub: it heals by itself.
+    Network,
+    /// Anything else.
+    #[default]
+    Other,
+}
+
+impl Fault {
+    /// A failure that heals by itself, as far as is known, and that nothing mends.
+    #[must_use]
+    pub fn new(kind: FaultKind, message: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: None, permanent: false, kind }
+    }
 }
 
 /// A file that came to a new content.

@@ -7,18 +7,20 @@ use std::process::Command;
 
 /// Which modules of ours each module may use, beside itself. `main → cli → {pass, demo}`; `pass → {codespace, store, state} →
 /// reconcile → nothing`; configuration, places and logging lie below all but `reconcile`.
-const MAY_USE: [(&str, &[&str]); 13] = [
+const MAY_USE: [(&str, &[&str]); 15] = [
     ("main", &["cli", "paths"]),
     ("lib", &[]),
-    ("cli", &["codespace", "config", "demo", "logging", "pass", "paths", "reconcile", "service", "state", "store"]),
+    ("cli", &["agent", "codespace", "config", "demo", "lock", "logging", "pass", "paths", "reconcile", "service", "state", "store"]),
     ("demo", &["reconcile"]),
-    ("pass", &["codespace", "config", "paths", "reconcile", "state", "store"]),
+    ("agent", &["paths", "reconcile"]),
+    ("pass", &["codespace", "config", "lock", "paths", "reconcile", "state", "store"]),
     ("codespace", &["paths", "reconcile"]),
     ("service", &["config", "paths", "reconcile"]),
     ("store", &["reconcile"]),
     ("state", &["reconcile", "store"]),
     ("config", &["paths", "reconcile"]),
     ("paths", &["config", "reconcile"]),
+    ("lock", &[]),
     ("logging", &["config", "paths", "reconcile"]),
     ("reconcile", &[]),
 ];
@@ -41,10 +43,11 @@ const IMPURE: [&str; 13] = [
 ];
 
 /// Who may remove a name, and what.
-const MAY_REMOVE: [&str; 4] = [
+const MAY_REMOVE: [&str; 5] = [
     "src/store/proof.rs",           // anything of the store or the vault, with its proof
     "src/logging.rs",               // log files that are too old or too many
     "src/codespace/ssh/runtime.rs", // sockets of its own
+    "src/agent/control.rs",         // its own socket
     "src/service/files.rs",         // the unit that it wrote, and what was kept before
 ];
 

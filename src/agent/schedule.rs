@@ -1,0 +1,266 @@
+//! The schedule: rings the bell when `[schedule] every` says so.
+//!
+//! tokio-cron-scheduler drives it, with a storage of ours that parks: it answers "what is due" only when something is, at most
+//! [`PARKED`] later than the wall clock says, so that a sleep of the machine is noticed and an idle agent wakes about once a
+//! minute (its own storage is asked twice a second). The storage also computes when the job is due, in local time and anew after
+//! each ring, because a job of the scheduler keeps the UTC offset that it was made with.
+//!
+//! Promises: however many times were missed while the machine slept, one ring; a clock that was set back delays nothing by more
+//! than one interval; daylight saving time neither doubles nor drops an hourly ring. Never: work; a firing rings a bell.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, Local, TimeDelta, Utc};
+use croner::Cron;
+use croner::parser::{CronParser, Seconds, Year};
+use tokio::sync::Notify;
+use tokio_cron_scheduler::job::job_data::{JobAndNextTick, JobStoredData, JobType};
+use tokio_cron_scheduler::store::{DataStore, InitStore};
+use tokio_cron_scheduler::{
+    Job, JobScheduler, JobSchedulerError, MetaDataStorage, SimpleJobCode, SimpleMetadataStore, SimpleNotificationCode, SimpleNotificationStore,
+};
+use uuid::Uuid;
+
+use super::bell::{Bell, Ring};
+
+/// The longest time between two looks at the wall clock.
+const PARKED: Duration = Duration::from_secs(60);
+/// The scheduler's channels: one job, one firing at a time.
+const CHANNEL: usize = 16;
+/// A clock that went back by less was only corrected.
+const CORRECTION: TimeDelta = TimeDelta::seconds(5);
+
+/// The wall clock, as an argument.
+pub type Clock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
+
+/// The schedule could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum ScheduleError {
+    /// The pattern means nothing.
+    #[error("the schedule `{pattern}` is no cron pattern")]
+    Pattern {
+        /// The pattern.
+        pattern: String,
+    },
+    /// The scheduler would not start.
+    #[error("the scheduler does not start: {0}")]
+    Scheduler(#[from] JobSchedulerError),
+}
+
+/// When the pattern is due after a time: in local time, as cron means it.
+#[must_use]
+pub fn next(pattern: &Cron, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    pattern.find_next_occurrence(&after.with_timezone(&Local), false).ok().map(|next| next.with_timezone(&Utc))
+}
+
+/// The pattern, in five fields or in six with seconds first.
+///
+/// # Errors
+/// When it is none.
+pub fn pattern(text: &str) -> Result<Cron, ScheduleError> {
+    let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build();
+    parser.parse(text).map_err(|_| ScheduleError::Pattern { pattern: text.to_owned() })
+}
+
+/// The time between two rings around a time; an hour if the pattern has no two.
+#[must_use]
+pub fn interval(pattern: &Cron, now: DateTime<Utc>) -> TimeDelta {
+    let first = next(pattern, now);
+    let second = first.and_then(|first| next(pattern, first));
+    first.zip(second).map_or(TimeDelta::hours(1), |(first, second)| second - first)
+}
+
+/// A running schedule; dropped, it rings no more.
+pub struct Schedule {
+    timetable: Arc<Timetable>,
+    scheduler: JobScheduler,
+}
+
+impl std::fmt::Debug for Schedule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Schedule").field("next", &self.next()).finish_non_exhaustive()
+    }
+}
+
+impl Schedule {
+    /// Rings `bell` whenever the pattern is due, each time up to `jitter` later.
+    ///
+    /// # Errors
+    /// As [`ScheduleError`].
+    pub async fn start(every: &str, jitter: Duration, clock: Clock, bell: Bell) -> Result<Self, ScheduleError> {
+        let timetable = Arc::new(Timetable::new(pattern(every)?, jitter, clock));
+        let storage = Parked { jobs: SimpleMetadataStore::default(), timetable: Arc::clone(&timetable) };
+        let (codes, notes) = (SimpleJobCode::default(), SimpleNotificationCode::default());
+        let scheduler =
+            JobScheduler::new_with_storage_and_code(Box::new(storage), Box::new(SimpleNotificationStore::default()), Box::new(codes), Box::new(notes), CHANNEL)
+                .await?;
+        // What the scheduler makes of this pattern is not used; when the job is due, the storage says.
+        let job = Job::new_async("0 0 * * * *", move |_, _| {
+            let bell = bell.clone();
+            Box::pin(async move { bell.ring(Ring::Schedule) })
+        })?;
+        scheduler.add(job).await?;
+        scheduler.start().await?;
+        Ok(Self { timetable, scheduler })
+    }
+
+    /// When it rings next.
+    #[must_use]
+    pub fn next(&self) -> Option<DateTime<Utc>> {
+        self.timetable.lock().due
+    }
+
+    /// Ends it. The storage is woken first, because it holds the scheduler's lock while it is parked.
+    pub async fn stop(mut self) {
+        self.timetable.wake();
+        if let Err(error) = self.scheduler.shutdown().await {
+            tracing::debug!(%error, "the scheduler did not end well");
+        }
+    }
+}
+
+impl Drop for Schedule {
+    fn drop(&mut self) {
+        self.timetable.wake();
+    }
+}
+
+/// When the one job is due.
+struct Timetable {
+    pattern: Cron,
+    jitter: Duration,
+    clock: Clock,
+    state: Mutex<Times>,
+    woken: Notify,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    due: Option<DateTime<Utc>>,
+    seen: DateTime<Utc>,
+    ended: bool,
+}
+
+impl Timetable {
+    fn new(pattern: Cron, jitter: Duration, clock: Clock) -> Self {
+        let now = clock();
+        let timetable = Self { pattern, jitter, clock, state: Mutex::new(Times { due: None, seen: now, ended: false }), woken: Notify::new() };
+        timetable.lock().due = timetable.next(now);
+        timetable
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Times> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wake(&self) {
+        self.lock().ended = true;
+        self.woken.notify_one();
+    }
+
+    /// The next time of the pattern, and up to the jitter later.
+    fn next(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let longest = u64::try_from(self.jitter.as_millis()).unwrap_or(u64::MAX);
+        let random = Uuid::new_v4().as_u64_pair().0;
+        let jitter = if longest == 0 { 0 } else { random % (longest + 1) };
+        next(&self.pattern, after)?.checked_add_signed(TimeDelta::milliseconds(i64::try_from(jitter).ok()?))
+    }
+
+    /// Whether the job is due now (then its next time is set), or how long to wait before it can be.
+    fn look(&self) -> Due {
+        let now = (self.clock)();
+        let mut times = self.lock();
+        let set_back = now < times.seen - CORRECTION;
+        times.seen = now;
+        if times.ended {
+            return Due::Ended;
+        }
+        if set_back {
+            times.due = self.next(now);
+        }
+        match times.due {
+            Some(due) if due <= now => {
+                times.due = self.next(now);
+                Due::Now
+            }
+            Some(due) => Due::In((due - now).to_std().unwrap_or(PARKED).min(PARKED)),
+            None => Due::In(PARKED),
+        }
+    }
+}
+
+/// An answer of the timetable.
+enum Due {
+    Now,
+    In(Duration),
+    Ended,
+}
+
+/// The scheduler's storage, which answers only when the job is due.
+struct Parked {
+    jobs: SimpleMetadataStore,
+    timetable: Arc<Timetable>,
+}
+
+/// What the scheduler's traits return.
+type Answer<T> = Pin<Box<dyn Future<Output = Result<T, JobSchedulerError>> + Send>>;
+
+impl MetaDataStorage for Parked {
+    fn list_next_ticks(&mut self) -> Answer<Vec<JobAndNextTick>> {
+        let timetable = Arc::clone(&self.timetable);
+        let jobs = Arc::clone(&self.jobs.data);
+        Box::pin(async move {
+            loop {
+                match timetable.look() {
+                    Due::Ended => return Ok(Vec::new()),
+                    // A time long past, whatever the scheduler's own clock says.
+                    Due::Now => {
+                        let due = |job: &JobStoredData| JobAndNextTick { id: job.id, job_type: JobType::Cron as i32, next_tick: 1, last_tick: None };
+                        return Ok(jobs.read().await.values().map(due).collect());
+                    }
+                    Due::In(rest) => {
+                        let _ = tokio::time::timeout(rest, timetable.woken.notified()).await;
+                    }
+                }
+            }
+        })
+    }
+
+    /// The timetable has its own idea of both.
+    fn set_next_and_last_tick(&mut self, _: Uuid, _: Option<DateTime<Utc>>, _: Option<DateTime<Utc>>) -> Answer<()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn time_till_next_job(&mut self) -> Answer<Option<Duration>> {
+        let due = self.timetable.lock().due;
+        let rest = due.and_then(|due| (due - (self.timetable.clock)()).to_std().ok());
+        Box::pin(std::future::ready(Ok(rest)))
+    }
+}
+
+impl DataStore<JobStoredData> for Parked {
+    fn get(&mut self, id: Uuid) -> Answer<Option<JobStoredData>> {
+        self.jobs.get(id)
+    }
+
+    fn add_or_update(&mut self, data: JobStoredData) -> Answer<()> {
+        self.jobs.add_or_update(data)
+    }
+
+    fn delete(&mut self, id: Uuid) -> Answer<()> {
+        self.jobs.delete(id)
+    }
+}
+
+impl InitStore for Parked {
+    fn init(&mut self) -> Answer<()> {
+        self.jobs.init()
+    }
+
+    fn inited(&mut self) -> Answer<bool> {
+        self.jobs.inited()
+    }
+}

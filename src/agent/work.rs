@@ -1,0 +1,126 @@
+//! What the agent is handed, and what it is told of it: the pass and the look, as functions.
+//!
+//! Promises: plain values. The agent knows of names, times and faults; what a session is, it never learns.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use futures_util::future::LocalBoxFuture;
+use serde::{Deserialize, Serialize};
+
+use super::bell::Ring;
+use crate::reconcile::report::Fault;
+
+/// When a codespace was last started, which names the run; none for a machine.
+pub type Episode = Option<DateTime<Utc>>;
+
+/// What a pass is asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Errand {
+    /// Who rang.
+    pub rings: BTreeSet<Ring>,
+    /// Only these, because a look found their visits due; everything for none.
+    pub only: Option<BTreeSet<String>>,
+    /// Not these, as long as this is their run: they failed lately.
+    pub except: BTreeMap<String, Episode>,
+}
+
+/// How a pass ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PassEnd {
+    /// When it began.
+    pub began: DateTime<Utc>,
+    /// When it ended.
+    pub ended: DateTime<Utc>,
+    /// In one line.
+    pub summary: String,
+    /// What came of it.
+    pub outcome: PassOutcome,
+    /// Those that were tried.
+    pub places: Vec<PlaceEnd>,
+    /// Who runs; none where that is not known.
+    pub running: Option<BTreeSet<String>>,
+}
+
+/// What came of a pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PassOutcome {
+    /// The codespaces were listed, whatever became of single visits.
+    Made,
+    /// Another process was making one.
+    Busy,
+    /// The codespaces could not be listed, or nothing could be done.
+    Failed(Fault),
+}
+
+/// What came of one visit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlaceEnd {
+    /// Whose.
+    pub name: String,
+    /// Its run.
+    pub episode: Episode,
+    /// Why it failed, if it did.
+    pub fault: Option<Fault>,
+}
+
+/// What a look saw.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LookEnd {
+    /// Whose visit is due, with its run.
+    pub due: BTreeMap<String, Episode>,
+    /// When the next visits are due, and why not before.
+    pub waiting: Vec<Waiting>,
+    /// Who will be deleted soon, with something that is not known to be home.
+    pub expiring: Vec<Expiring>,
+    /// Who runs; none where that is not known.
+    pub running: Option<BTreeSet<String>>,
+    /// Why there is no list.
+    pub fault: Option<Fault>,
+    /// How long GitHub wants to be left alone, in seconds.
+    pub retry_after: Option<u64>,
+}
+
+/// A visit that is not due yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// Whose.
+    pub name: String,
+    /// When a look or the schedule may visit it; none while nothing but a change there can make it due.
+    pub until: Option<DateTime<Utc>>,
+    /// Why, for people.
+    pub why: String,
+}
+
+/// A codespace that GitHub will delete soon.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expiring {
+    /// Which.
+    pub name: String,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// What saves its sessions.
+    pub hint: String,
+}
+
+/// A pass, begun by its errand.
+pub type PassWork = dyn Fn(Errand) -> LocalBoxFuture<'static, PassEnd>;
+/// A look.
+pub type LookWork = dyn Fn() -> LocalBoxFuture<'static, LookEnd>;
+
+/// What the agent does when it does something.
+pub struct Work {
+    /// Makes a pass.
+    pub pass: Box<PassWork>,
+    /// Looks who runs.
+    pub look: Box<LookWork>,
+    /// When the last good pass began, as far as it is remembered.
+    pub last_good: Option<DateTime<Utc>>,
+}
+
+impl fmt::Debug for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Work").field("last_good", &self.last_good).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,73 @@
+//! The pass and the look, as the agent wants them.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use chrono::{DateTime, Utc};
+
+use crate::agent::work::{Errand, LookEnd, PassEnd, PassOutcome, PlaceEnd, Work};
+use crate::cli::told;
+use crate::lock::LockError;
+use crate::pass::{self, Options, PassError, Setting};
+use crate::reconcile::report::{Fault, FaultKind, Outcome, Report};
+use crate::state::State;
+
+/// What lasts from one pass to the next.
+#[derive(Debug, Default)]
+pub(super) struct Worker {}
+
+impl Worker {
+    /// The work with a setting.
+    pub(super) fn work(_: &Rc<RefCell<Self>>, setting: Setting) -> Work {
+        let last_good = State::open(&setting.paths.state).ok().and_then(|state| state.last_good);
+        let setting = Rc::new(setting);
+        let of_pass = Rc::clone(&setting);
+        Work {
+            pass: Box::new(move |errand| {
+                let setting = Rc::clone(&of_pass);
+                Box::pin(async move { make(&setting, errand).await })
+            }),
+            look: Box::new(move || Box::pin(std::future::ready(LookEnd::default()))),
+            last_good,
+        }
+    }
+}
+
+async fn make(setting: &Setting, errand: Errand) -> PassEnd {
+    let began = Utc::now();
+    let options = Options { names: errand.only.into_iter().flatten().collect(), ..Options::default() };
+    match pass::run(setting, &options, began).await {
+        Ok(report) => of_report(&report),
+        Err(error) => of_error(&error, began),
+    }
+}
+
+fn of_report(report: &Report) -> PassEnd {
+    let places = report.visits.iter().filter_map(|visit| {
+        let fault = match &visit.outcome {
+            Outcome::Visited => None,
+            Outcome::Failed(fault) => Some(fault.clone()),
+            Outcome::NotVisited { .. } => return None,
+        };
+        Some(PlaceEnd { name: visit.name.clone(), episode: None, fault })
+    });
+    PassEnd {
+        began: report.began,
+        ended: report.ended,
+        summary: told::summary(report),
+        outcome: report.listing.clone().map_or(PassOutcome::Made, PassOutcome::Failed),
+        places: places.collect(),
+        running: None::<BTreeSet<String>>,
+    }
+}
+
+fn of_error(error: &PassError, began: DateTime<Utc>) -> PassEnd {
+    let outcome = match error {
+        PassError::Lock(LockError::Busy { .. }) => PassOutcome::Busy,
+        PassError::Here { source, .. } => PassOutcome::Failed(Fault { permanent: true, ..Fault::new(pass::faults::of_io(source), error.to_string()) }),
+        PassError::Listing(fault) => PassOutcome::Failed(fault.clone()),
+        error => PassOutcome::Failed(Fault::new(FaultKind::Other, error.to_string())),
+    };
+    PassEnd { began, ended: Utc::now(), summary: error.to_string(), outcome, places: Vec::new(), running: None }
+}
