@@ -80,6 +80,8 @@ mod remote_script;
 #[cfg(test)]
 mod rows;
 #[cfg(test)]
+mod service_systemd;
+#[cfg(test)]
 mod skip;
 #[cfg(test)]
 mod sshd;
