@@ -40,6 +40,8 @@ mod guard;
 #[cfg(test)]
 mod house;
 #[cfg(test)]
+mod launchd;
+#[cfg(test)]
 mod laws_apply;
 #[cfg(test)]
 mod laws_archive;
@@ -80,6 +82,8 @@ mod remote_script;
 #[cfg(test)]
 mod rows;
 #[cfg(test)]
+mod service_launchd;
+#[cfg(test)]
 mod service_systemd;
 #[cfg(test)]
 mod skip;
@@ -93,6 +97,8 @@ mod talk;
 mod token;
 #[cfg(test)]
 mod verbs_list;
+#[cfg(test)]
+mod verbs_service;
 #[cfg(test)]
 mod verbs_status;
 #[cfg(test)]
