@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::backoff::{self, Places};
+use super::backoff::list_again;
 use super::bell::Ring;
 use super::clock::{Jump, Moment};
 use super::stale::Stale;
 use super::status::{Concern, Doing, LastPass, StaleFor};
-use super::work::{Errand, Expiring, LookEnd, PassEnd, PassOutcome, Waiting};
+use super::work::{Errand, Expiring, LookEnd, PassEnd, PassOutcome};
 use crate::reconcile::report::{Fault, FaultKind};
 
 /// The longest time between two pulses.
@@ -90,7 +90,6 @@ pub struct Desk {
     partial: bool,
     /// Failures of the list in a row.
     list_failures: u32,
-    places: Places,
     stale: Stale,
     told_expiring: BTreeSet<String>,
     /// The last pass.
@@ -99,8 +98,8 @@ pub struct Desk {
     pub last_good: Option<DateTime<Utc>>,
     /// When GitHub was last asked.
     pub last_look: Option<DateTime<Utc>>,
-    /// Visits that are not due.
-    pub waiting: Vec<Waiting>,
+    /// When the next look may find a visit due.
+    pub next_visit: Option<DateTime<Utc>>,
     /// Codespaces that will be deleted.
     pub expiring: Vec<Expiring>,
     /// What a person must mend: the account's or this machine's for no name.
@@ -121,13 +120,12 @@ impl Desk {
             again_at: None,
             partial: false,
             list_failures: 0,
-            places: Places::default(),
             stale: Stale::default(),
             told_expiring: BTreeSet::new(),
             last_pass: None,
             last_good,
             last_look: None,
-            waiting: Vec::new(),
+            next_visit: None,
             expiring: Vec::new(),
             concerns: BTreeMap::new(),
         }
@@ -164,13 +162,7 @@ impl Desk {
     pub fn handle(&mut self, event: Event, now: Moment) -> Vec<Act> {
         let mut acts = self.time_passed(now);
         match event {
-            Event::Rung(rings) => {
-                // Whoever asks may have mended what failed.
-                if rings.contains(&Ring::Request) {
-                    self.places.forgive();
-                }
-                self.pending.extend(rings);
-            }
+            Event::Rung(rings) => self.pending.extend(rings),
             Event::Pulse => {}
             Event::PassEnded(end) => self.pass_ended(end, now, &mut acts),
             Event::LookEnded(end) => self.look_ended(end, now, &mut acts),
@@ -213,7 +205,6 @@ impl Desk {
             return;
         }
         for place in &places {
-            self.places.note(place, now.awake);
             self.stale.note(&place.name, place.fault.is_none());
             let concern = place.fault.as_ref().and_then(|fault| Concern::of(fault, Some(&place.name)));
             self.concern(Some(&place.name), concern, acts);
@@ -236,7 +227,7 @@ impl Desk {
     fn look_ended(&mut self, end: LookEnd, now: Moment, acts: &mut Vec<Act>) {
         self.doing = Doing::Idle;
         self.last_look = Some(now.wall);
-        let LookEnd { due, waiting, expiring, running, fault, retry_after } = end;
+        let LookEnd { due, next, expiring, running, fault, retry_after } = end;
         let lost = self.list_failures > 0;
         let failed = fault.is_some();
         self.listed(fault, retry_after.map(Duration::from_secs), now, acts);
@@ -247,14 +238,14 @@ impl Desk {
             self.pending.insert(Ring::Recovered);
         }
         self.only_of(running);
-        self.waiting = waiting;
+        self.next_visit = next;
         for codespace in expiring.iter().filter(|codespace| !self.told_expiring.contains(&codespace.name)) {
             acts.push(Act::Tell(News::Expiring(codespace.clone())));
         }
         acts.extend(expiring.iter().map(|codespace| Act::Notify(deletion(codespace))));
         self.told_expiring = expiring.iter().map(|codespace| codespace.name.clone()).collect();
         self.expiring = expiring;
-        self.due = due.into_iter().filter(|(name, episode)| self.places.admits(name, *episode, now.awake)).map(|(name, _)| name).collect();
+        self.due = due;
         if !self.due.is_empty() {
             self.pending.insert(Ring::Look);
         }
@@ -270,7 +261,7 @@ impl Desk {
                     acts.push(Act::Tell(News::ListLost(fault)));
                 }
                 self.list_failures = self.list_failures.saturating_add(1);
-                self.look_at = now.awake + backoff::list_again(self.list_failures, wish);
+                self.look_at = now.awake + list_again(self.list_failures, wish);
             }
             None => {
                 if self.list_failures > 0 {
@@ -309,10 +300,9 @@ impl Desk {
             let rings = std::mem::take(&mut self.pending);
             let due = std::mem::take(&mut self.due);
             let only = (rings == BTreeSet::from([Ring::Look])).then_some(due);
-            let except = self.places.except(now.awake);
             self.partial = only.is_some();
             self.doing = Doing::Passing { since: now.wall, rings: rings.iter().copied().collect() };
-            return Some(Act::Pass(Errand { rings, only, except }));
+            return Some(Act::Pass(Errand { rings, only }));
         }
         if !self.rules.look.is_zero() && self.look_at <= now.awake {
             self.doing = Doing::Looking;

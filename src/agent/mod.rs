@@ -28,6 +28,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use bell::Bell;
 use clock::Moment;
 use control::{Patience, Socket};
 use desk::Rules;
@@ -79,6 +80,8 @@ pub enum Order {
 pub struct Given {
     /// The wall clock.
     pub clock: Clock,
+    /// What whoever wants a pass rings.
+    pub bell: Bell,
     /// Reads the configuration anew.
     pub load: Box<dyn Fn() -> Result<Settings, Refusal>>,
     /// Where it is read from.

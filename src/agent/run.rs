@@ -38,7 +38,7 @@ pub async fn run(given: Given) {
         last_pass: None,
         last_good: None,
         last_look: None,
-        waiting: Vec::new(),
+        next_visit: None,
         stale: Vec::new(),
         expiring: Vec::new(),
         concerns: Vec::new(),
@@ -68,7 +68,7 @@ pub async fn run(given: Given) {
         status,
         called,
         orders,
-        bell: Bell::default(),
+        bell: given.bell,
         at_work: None,
         running: None,
         stopping: None,
@@ -171,7 +171,7 @@ impl Agent {
             match act {
                 Act::Pass(errand) => {
                     let rings: Vec<&str> = errand.rings.iter().map(|ring| ring.word()).collect();
-                    tracing::debug!(rings = rings.join(","), only = ?errand.only, except = ?errand.except.keys(), "a pass begins");
+                    tracing::debug!(rings = rings.join(","), only = ?errand.only, "a pass begins");
                     self.running = Some(Running::Pass(tokio::task::spawn_local((settings.work.pass)(errand)), now.wall));
                 }
                 Act::Look => self.running = Some(Running::Look(tokio::task::spawn_local((settings.work.look)()))),
@@ -274,7 +274,7 @@ impl Agent {
             next.next_pass = schedule.next();
             next.last_pass.clone_from(&desk.last_pass);
             (next.last_good, next.last_look) = (desk.last_good, desk.last_look);
-            next.waiting.clone_from(&desk.waiting);
+            next.next_visit = desk.next_visit;
             next.expiring.clone_from(&desk.expiring);
             next.stale = desk.stale();
             next.concerns.extend(desk.concerns());
@@ -301,14 +301,15 @@ impl Agent {
         self.supervisor.stopping();
         self.status.send_modify(|status| Arc::make_mut(status).doing = Doing::Stopping);
         if let Some(Running::Pass(mut handle, _)) = self.running.take() {
-            tokio::select! {
-                ended = tokio::time::timeout(PATIENCE, &mut handle) => if ended.is_err() {
-                    tracing::warn!("the pass under way was abandoned");
-                },
-                _ = self.orders.recv() => {}
+            let ended = tokio::select! {
+                ended = tokio::time::timeout(PATIENCE, &mut handle) => ended.is_ok(),
+                _ = self.orders.recv() => false,
+            };
+            if !ended {
+                tracing::warn!("the pass under way was abandoned");
+                handle.abort();
+                let _ = handle.await;
             }
-            handle.abort();
-            let _ = handle.await;
         }
         if let Some(at_work) = self.at_work.take() {
             at_work.schedule.stop().await;

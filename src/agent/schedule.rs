@@ -13,7 +13,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use chrono::{DateTime, Local, TimeDelta, Utc};
+use chrono::{DateTime, Local, TimeDelta, TimeZone, Utc};
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
 use tokio::sync::Notify;
@@ -53,7 +53,11 @@ pub enum ScheduleError {
 /// When the pattern is due after a time: in local time, as cron means it.
 #[must_use]
 pub fn next(pattern: &Cron, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    pattern.find_next_occurrence(&after.with_timezone(&Local), false).ok().map(|next| next.with_timezone(&Utc))
+    next_in(&Local, pattern, after)
+}
+
+fn next_in<Z: TimeZone>(zone: &Z, pattern: &Cron, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    pattern.find_next_occurrence(&after.with_timezone(zone), false).ok().map(|next| next.with_timezone(&Utc))
 }
 
 /// The pattern, in five fields or in six with seconds first.
@@ -262,5 +266,54 @@ impl InitStore for Parked {
 
     fn inited(&mut self) -> Answer<bool> {
         self.jobs.inited()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono_tz::{Australia::Lord_Howe, Europe::Berlin};
+
+    fn at(text: &str) -> DateTime<Utc> {
+        DateTime::parse_from_rfc3339(text).unwrap().to_utc()
+    }
+
+    fn hours<Z: TimeZone>(zone: &Z, every: &str, from: &str, until: &str) -> Vec<DateTime<Utc>> {
+        let pattern = pattern(every).unwrap();
+        let until = at(until);
+        std::iter::successors(next_in(zone, &pattern, at(from)), |last| next_in(zone, &pattern, *last)).take_while(|due| *due < until).collect()
+    }
+
+    #[test]
+    fn an_hourly_ring_is_an_hourly_ring_when_the_clocks_are_changed() {
+        for (from, until) in [("2026-03-28T12:30:00Z", "2026-03-29T12:30:00Z"), ("2026-10-24T12:30:00Z", "2026-10-25T12:30:00Z")] {
+            let rings = hours(&Berlin, "0 * * * *", from, until);
+            assert_eq!(rings.len(), 24, "{rings:?}");
+            assert!(rings.windows(2).all(|pair| pair[1] - pair[0] == TimeDelta::hours(1)), "{rings:?}");
+        }
+        // Half an hour, at Lord Howe.
+        let rings = hours(&Lord_Howe, "0 * * * *", "2026-04-04T00:15:00Z", "2026-04-05T00:15:00Z");
+        assert!((23..=25).contains(&rings.len()) && rings.windows(2).all(|pair| pair[1] - pair[0] <= TimeDelta::minutes(90)), "{rings:?}");
+    }
+
+    #[test]
+    fn a_daily_ring_comes_once_a_day_at_the_hour_of_the_wall_clock() {
+        for (every, times) in [("30 2 * * *", 3), ("0 9 * * *", 3)] {
+            for from in ["2026-03-27T22:00:00Z", "2026-10-23T22:00:00Z"] {
+                let until = at(from) + TimeDelta::days(3);
+                let rings = hours(&Berlin, every, from, &until.to_rfc3339());
+                assert_eq!(rings.len(), times, "{every} from {from}: {rings:?}");
+            }
+        }
+        let nine = hours(&Berlin, "0 9 * * *", "2026-03-27T22:00:00Z", "2026-03-30T22:00:00Z");
+        assert_eq!(nine, ["2026-03-28T08:00:00Z", "2026-03-29T07:00:00Z", "2026-03-30T07:00:00Z"].map(at));
+    }
+
+    #[test]
+    fn the_interval_is_that_of_the_pattern() {
+        let now = at("2026-03-02T12:10:00Z");
+        for (every, minutes) in [("0 * * * *", 60), ("*/5 * * * *", 5), ("*/10 * * * * *", 0), ("0 9 * * *", 24 * 60)] {
+            assert_eq!(interval(&pattern(every).unwrap(), now).num_minutes(), minutes, "{every}");
+        }
     }
 }

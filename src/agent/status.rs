@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::bell::Ring;
-use super::work::{Expiring, Waiting};
+use super::work::Expiring;
 use crate::reconcile::report::{Fault, FaultKind};
 
 /// The agent, now.
@@ -32,8 +32,8 @@ pub struct AgentStatus {
     pub last_good: Option<DateTime<Utc>>,
     /// When GitHub was last asked who runs.
     pub last_look: Option<DateTime<Utc>>,
-    /// Visits that are not due yet.
-    pub waiting: Vec<Waiting>,
+    /// When a look may find a visit due, by the last look.
+    pub next_visit: Option<DateTime<Utc>>,
     /// What has had no good pass for too long, by time awake and online.
     pub stale: Vec<StaleFor>,
     /// Codespaces that GitHub will delete soon, with something that is not known to be home.

@@ -2,7 +2,7 @@
 //!
 //! Promises: plain values. The agent knows of names, times and faults; what a session is, it never learns.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 
 use chrono::{DateTime, Utc};
@@ -12,9 +12,6 @@ use serde::{Deserialize, Serialize};
 use super::bell::Ring;
 use crate::reconcile::report::Fault;
 
-/// When a codespace was last started, which names the run; none for a machine.
-pub type Episode = Option<DateTime<Utc>>;
-
 /// What a pass is asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Errand {
@@ -22,8 +19,6 @@ pub struct Errand {
     pub rings: BTreeSet<Ring>,
     /// Only these, because a look found their visits due; everything for none.
     pub only: Option<BTreeSet<String>>,
-    /// Not these, as long as this is their run: they failed lately.
-    pub except: BTreeMap<String, Episode>,
 }
 
 /// How a pass ended.
@@ -59,8 +54,6 @@ pub enum PassOutcome {
 pub struct PlaceEnd {
     /// Whose.
     pub name: String,
-    /// Its run.
-    pub episode: Episode,
     /// Why it failed, if it did.
     pub fault: Option<Fault>,
 }
@@ -68,10 +61,10 @@ pub struct PlaceEnd {
 /// What a look saw.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LookEnd {
-    /// Whose visit is due, with its run.
-    pub due: BTreeMap<String, Episode>,
-    /// When the next visits are due, and why not before.
-    pub waiting: Vec<Waiting>,
+    /// Whose visit is due.
+    pub due: BTreeSet<String>,
+    /// When the next one is, if nothing changes before.
+    pub next: Option<DateTime<Utc>>,
     /// Who will be deleted soon, with something that is not known to be home.
     pub expiring: Vec<Expiring>,
     /// Who runs; none where that is not known.
@@ -80,17 +73,6 @@ pub struct LookEnd {
     pub fault: Option<Fault>,
     /// How long GitHub wants to be left alone, in seconds.
     pub retry_after: Option<u64>,
-}
-
-/// A visit that is not due yet.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Waiting {
-    /// Whose.
-    pub name: String,
-    /// When a look or the schedule may visit it; none while nothing but a change there can make it due.
-    pub until: Option<DateTime<Utc>>,
-    /// Why, for people.
-    pub why: String,
 }
 
 /// A codespace that GitHub will delete soon.

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
 use super::{Context, Exit, Failure, Kind, Settings};
+use crate::agent::bell::Bell;
 use crate::agent::control::{Patience, Socket};
 use crate::agent::desk::Rules;
 use crate::agent::notice::{Book, Shower};
@@ -84,6 +85,7 @@ async fn serve(context: &Context, paths: Paths, supervisor: Supervisor, log: Log
     let (environment, before_config) = (context.environment.clone(), context.paths().ok());
     let given = Given {
         clock: Arc::new(Utc::now),
+        bell: Bell::default(),
         config_file: paths.config_file.clone(),
         load: Box::new(move || load(before_config.clone(), &environment, &worker)),
         log: Box::new(move || LogStatus { trouble: health.trouble.clone(), dropped: health.dropped() }),

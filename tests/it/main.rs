@@ -2,6 +2,14 @@
 //! once.
 
 #[cfg(test)]
+mod agent_loop;
+#[cfg(test)]
+mod agent_process;
+#[cfg(test)]
+mod agent_socket;
+#[cfg(test)]
+mod agent_world;
+#[cfg(test)]
 mod answers;
 #[cfg(test)]
 mod api;

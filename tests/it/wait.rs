@@ -14,6 +14,15 @@ pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// The same, in a test that has no runtime.
+pub(crate) fn reached(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < LONGEST, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// The processes of a group that still run, zombies not counted.
 pub(crate) fn members(group: i32) -> Vec<i32> {
     let mut found = Vec::new();

@@ -50,7 +50,7 @@ fn of_report(report: &Report) -> PassEnd {
             Outcome::Failed(fault) => Some(fault.clone()),
             Outcome::NotVisited { .. } => return None,
         };
-        Some(PlaceEnd { name: visit.name.clone(), episode: None, fault })
+        Some(PlaceEnd { name: visit.name.clone(), fault })
     });
     PassEnd {
         began: report.began,
