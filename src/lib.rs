@@ -13,5 +13,6 @@ pub mod logging;
 pub mod pass;
 pub mod paths;
 pub mod reconcile;
+pub mod service;
 pub mod state;
 pub mod store;

@@ -11,6 +11,7 @@ pub mod failure;
 mod list;
 pub mod render;
 mod run;
+mod service;
 mod spinner;
 mod status;
 mod sync;
@@ -34,7 +35,7 @@ use crate::paths::{Environment, Paths};
 pub const PROGRAM: &str = env!("CARGO_PKG_NAME");
 
 /// The verbs as the help groups them, everyday ones first.
-const GROUPS: [(&str, &[&str]); 3] = [("Everyday", &["sync", "status"]), ("Set-up", &["config", "demo"]), ("Repair", &["list", "conflicts"])];
+const GROUPS: [(&str, &[&str]); 3] = [("Everyday", &["sync", "status"]), ("Set-up", &["config", "service", "demo"]), ("Repair", &["list", "conflicts"])];
 
 /// Keeps Claude Code sessions equal between this machine and GitHub Codespaces.
 #[derive(Debug, Parser)]
@@ -65,6 +66,8 @@ enum Verb {
     Conflicts(conflicts::Arguments),
     /// Write, check or show the configuration
     Config(config::Arguments),
+    /// Run it every hour: install, look after or remove the service
+    Service(service::Arguments),
     /// Show the whole story in a throw-away world, without network or account
     Demo(demo::Arguments),
     /// Be the agent, in the foreground; `service install` lets the system do it
@@ -151,6 +154,7 @@ impl Verb {
             Self::List(arguments) => list::run(arguments, context),
             Self::Conflicts(arguments) => conflicts::run(arguments, context),
             Self::Config(arguments) => config::run(arguments, context),
+            Self::Service(arguments) => service::run(arguments, context),
             Self::Demo(arguments) => demo::run(arguments, context),
             Self::Run(arguments) => run::run(arguments, context),
             Self::Completions(arguments) => complete::run(arguments, context),

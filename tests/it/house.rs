@@ -7,14 +7,15 @@ use std::process::Command;
 
 /// Which modules of ours each module may use, beside itself. `main → cli → {pass, demo}`; `pass → {codespace, store, state} →
 /// reconcile → nothing`; configuration, places and logging lie below all but `reconcile`.
-const MAY_USE: [(&str, &[&str]); 14] = [
+const MAY_USE: [(&str, &[&str]); 15] = [
     ("main", &["cli", "paths"]),
     ("lib", &[]),
-    ("cli", &["agent", "codespace", "config", "demo", "lock", "logging", "pass", "paths", "reconcile", "state", "store"]),
+    ("cli", &["agent", "codespace", "config", "demo", "lock", "logging", "pass", "paths", "reconcile", "service", "state", "store"]),
     ("demo", &["reconcile"]),
     ("agent", &["paths", "reconcile"]),
     ("pass", &["codespace", "config", "lock", "paths", "reconcile", "state", "store"]),
     ("codespace", &["paths", "reconcile"]),
+    ("service", &["config", "paths", "reconcile"]),
     ("store", &["reconcile"]),
     ("state", &["reconcile", "store"]),
     ("config", &["paths", "reconcile"]),
@@ -42,11 +43,12 @@ const IMPURE: [&str; 13] = [
 ];
 
 /// Who may remove a name, and what.
-const MAY_REMOVE: [&str; 4] = [
+const MAY_REMOVE: [&str; 5] = [
     "src/store/proof.rs",           // anything of the store or the vault, with its proof
     "src/logging.rs",               // log files that are too old or too many
     "src/codespace/ssh/runtime.rs", // sockets of its own
     "src/agent/control.rs",         // its own socket
+    "src/service/files.rs",         // the unit that it wrote, and what was kept before
 ];
 
 struct Source {

@@ -50,6 +50,8 @@ mod guard;
 #[cfg(test)]
 mod house;
 #[cfg(test)]
+mod launchd;
+#[cfg(test)]
 mod laws_apply;
 #[cfg(test)]
 mod laws_archive;
@@ -96,6 +98,10 @@ mod remote_script;
 #[cfg(test)]
 mod rows;
 #[cfg(test)]
+mod service_launchd;
+#[cfg(test)]
+mod service_systemd;
+#[cfg(test)]
 mod skip;
 #[cfg(test)]
 mod sshd;
@@ -107,6 +113,8 @@ mod talk;
 mod token;
 #[cfg(test)]
 mod verbs_list;
+#[cfg(test)]
+mod verbs_service;
 #[cfg(test)]
 mod verbs_status;
 #[cfg(test)]
