@@ -1,7 +1,7 @@
 //! The schedule: rings the bell when `[schedule] every` says so.
 //!
 //! tokio-cron-scheduler drives it, with a storage of ours that parks: it answers "what is due" only when something is, at most
-//! [`PARKED`] later than the wall clock says, so that a sleep of the machine is noticed and an idle agent wakes about once a
+//! a minute later than the wall clock says, so that a sleep of the machine is noticed and an idle agent wakes about once a
 //! minute (its own storage is asked twice a second). The storage also computes when the job is due, in local time and anew after
 //! each ring, because a job of the scheduler keeps the UTC offset that it was made with.
 //!

@@ -22,12 +22,14 @@ pub enum Supervisor {
 }
 
 impl Supervisor {
-    /// By the variables that a manager sets.
+    /// By the variables that a manager sets. Those that a child inherits, as a shell in a terminal that is a unit itself, say nothing:
+    /// systemd names the process that it started.
     #[must_use]
-    pub fn of<'v>(variable: impl Fn(&str) -> Option<&'v str>) -> Self {
+    pub fn of<'v>(pid: u32, variable: impl Fn(&str) -> Option<&'v str>) -> Self {
+        let is_unit = || variable("SYSTEMD_EXEC_PID").and_then(|text| text.parse().ok()) == Some(pid);
         if variable("XPC_SERVICE_NAME") == Some(LAUNCHD_LABEL) {
             Self::Launchd
-        } else if variable("NOTIFY_SOCKET").is_some() || variable("INVOCATION_ID").is_some() {
+        } else if is_unit() {
             Self::Systemd { watchdog: watchdog() }
         } else {
             Self::None
@@ -104,10 +106,11 @@ mod tests {
 
     #[test]
     fn the_manager_is_known_by_its_variables() {
-        let of = |pairs: &'static [(&str, &str)]| Supervisor::of(|name| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| *value));
+        let of = |pairs: &'static [(&str, &str)]| Supervisor::of(7, |name| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| *value));
         assert_eq!(of(&[]), Supervisor::None);
         assert_eq!(of(&[("XPC_SERVICE_NAME", "com.claude-session-sync.agent")]), Supervisor::Launchd);
         assert_eq!(of(&[("XPC_SERVICE_NAME", "application.com.apple.Terminal")]), Supervisor::None, "a shell in a terminal");
-        assert!(matches!(of(&[("INVOCATION_ID", "x")]), Supervisor::Systemd { .. }));
+        assert!(matches!(of(&[("SYSTEMD_EXEC_PID", "7")]), Supervisor::Systemd { .. }));
+        assert_eq!(of(&[("SYSTEMD_EXEC_PID", "6"), ("INVOCATION_ID", "x")]), Supervisor::None, "a shell of a terminal that is a unit");
     }
 }

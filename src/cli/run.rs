@@ -40,7 +40,7 @@ pub(super) struct Arguments {}
 
 /// Runs the verb.
 pub(super) fn run(_: &Arguments, context: &mut Context) -> Result<Exit, Failure> {
-    let supervisor = Supervisor::of(|name| context.environment.text(name));
+    let supervisor = Supervisor::of(std::process::id(), |name| context.environment.text(name));
     let paths = context.paths()?;
     let first = Config::load(&paths);
     // A person sees the mistake and mends it; a service waits until that is done.

@@ -191,8 +191,11 @@ fn a_socket_that_a_dead_agent_left_is_replaced_and_one_s_own_goes_with_the_agent
 fn a_second_agent_ends_with_75_by_hand_and_with_0_under_a_service_manager() {
     let home = Home::new("");
     let agent = home.agent();
-    for (variable, code) in [(None, 75), (Some(("INVOCATION_ID", "1")), 0), (Some(("XPC_SERVICE_NAME", "com.claude-session-sync.agent")), 0)] {
-        let second = home.command(&["run"]).envs(variable).output().unwrap();
+    for (service, code) in [("", 75), ("SYSTEMD_EXEC_PID=$$", 0), ("XPC_SERVICE_NAME=com.claude-session-sync.agent", 0)] {
+        // systemd names the process that it started.
+        let mut second = Command::new("sh");
+        second.args(["-c", &format!("{service} exec \"$0\" run"), env!("CARGO_BIN_EXE_claude-session-sync")]);
+        let second = second.env_clear().env("HOME", home.0.path()).env("PATH", std::env::var("PATH").unwrap()).output().unwrap();
         let said = String::from_utf8(second.stderr).unwrap();
         assert_eq!(second.status.code(), Some(code), "{said}");
         assert!(said.contains(&format!("another agent is running (pid {})", agent.pid())), "{said}");
