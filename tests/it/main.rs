@@ -24,6 +24,8 @@ mod e2e_lessons;
 #[cfg(test)]
 mod e2e_names;
 #[cfg(test)]
+mod e2e_quiet;
+#[cfg(test)]
 mod e2e_secrets;
 #[cfg(test)]
 mod e2e_shells;
