@@ -5,6 +5,7 @@ use std::io::Write as _;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use claude_session_sync::pass::look::{Expiring, Looked, Unsaved};
+use claude_session_sync::pass::survey::Survey;
 use claude_session_sync::pass::{self, Options, Setting};
 use claude_session_sync::reconcile::quiet::{Because, Occasion};
 use claude_session_sync::reconcile::report::{Outcome, Report};
@@ -13,6 +14,7 @@ use serde_json::json;
 
 use crate::api::TOKEN;
 use crate::e2e_world::{Laptop, REPOSITORY, transcript};
+use crate::far::Far;
 use crate::remote_far::names;
 use crate::remote_script::Living;
 use crate::rows::row;
@@ -106,6 +108,8 @@ fn an_agent_visits_a_run_once_and_again_only_when_it_outlives_its_idle_timeout()
     assert_eq!((looked.due, looked.next), (Vec::new(), agent.memory().ended.map(|ended| ended + TimeDelta::minutes(35))));
     assert_eq!(looked.running, Some([NAME.to_owned()].into()));
     assert_eq!(agent.connections(), 1);
+    let next = |minute| Survey::open(&agent.setting, agent.at(minute)).unwrap().places[0].next.unwrap();
+    assert_eq!((next(20).words(agent.at(20), &Utc).starts_with("quiet until "), next(37).is_due()), (true, true));
     assert!(matches!(agent.due(37)[..], [Because::StillRunning { .. }]));
     let report = agent.run(37, Some(Occasion::Look), &[NAME, "gone-since"]);
     assert_eq!((report.visits.len(), &report.visits[0].outcome), (1, &Outcome::Visited), "a name that is gone is no error");
@@ -124,6 +128,22 @@ fn an_agent_visits_a_run_once_and_again_only_when_it_outlives_its_idle_timeout()
     assert_eq!(agent.run(40, None, &[NAME]).visits[0].outcome, Outcome::Visited);
     laptop.configure("[sync]\nidle_policy = \"always\"\n");
     assert_eq!(Agent { setting: laptop.setting(), ..agent }.pass(41), Outcome::Visited);
+}
+
+#[test]
+fn a_machine_is_visited_at_every_pass_and_at_no_look() {
+    let Some(laptop) = Laptop::new() else { return };
+    let far = Far::new();
+    let machine =
+        format!("[[machine]]\nname = \"box\"\nrepositories = [\"{REPOSITORY}\"]\ncommand = {:?}\nworkspaces = {:?}\n", far.command(), far.workspaces());
+    laptop.configure(&machine);
+    let agent = Agent::of(&laptop);
+    for minute in [0, 1] {
+        assert_eq!(agent.pass(minute), Outcome::Visited);
+    }
+    let report = agent.run(2, Some(Occasion::Look), &["box"]);
+    assert_eq!(waits(&report.visits[0].outcome), "a machine is visited at every pass, and not between them");
+    assert!(!far.claude().join(".claude-session-sync").exists(), "only a codespace can be kept awake, so nobody is counted here");
 }
 
 #[test]
