@@ -8,9 +8,6 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-
-use chrono::{DateTime, Utc};
 
 use super::Setting;
 use crate::codespace::github::{Class, GitHub, ListError, Listing, install_crypto, web_host};
@@ -43,19 +40,18 @@ impl Account {
     ///
     /// # Errors
     /// As [`Account::of_pass`], or what GitHub says.
-    pub async fn list(&self, setting: &Setting, now: DateTime<Utc>) -> Result<Listing, Unlisted> {
-        let unlisted = |error: ListError| Unlisted { fault: told(&error), retry_after: error.wait(now) };
+    pub async fn list(&self, setting: &Setting) -> Result<Listing, Fault> {
         install_crypto();
         let kept = self.kept().clone().filter(|github| github.is_at(setting.config.github.api_url.as_str()));
         if let Some(github) = kept {
             match self.listing(&github).await {
                 // The token may have been replaced since.
                 Err(ListError::NotLoggedIn { .. }) => {}
-                listing => return listing.map_err(unlisted),
+                listing => return listing.map_err(|error| told(&error)),
             }
         }
-        let github = self.of_pass(setting).await.map_err(|fault| Unlisted { fault, retry_after: None })?;
-        self.listing(&github).await.map_err(unlisted)
+        let github = self.of_pass(setting).await?;
+        self.listing(&github).await.map_err(|error| told(&error))
     }
 
     /// The list by this client, which is kept no longer if GitHub refuses its token.
@@ -73,15 +69,6 @@ impl Account {
     fn kept(&self) -> MutexGuard<'_, Option<Arc<GitHub>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Why a look got no list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unlisted {
-    /// For people.
-    pub fault: Fault,
-    /// How long GitHub wants to be left alone, if it said so.
-    pub retry_after: Option<Duration>,
 }
 
 /// A failed listing, for people.

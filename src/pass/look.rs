@@ -3,13 +3,11 @@
 //! Promises: connects to no codespace, takes no lock and writes nothing; of what is remembered it reads only what the quiet rule
 //! needs. A list that cannot be had is a fault in the answer, and nothing is concluded from it.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Local, TimeDelta, Utc};
 
 use super::Setting;
-use super::account::Unlisted;
 use super::quiet::{policy, shown};
 use super::target::Target;
 use crate::codespace::github::Codespace;
@@ -29,12 +27,8 @@ pub struct Looked {
     pub next: Option<DateTime<Utc>>,
     /// Codespaces that GitHub is about to delete.
     pub expiring: Vec<Expiring>,
-    /// Codespaces that run, whether they are synced or not; none where there is no whole list.
-    pub running: Option<BTreeSet<String>>,
     /// Why there is no list.
     pub fault: Option<Fault>,
-    /// How long GitHub wants to be left alone, if it said so.
-    pub retry_after: Option<Duration>,
 }
 
 /// A stopped codespace on its way to deletion, with something in it that may be nowhere else.
@@ -82,15 +76,13 @@ pub async fn look(setting: &Setting, now: DateTime<Utc>) -> Looked {
     if !setting.config.github.enabled {
         return Looked::default();
     }
-    let listing = match setting.account.list(setting, now).await {
+    let listing = match setting.account.list(setting).await {
         Ok(listing) => listing,
-        Err(Unlisted { fault, retry_after }) => return Looked { fault: Some(fault), retry_after, ..Looked::default() },
+        Err(fault) => return Looked { fault: Some(fault), ..Looked::default() },
     };
     let state = setting.paths.state.clone();
     let known = tokio::task::spawn_blocking(move || glance(&state)).await.unwrap_or_default();
-    let whole = listing.unreadable.is_empty() && !listing.partly_hidden;
-    let running = listing.codespaces.iter().filter(|codespace| codespace.may_be_visited()).map(|codespace| codespace.name.to_string());
-    Looked { running: whole.then(|| running.collect()), ..seen(&listing.codespaces, &known, setting, now) }
+    seen(&listing.codespaces, &known, setting, now)
 }
 
 /// What a list says to do.

@@ -106,7 +106,6 @@ fn an_agent_visits_a_run_once_and_again_only_when_it_outlives_its_idle_timeout()
     assert!(waits(&outcome).starts_with("quiet until ") && waits(&outcome).ends_with(" (idle timeout 30 min)"), "{outcome:?}");
     let looked = agent.look(20);
     assert_eq!((looked.due, looked.next), (Vec::new(), agent.memory().ended.map(|ended| ended + TimeDelta::minutes(35))));
-    assert_eq!(looked.running, Some([NAME.to_owned()].into()));
     assert_eq!(agent.connections(), 1);
     let next = |minute| Survey::open(&agent.setting, agent.at(minute)).unwrap().places[0].next.unwrap();
     assert_eq!((next(20).words(agent.at(20), &Utc).starts_with("quiet until "), next(37).is_due()), (true, true));
@@ -119,7 +118,7 @@ fn an_agent_visits_a_run_once_and_again_only_when_it_outlives_its_idle_timeout()
     assert_eq!(agent.due(38), [Because::NewEpisode]);
     laptop.api.set(NAME, "state", "Shutdown");
     let looked = agent.look(38);
-    assert_eq!((looked.due, looked.next, looked.running), (Vec::new(), None, Some([].into())));
+    assert_eq!((looked.due, looked.next), (Vec::new(), None));
     assert_eq!(waits(&agent.pass(38)), "Shutdown");
     laptop.api.set(NAME, "state", "Available");
     assert_eq!(agent.pass(39), Outcome::Visited);
