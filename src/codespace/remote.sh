@@ -368,7 +368,8 @@ list_agents() {
 # What is not in the form of a note was not written by a put.
 list_pushed() {
     [ -f "$own/pushed" ] && [ ! -L "$own/pushed" ] || return 0
-    sed -n "/^[1-9][0-9]\{0,18\} [0-9]\{1,19\} [0-9]\{1,18\}\(\.[0-9]\{1,9\}\)\{0,1\}\$/p" "$own/pushed" 2>/dev/null | sed "/ 0[0-9]/d" | tail -n 2000
+    tail -n 2000 "$own/pushed" 2>/dev/null | sed -n "/ 0[0-9]/d
+/^[1-9][0-9]\{0,18\} [0-9]\{1,19\} [0-9]\{1,18\}\(\.[0-9]\{1,9\}\)\{0,1\}\$/p"
 }
 
 verb_list() {
@@ -379,7 +380,12 @@ verb_list() {
     nearest
     [ -x "$near" ] || fail "cannot enter $near"
     [ ! -d "$claude/sessions" ] || { [ -r "$claude/sessions" ] && [ -x "$claude/sessions" ]; } || fail "cannot read $claude/sessions"
-    note_agent "$(printf "%s\n" "$body" | sed -n "s/^agent \([0-9a-f-]\{36\}\)\$/\1/p" | head -n 1)"
+    for line in $body; do
+        case $line in
+            "agent "*[/.]*) ;;
+            "agent "*) note_agent "${line#* }" ;;
+        esac
+    done
     files="" odd="" cwds=""
     if [ -d "$projects" ]; then
         list_files

@@ -244,9 +244,8 @@ impl Pass<'_> {
     }
 
     /// Visits these at once; those that look in time are one round, a late one is a round of its own.
-    async fn batch(&mut self, targets: &[Target], mut state: State) -> Result<State, PassError> {
-        let (here, known_state) = self.open_here(state).await?;
-        state = known_state;
+    async fn batch(&mut self, targets: &[Target], state: State) -> Result<State, PassError> {
+        let (here, mut state) = self.open_here(state).await?;
         let bases = Arc::new(Bases::of(&here));
         let stage = here.vault.stage_path();
         let retention = round::retention_here(&here);

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use chrono::{Duration, Utc};
+use claude_session_sync::config::Config;
+use claude_session_sync::pass::Setting;
+use claude_session_sync::paths::{Environment, Paths};
 use claude_session_sync::reconcile::project::encode;
 use claude_session_sync::reconcile::report::{ActionResult, Outcome, Report, Visit};
 
@@ -178,15 +181,26 @@ impl Laptop {
         file
     }
 
-    /// The program with these arguments, and nothing of this process's environment.
-    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_claude-session-sync"));
+    /// What the program is started with: nothing of this process's environment but the end of its PATH.
+    fn environment(&self) -> BTreeMap<String, String> {
         let inherited = std::env::var("PATH").unwrap();
         let path = format!("{}:/usr/local/bin:/usr/bin:/bin:{inherited}", self.gh.dir().display());
-        command.args(arguments).env_clear().env("HOME", self.home()).env("PATH", path).current_dir(self.home());
-        if let Some(token) = &self.token {
-            command.env("GH_TOKEN", token);
-        }
+        let pairs = [("HOME".to_owned(), self.home().display().to_string()), ("PATH".to_owned(), path)];
+        pairs.into_iter().chain(self.token.iter().map(|token| ("GH_TOKEN".to_owned(), token.clone()))).collect()
+    }
+
+    /// The same for a pass in this process, which can be told the time.
+    pub(crate) fn setting(&self) -> Setting {
+        let environment: Environment = self.environment().into_iter().collect();
+        let paths = Paths::of(&environment).unwrap();
+        let (config, _) = Config::load(&paths).unwrap();
+        Setting::new(config, paths, environment)
+    }
+
+    /// The program with these arguments.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_claude-session-sync"));
+        command.args(arguments).env_clear().envs(self.environment()).current_dir(self.home());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

@@ -34,6 +34,8 @@ mod e2e_lessons;
 #[cfg(test)]
 mod e2e_names;
 #[cfg(test)]
+mod e2e_quiet;
+#[cfg(test)]
 mod e2e_secrets;
 #[cfg(test)]
 mod e2e_shells;

@@ -1,5 +1,7 @@
 //! The quiet rule over weeks, in a model: no forgotten codespace is kept awake, and what is worked on comes home.
 
+use std::io::Write as _;
+
 use claude_session_sync::reconcile::quiet::{Because, Occasion};
 
 use crate::quiet_model::{Does, Minute, Visit, World};
@@ -208,5 +210,5 @@ fn five_minutes_of_work_come_home_before_the_stop_seven_times_in_eight_with_the_
             assert!(timeout != Some(30) || alone < 0.5, "{timeout:?}: without the look it would do, too\n{table}");
         }
     }
-    println!("\n{table}");
+    writeln!(std::io::stdout(), "\n{table}").unwrap();
 }
