@@ -249,6 +249,7 @@ pub async fn look(
 ) -> Result<Visiting, Missed> {
     // The guard must live until the master is connected: gh asks it before anything else, and only then.
     let (mut far, _guard) = door.open(target).await.map_err(|outcome| (Box::new(target.clone()), outcome, (0, 0)))?;
+    tracing::debug!("connected");
     let errand = Errand { admitted: target.admitted.clone(), folders: target.folders.clone(), window, stage };
     let seen = look_there(&mut far, &errand, &bases, |listing| replicas.get(&listing.replica?).cloned()).await;
     match seen {

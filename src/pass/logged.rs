@@ -1,9 +1,63 @@
-//! A pass in the log: one line per codespace or machine that was tried, one for the pass.
+//! A pass in the log: where each line belongs, one line per codespace or machine that was tried, one for the pass.
 //!
-//! Promises: outcomes and counts. Never: what a session says, its title included.
+//! The spans are `pass{id}` › `codespace{name}` (machines, too) › `transfer{verb files bytes}`. They are made at the level
+//! `error`, so that a line of any level says where it belongs. Steps are at `debug`, files at `trace`.
+//!
+//! Promises: fixed messages; outcomes, counts, names and reasons in fields. Never: what a session says, its title included.
 
-use super::PassError;
-use crate::reconcile::report::{ActionResult, Outcome, Report, Visit};
+use std::collections::BTreeMap;
+
+use tracing::Span;
+use uuid::Uuid;
+
+use super::{Options, PassError};
+use crate::reconcile::report::{Action, ActionResult, Outcome, Report, Visit};
+
+/// Where a transfer goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transfer {
+    /// From there to here.
+    Get,
+    /// From here to there.
+    Put,
+}
+
+/// The span of one pass, with an id by which its lines are found again.
+#[must_use]
+pub fn pass_span(options: &Options) -> Span {
+    let id = Uuid::new_v4().simple().to_string();
+    let span = tracing::error_span!("pass", id = &id[..8]);
+    span.in_scope(|| tracing::debug!(named = options.names.len(), direction = ?options.direction, dry_run = options.dry_run, "pass began"));
+    span
+}
+
+/// The span of all that concerns one codespace or machine.
+#[must_use]
+pub fn codespace_span(name: &str) -> Span {
+    tracing::error_span!("codespace", name)
+}
+
+/// The span of one request that moves bytes.
+#[must_use]
+pub fn transfer_span(transfer: Transfer, files: usize, bytes: u64) -> Span {
+    let verb = match transfer {
+        Transfer::Get => "get",
+        Transfer::Put => "put",
+    };
+    tracing::error_span!("transfer", verb, files, bytes)
+}
+
+/// One file, once it is known what came of it.
+pub fn file(action: &Action) {
+    let Action { session, part, verb, bytes, result, .. } = action;
+    let part = part.path(*session);
+    match result {
+        Some(ActionResult::Done) => tracing::trace!(%session, part, ?verb, bytes, "file installed"),
+        Some(ActionResult::Deferred(why)) => tracing::trace!(%session, part, ?verb, why, "file deferred"),
+        Some(ActionResult::Failed(reason)) => tracing::trace!(%session, part, ?verb, reason, "file not installed"),
+        None => {}
+    }
+}
 
 /// Logs how a pass ended. Codespaces that were not to be visited are mentioned at the level `debug` only.
 pub fn log(ended: &Result<Report, PassError>) {
@@ -11,7 +65,8 @@ pub fn log(ended: &Result<Report, PassError>) {
         Ok(report) => report,
         Err(error) => return tracing::error!(%error, "no pass could be made"),
     };
-    report.visits.iter().for_each(visit);
+    report.visits.iter().for_each(|of| codespace_span(&of.name).in_scope(|| visit(of)));
+    failures(&report.actions);
     if let Some(fault) = &report.listing {
         tracing::error!(reason = %fault.message, "the codespaces could not be listed");
     }
@@ -27,10 +82,24 @@ fn is_failed(visit: &Visit) -> bool {
 }
 
 fn visit(visit: &Visit) {
-    let Visit { name, outcome, sessions, not_home, connections, channels, bytes_in, bytes_out, .. } = visit;
+    let Visit { outcome, sessions, not_home, connections, channels, bytes_in, bytes_out, .. } = visit;
     match outcome {
-        Outcome::Visited => tracing::info!(%name, sessions, not_home, connections, channels, bytes_in, bytes_out, "visited"),
-        Outcome::NotVisited { why } => tracing::debug!(%name, %why, "not visited"),
-        Outcome::Failed(fault) => tracing::warn!(%name, reason = %fault.message, connections, channels, bytes_in, bytes_out, "visit failed"),
+        Outcome::Visited => tracing::info!(sessions, not_home, connections, channels, bytes_in, bytes_out, "visited"),
+        Outcome::NotVisited { why } => tracing::debug!(%why, "not visited"),
+        Outcome::Failed(fault) => tracing::warn!(reason = %fault.message, connections, channels, bytes_in, bytes_out, "visit failed"),
+    }
+}
+
+/// Files that failed: one line a place, with the first reason. A full disk fails thousands for the same.
+fn failures(actions: &[Action]) {
+    let mut failed: BTreeMap<&str, (usize, &str)> = BTreeMap::new();
+    for action in actions {
+        if let Some(ActionResult::Failed(reason)) = &action.result {
+            failed.entry(&action.at).or_insert((0, reason)).0 += 1;
+        }
+    }
+    for (at, (files, reason)) in failed {
+        let tell = || tracing::warn!(files, reason, "files not installed");
+        if at == "here" { tell() } else { codespace_span(at).in_scope(tell) }
     }
 }

@@ -133,9 +133,12 @@ pub async fn run(setting: &Setting, options: &Options, now: DateTime<Utc>) -> Re
 /// # Errors
 /// As [`run`].
 pub async fn run_telling(setting: &Setting, options: &Options, now: DateTime<Utc>, tell: &dyn Fn(&Doing<'_>)) -> Result<Report, PassError> {
-    let ended = attempt(setting, options, now, tell).await;
-    logged::log(&ended);
-    ended
+    let pass = async {
+        let ended = attempt(setting, options, now, tell).await;
+        logged::log(&ended);
+        ended
+    };
+    pass.instrument(logged::pass_span(options)).await
 }
 
 async fn attempt(setting: &Setting, options: &Options, now: DateTime<Utc>, tell: &dyn Fn(&Doing<'_>)) -> Result<Report, PassError> {
@@ -146,6 +149,7 @@ async fn attempt(setting: &Setting, options: &Options, now: DateTime<Utc>, tell:
     tell(&Doing::Listing);
     let Listed { door, targets, fault, notes, whole } = list(setting, options).await;
     remember::listed(&mut state, &targets, whole, now);
+    tracing::debug!(codespaces_and_machines = targets.len(), whole, "listed");
     if let (Some(fault), false) = (&fault, options.names.is_empty()) {
         let machines = targets.iter().all(|target| options.names.contains(&target.name)) && !targets.is_empty();
         if !machines {
@@ -201,6 +205,7 @@ impl Pass<'_> {
     async fn open_and_archive(&mut self, state: State) -> Result<State, PassError> {
         let (mut here, state) = self.open_here(state).await?;
         self.report.skipped.clone_from(&here.skipped);
+        tracing::debug!(sessions = here.sessions.len(), skipped = here.skipped.len(), "this machine was read");
         let (now, dry_run) = (self.now, self.options.dry_run);
         let opened = blocking(move || {
             if !dry_run {
@@ -228,7 +233,7 @@ impl Pass<'_> {
         let mut looking: FuturesUnordered<_> = targets
             .iter()
             .map(|target| {
-                let span = tracing::info_span!("codespace", name = %target.name);
+                let span = logged::codespace_span(&target.name);
                 Box::pin(connect::look(&door, target, window, stage.clone(), Arc::clone(&bases), Arc::clone(&replicas)).instrument(span))
             })
             .collect();
