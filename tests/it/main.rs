@@ -56,6 +56,8 @@ mod laws_vault;
 #[cfg(test)]
 mod laws_world;
 #[cfg(test)]
+mod manual;
+#[cfg(test)]
 mod pass_first;
 #[cfg(test)]
 mod pass_hostile;
