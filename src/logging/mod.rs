@@ -5,7 +5,7 @@
 //! goes on, [`Logging::trouble`] says why, and the log goes on by itself once it can. Never: what a session says, or a token;
 //! other crates' chatter below a warning.
 //!
-//! Every line knows its place by the spans `pass{id}` › `codespace{name}` › `transfer{verb files bytes}`; [`line`] says how it
+//! Every line knows its place by the spans `pass{id}` › `codespace{name}` › `transfer{verb files bytes}`; [`line`](mod@line) says how it
 //! is written.
 
 mod layer;

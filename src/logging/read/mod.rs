@@ -93,15 +93,15 @@ impl Log {
     #[must_use]
     pub fn open_last(directory: &Path, wanted: &Wanted, count: usize) -> Self {
         let mut found = 0;
-        let mut first = NaiveDate::MAX;
+        let mut first = None;
         for day in days(directory).filter(|day| *day >= wanted.first_day()) {
-            if found >= count {
+            if found >= count && first.is_some() {
                 break;
             }
-            first = day;
+            first = Some(day);
             found += SERIES.map(|series| Reader::new(directory, series, wanted, day).until(day).count()).iter().sum::<usize>();
         }
-        Self { skip: found.saturating_sub(count), ..Self::from_day(directory, wanted, first) }
+        Self { skip: found.saturating_sub(count), ..Self::from_day(directory, wanted, first.unwrap_or(wanted.first_day())) }
     }
 
     fn from_day(directory: &Path, wanted: &Wanted, day: NaiveDate) -> Self {

@@ -143,5 +143,9 @@ fn who_waits_sees_what_comes_in_this_file_the_next_and_one_that_took_its_place()
 fn a_log_that_is_not_there_has_no_lines() {
     let none = World::new().0.path().join("none");
     assert_eq!(Log::open(&none, &Wanted::default()).next(Waits::No), None);
-    assert_eq!(Log::open_last(&none, &Wanted::default(), 5).next(Waits::Yes), None);
+    let world = World::new();
+    let mut log = Log::open_last(world.0.path(), &Wanted::default(), 5);
+    assert_eq!(log.next(Waits::Yes), None);
+    world.append("2026-03-02", info(2, "10:00", "a"));
+    assert_eq!(told(&mut log, Waits::Yes), "a", "who came before it sees it begin");
 }
