@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use tracing::Span;
+use tracing::{Instrument as _, Span};
 use uuid::Uuid;
 
 use super::{Options, PassError};
@@ -22,13 +22,19 @@ pub enum Transfer {
     Put,
 }
 
-/// The span of one pass, with an id by which its lines are found again.
-#[must_use]
-pub fn pass_span(options: &Options) -> Span {
+/// Runs a pass in a span with an id by which its lines are found again, and logs how it ended.
+///
+/// # Errors
+/// Those of the pass.
+pub async fn around(options: &Options, pass: impl Future<Output = Result<Report, PassError>>) -> Result<Report, PassError> {
     let id = Uuid::new_v4().simple().to_string();
-    let span = tracing::error_span!("pass", id = &id[..8]);
-    span.in_scope(|| tracing::debug!(named = options.names.len(), direction = ?options.direction, dry_run = options.dry_run, "pass began"));
-    span
+    let told = async {
+        tracing::debug!(named = options.names.len(), direction = ?options.direction, dry_run = options.dry_run, "pass began");
+        let ended = pass.await;
+        log(&ended);
+        ended
+    };
+    told.instrument(tracing::error_span!("pass", id = &id[..8])).await
 }
 
 /// The span of all that concerns one codespace or machine.
@@ -59,8 +65,8 @@ pub fn file(action: &Action) {
     }
 }
 
-/// Logs how a pass ended. Codespaces that were not to be visited are mentioned at the level `debug` only.
-pub fn log(ended: &Result<Report, PassError>) {
+/// How a pass ended. Codespaces that were not to be visited are mentioned at the level `debug` only.
+fn log(ended: &Result<Report, PassError>) {
     let report = match ended {
         Ok(report) => report,
         Err(error) => return tracing::error!(%error, "no pass could be made"),

@@ -133,12 +133,7 @@ pub async fn run(setting: &Setting, options: &Options, now: DateTime<Utc>) -> Re
 /// # Errors
 /// As [`run`].
 pub async fn run_telling(setting: &Setting, options: &Options, now: DateTime<Utc>, tell: &dyn Fn(&Doing<'_>)) -> Result<Report, PassError> {
-    let pass = async {
-        let ended = attempt(setting, options, now, tell).await;
-        logged::log(&ended);
-        ended
-    };
-    pass.instrument(logged::pass_span(options)).await
+    logged::around(options, attempt(setting, options, now, tell)).await
 }
 
 async fn attempt(setting: &Setting, options: &Options, now: DateTime<Utc>, tell: &dyn Fn(&Doing<'_>)) -> Result<Report, PassError> {

@@ -60,7 +60,8 @@ impl Wanted {
     /// Whether a line of ours is of the pass and the places that are asked for.
     fn concerns(&self, line: &Line) -> bool {
         let pass = self.pass.as_deref().is_none_or(|pass| line.span("pass", "id") == Some(pass));
-        let place = line.span("codespace", "name");
+        // What is said of a place from outside of its visit names it in a field.
+        let place = line.span("codespace", "name").or_else(|| line.fields.get("name")?.as_str());
         let named = |name: &Name| match name {
             Name::Exactly(name) => place == Some(name),
             Name::Beginning(begin) => place.is_some_and(|place| place.starts_with(begin)),

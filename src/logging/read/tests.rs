@@ -81,11 +81,15 @@ fn level_name_and_pass_choose_lines() {
         line(2, "10:02", Level::Error, "2", "fluffy-a", "c"),
         line(2, "10:03", Level::Trace, "2", "", "d"),
     ];
+    let mut stale = line(1, "10:00", Level::Info, "", "", "stale");
+    stale.fields.set("name", "other".into());
+    world.append("2026-03-01", format!("{stale}\n"));
     world.append("2026-03-02", said.map(|line| format!("{line}\n")).concat());
     let all = Wanted::default;
     assert_eq!(world.all(&Wanted { level: Some(Level::Warn), ..all() }), "b c");
     assert_eq!(world.all(&Wanted { names: vec![Name::Exactly("fluffy-a".to_owned())], ..all() }), "a c");
     assert_eq!(world.all(&Wanted { names: vec![Name::Beginning("fluffy".to_owned())], ..all() }), "a b c");
+    assert_eq!(world.all(&Wanted { names: vec![Name::Exactly("other".to_owned())], ..all() }), "stale");
     assert_eq!(world.all(&of_last_pass(world.0.path(), all()).unwrap()), "c d");
     // A sync by hand came later, and goes on into the next day.
     world.append("sync.2026-03-02", format!("{}\n", line(2, "23:59", Level::Info, "3", "", "e")));
