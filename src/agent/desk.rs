@@ -59,10 +59,6 @@ pub enum News {
     Stale(StaleFor),
     /// A codespace will be deleted soon.
     Expiring(Expiring),
-    /// The list of codespaces cannot be had.
-    ListLost(Fault),
-    /// It can be had again, after so many failures.
-    ListBack(u32),
 }
 
 /// What of the configuration the desk goes by.
@@ -256,17 +252,12 @@ impl Desk {
         let concern = fault.as_ref().and_then(|fault| Concern::of(fault, None));
         self.concern(None, concern, acts);
         match fault {
-            Some(fault) => {
-                if self.list_failures == 0 {
-                    acts.push(Act::Tell(News::ListLost(fault)));
-                }
+            Some(_) => {
                 self.list_failures = self.list_failures.saturating_add(1);
                 self.look_at = now.awake + list_again(self.list_failures, wish);
             }
             None => {
-                if self.list_failures > 0 {
-                    acts.push(Act::Tell(News::ListBack(std::mem::take(&mut self.list_failures))));
-                }
+                self.list_failures = 0;
                 self.look_at = now.awake + self.rules.look;
             }
         }

@@ -83,7 +83,7 @@ pub struct Given {
     /// What whoever wants a pass rings.
     pub bell: Bell,
     /// Reads the configuration anew.
-    pub load: Box<dyn Fn() -> Result<Settings, Refusal>>,
+    pub load: Box<dyn FnMut() -> Result<Settings, Refusal>>,
     /// Where it is read from.
     pub config_file: PathBuf,
     /// How the log is.

@@ -95,7 +95,7 @@ struct AtWork {
 
 struct Agent {
     clocks: Clocks,
-    load: Box<dyn Fn() -> Result<Settings, Refusal>>,
+    load: Box<dyn FnMut() -> Result<Settings, Refusal>>,
     log: Box<dyn Fn() -> super::status::LogStatus>,
     config: ConfigStatus,
     /// Of the configuration's file when it was read last.
@@ -374,11 +374,6 @@ fn tell(news: &News) {
         News::Expiring(codespace) => {
             tracing::warn!(name = %codespace.name, at = %codespace.at, why = %codespace.why, hint = %codespace.hint, "GitHub will delete a codespace whose sessions are not known to be home");
         }
-        News::ListLost(fault) => {
-            let hint = fault.hint.as_deref().unwrap_or_default();
-            tracing::warn!(reason = %fault.message, hint, "the codespaces cannot be listed");
-        }
-        News::ListBack(failures) => tracing::info!(failures, "the codespaces can be listed again"),
     }
 }
 

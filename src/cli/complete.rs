@@ -19,7 +19,7 @@ use crate::state::State;
 const VARIABLE: &str = "CLAUDE_SESSION_SYNC_COMPLETE";
 
 /// The verbs that take a NAME.
-const NAMED: [&str; 2] = ["sync", "status"];
+const NAMED: [&str; 3] = ["sync", "status", "logs"];
 
 /// What `completions` is asked.
 #[derive(Debug, clap::Args)]

@@ -27,6 +27,22 @@ pub enum Exit {
 }
 
 impl Exit {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 6] = [Self::Done, Self::Failed, Self::Usage, Self::Partly, Self::NoAgent, Self::Busy];
+
+    /// What it means, for people.
+    #[must_use]
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Done => "Done. What is deferred, skipped or diverged is no failure.",
+            Self::Failed => "Failed: the list of codespaces, or everything; or what was asked is not so (status --check).",
+            Self::Usage => "The command line or the configuration is wrong.",
+            Self::Partly => "Done in part, or a session was refused; or a codespace that was named does not run.",
+            Self::NoAgent => "No agent runs.",
+            Self::Busy => "Another pass is running.",
+        }
+    }
+
     /// The number.
     #[must_use]
     pub fn code(self) -> u8 {

@@ -9,6 +9,8 @@ mod conflicts;
 mod demo;
 pub mod failure;
 mod list;
+mod logs;
+mod man;
 pub mod render;
 mod run;
 mod service;
@@ -35,7 +37,8 @@ use crate::paths::{Environment, Paths};
 pub const PROGRAM: &str = env!("CARGO_PKG_NAME");
 
 /// The verbs as the help groups them, everyday ones first.
-const GROUPS: [(&str, &[&str]); 3] = [("Everyday", &["sync", "status"]), ("Set-up", &["config", "service", "demo"]), ("Repair", &["list", "conflicts"])];
+const GROUPS: [(&str, &[&str]); 3] =
+    [("Everyday", &["sync", "status", "logs"]), ("Set-up", &["config", "service", "demo"]), ("Repair", &["list", "conflicts"])];
 
 /// Keeps Claude Code sessions equal between this machine and GitHub Codespaces.
 #[derive(Debug, Parser)]
@@ -60,6 +63,8 @@ enum Verb {
     Sync(sync::Arguments),
     /// Show what is equal, ahead, behind or waiting
     Status(status::Arguments),
+    /// Show what the passes wrote down
+    Logs(logs::Arguments),
     /// List codespaces or sessions
     List(list::Arguments),
     /// Show what diverged, which copy won, and where the other lies
@@ -76,6 +81,9 @@ enum Verb {
     /// Print the lines that let a shell complete verbs, options and names
     #[command(hide = true)]
     Completions(complete::Arguments),
+    /// Print the manual page, or write one page for each verb
+    #[command(hide = true)]
+    Man(man::Arguments),
 }
 
 /// What a verb has to work with.
@@ -151,6 +159,7 @@ impl Verb {
         match self {
             Self::Sync(arguments) => sync::run(arguments, context),
             Self::Status(arguments) => status::run(arguments, context),
+            Self::Logs(arguments) => logs::run(arguments, context),
             Self::List(arguments) => list::run(arguments, context),
             Self::Conflicts(arguments) => conflicts::run(arguments, context),
             Self::Config(arguments) => config::run(arguments, context),
@@ -158,6 +167,7 @@ impl Verb {
             Self::Demo(arguments) => demo::run(arguments, context),
             Self::Run(arguments) => run::run(arguments, context),
             Self::Completions(arguments) => complete::run(arguments, context),
+            Self::Man(arguments) => man::run(arguments, context),
         }
     }
 }

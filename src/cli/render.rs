@@ -5,10 +5,12 @@
 //! A reader that goes away ends the output, not the work. Never: an escape sequence in a pipe or a file.
 
 use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
 
 use anstream::{AutoStream, ColorChoice};
 use clap::builder::styling::{AnsiColor, Style as Ansi};
 use comfy_table::{Attribute, Color};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
 use super::failure::{Exit, Failure, Kind};
@@ -168,6 +170,21 @@ impl Render {
     pub fn flush(&mut self) {
         if let Err(error) = self.out.flush() {
             self.fail(error);
+        }
+    }
+
+    /// Waits that long, but no longer than somebody reads standard output.
+    pub fn wait(&mut self, longest: Duration) {
+        let began = Instant::now();
+        let out = io::stdout();
+        let mut asked = [PollFd::new(&out, PollFlags::empty())];
+        let time = Timespec::try_from(longest).ok();
+        let gone = poll(&mut asked, time.as_ref()).is_ok() && asked[0].revents().intersects(PollFlags::ERR | PollFlags::HUP);
+        if gone {
+            self.fail(io::ErrorKind::BrokenPipe.into());
+        } else if let Some(left) = longest.checked_sub(began.elapsed()) {
+            // What cannot be asked, as a terminal of some systems, answers at once.
+            std::thread::sleep(left);
         }
     }
 

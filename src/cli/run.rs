@@ -3,7 +3,6 @@
 //! Here the pass and the look are handed to the agent; it imports neither. A second agent ends at once: with 75 by hand, with 0
 //! under a service supervisor, which would start it again for ever. What happens before there is a log goes to standard error.
 
-use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
-use super::{Context, Exit, Failure, Kind, Settings};
+use super::{Context, Exit, Failure, Kind};
 use crate::agent::bell::Bell;
 use crate::agent::control::{Patience, Socket};
 use crate::agent::desk::Rules;
@@ -41,13 +40,13 @@ pub(super) struct Arguments {}
 /// Runs the verb.
 pub(super) fn run(_: &Arguments, context: &mut Context) -> Result<Exit, Failure> {
     let supervisor = Supervisor::of(std::process::id(), |name| context.environment.text(name));
-    let paths = context.paths()?;
-    let first = Config::load(&paths);
+    let base = context.paths()?;
+    let first = Config::load(&base);
     // A person sees the mistake and mends it; a service waits until that is done.
     let (config, paths) = match first {
-        Ok((config, _)) => (config.clone(), paths.settled(&config)),
+        Ok((config, _)) => (config.clone(), base.clone().settled(&config)),
         Err(error) if supervisor == Supervisor::None && context.render.is_terminal() => return Err(error.into()),
-        Err(_) => (Config::defaults(&paths.home), paths),
+        Err(_) => (Config::defaults(&base.home), base.clone()),
     };
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| Failure::new(Kind::Failed, "cannot start").because(&error))?;
@@ -61,17 +60,18 @@ pub(super) fn run(_: &Arguments, context: &mut Context) -> Result<Exit, Failure>
         Err(error) => return Err(Failure::of(Kind::Failed, &error)),
     };
     let log = logging::start(&paths.logs, &config.log);
-    if let Some(trouble) = &log.trouble {
-        context.render.note(&format!("no log is written: {trouble}"));
+    if let Some(trouble) = log.trouble() {
+        context.render.note(&trouble);
     }
-    LocalSet::new().block_on(&runtime, serve(context, paths, supervisor, log));
+    logging::panics::tell(Box::new(std::io::stderr()));
+    LocalSet::new().block_on(&runtime, serve(context, base, paths, supervisor, log));
     // File work that is under way is left: whatever it is at, the next pass puts it right.
     runtime.shutdown_timeout(Duration::from_secs(1));
     drop(lock);
     Ok(Exit::Done)
 }
 
-async fn serve(context: &Context, paths: Paths, supervisor: Supervisor, log: Logging) {
+async fn serve(context: &Context, base: Paths, paths: Paths, supervisor: Supervisor, log: Logging) {
     let socket = match Socket::bind(&paths.runtime) {
         Ok(socket) => Some(socket),
         Err(error) => {
@@ -81,14 +81,13 @@ async fn serve(context: &Context, paths: Paths, supervisor: Supervisor, log: Log
     };
     let log = Rc::new(log);
     let health = Rc::clone(&log);
-    let worker = Rc::new(RefCell::new(Worker::default()));
-    let (environment, before_config) = (context.environment.clone(), context.paths().ok());
+    let (environment, of_load, mut worker) = (context.environment.clone(), Rc::clone(&log), Worker::default());
     let given = Given {
         clock: Arc::new(Utc::now),
         bell: Bell::default(),
         config_file: paths.config_file.clone(),
-        load: Box::new(move || load(before_config.clone(), &environment, &worker)),
-        log: Box::new(move || LogStatus { trouble: health.trouble.clone(), dropped: health.dropped() }),
+        load: Box::new(move || load(&base, &environment, &mut worker, &of_load)),
+        log: Box::new(move || LogStatus { trouble: health.trouble(), dropped: health.dropped() }),
         socket,
         patience: Patience::default(),
         orders: orders(),
@@ -101,19 +100,18 @@ async fn serve(context: &Context, paths: Paths, supervisor: Supervisor, log: Log
 }
 
 /// The configuration as it is now, and the work that follows from it.
-fn load(paths: Option<Paths>, environment: &Environment, worker: &Rc<RefCell<Worker>>) -> Result<agent::Settings, Refusal> {
-    let paths = paths.ok_or_else(|| Refusal { problem: "no home".to_owned() })?;
+fn load(paths: &Paths, environment: &Environment, worker: &mut Worker, log: &Logging) -> Result<agent::Settings, Refusal> {
     let refuse = |error: ConfigError| {
         let problems: Vec<String> = error.problems.iter().map(|problem| error.headline(problem)).collect();
         Refusal { problem: problems.join("; ") }
     };
-    let (config, origin) = Config::load(&paths).map_err(refuse)?;
-    let settings = Settings { paths: paths.settled(&config), config, origin };
-    let schedule = settings.config.schedule.clone();
+    let (config, _) = Config::load(paths).map_err(refuse)?;
+    log.set(&config.log);
+    let (schedule, notify) = (config.schedule.clone(), config.notify.enabled);
     let rules = Rules { look: schedule.look.duration(), stale_after: schedule.stale_after.duration() };
-    let notify = settings.config.notify.enabled;
-    let setting = Setting::new(settings.config, settings.paths, environment.clone());
-    let work = worker.borrow_mut().work(setting);
+    let paths = paths.clone().settled(&config);
+    let setting = Setting::new(config, paths, environment.clone());
+    let work = worker.work(setting);
     Ok(agent::Settings { every: schedule.every.to_string(), jitter: schedule.jitter.duration(), rules, notify, work })
 }
 

@@ -71,8 +71,8 @@ pub(super) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
 fn sync(arguments: &Arguments, context: &mut Context) -> Result<Exit, Failure> {
     let settings = context.settings()?;
     let log = logging::start(&settings.paths.logs, &settings.config.log);
-    if let Some(trouble) = &log.trouble {
-        context.render.note(&format!("no log is written: {trouble}"));
+    if let Some(trouble) = log.trouble() {
+        context.render.note(&trouble);
     }
     let report = pass(arguments, context, settings)?;
     let named = !arguments.names.is_empty();

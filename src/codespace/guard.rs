@@ -24,6 +24,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::github::{CodespaceName, GitHub, ListError, shown};
@@ -83,7 +84,7 @@ impl Guard {
         let nonce = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
         let blocked = Arc::<Mutex<Blocked>>::default();
         let door = Door { github, path: format!("/user/codespaces/{name}"), name, port: address.port(), nonce: nonce.clone(), blocked: Arc::clone(&blocked) };
-        let task = tokio::spawn(serve(listener, Arc::new(door)));
+        let task = tokio::spawn(serve(listener, Arc::new(door)).in_current_span());
         Ok(Self { address, nonce, blocked, task })
     }
 
@@ -143,7 +144,7 @@ async fn serve(listener: TcpListener, door: Arc<Door>) {
                     server.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(16 << 10);
                     let connection = server.serve_connection(TokioIo::new(stream), service);
                     // A connection that breaks off is the business of who broke it.
-                    connections.spawn(async move { drop(connection.await) });
+                    connections.spawn(async move { drop(connection.await) }.in_current_span());
                 }
                 // Out of descriptors: wait for some to be given back instead of spinning.
                 Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
@@ -220,7 +221,7 @@ impl Door {
 
     fn note(&self, head: &Parts, why: &str, count: impl FnOnce(&mut Blocked)) {
         let line = format!("{} {}: {why}", shown(head.method.as_str(), 20), shown(head.uri.path(), 200));
-        tracing::debug!(codespace = %self.name, "guard: {line}");
+        tracing::debug!(request = line, "not passed by the guard");
         let mut blocked = lock(&self.blocked);
         count(&mut blocked);
         if blocked.last.len() == MOST_KEPT {

@@ -257,6 +257,7 @@ pub async fn look(door: &Doorway, target: &Target, luggage: &Luggage) -> Result<
     let missed = |outcome, contact, (connections, channels)| Missed { target: Box::new(target.clone()), outcome, contact, connections, channels };
     // The guard must live until the master is connected: gh asks it before anything else, and only then.
     let (mut far, _guard) = door.open(target).await.map_err(|(outcome, contact)| missed(outcome, contact, (0, 0)))?;
+    tracing::debug!("connected");
     let Luggage { agent, window, stage, bases, replicas } = luggage;
     // Only a codespace can be kept awake by those who visit.
     let agent = agent.filter(|_| matches!(target.reach, Reach::Codespace(_)));

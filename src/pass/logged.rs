@@ -1,20 +1,86 @@
-//! A pass in the log: one line per codespace or machine that was tried, one for the pass.
+//! A pass in the log: where each line belongs, one line per codespace or machine that was tried, one for the pass.
 //!
-//! Promises: outcomes and counts. Never: what a session says, its title included.
+//! The spans are `pass{id}` › `codespace{name}` (machines, too) › `transfer{verb files bytes}`. They are made at the level
+//! `error`, so that a line of any level says where it belongs. Steps are at `debug`, files at `trace`.
+//!
+//! Promises: fixed messages; a failure that stays is said once, then counted at `debug`; outcomes, counts, names and reasons in fields. Never: what a session says, its title included.
 
-use super::PassError;
-use crate::reconcile::report::{ActionResult, Outcome, Report, Visit};
+use std::collections::BTreeMap;
 
-/// Logs how a pass ended. Codespaces that were not to be visited are mentioned at the level `debug` only.
-pub fn log(ended: &Result<Report, PassError>) {
+use tracing::{Instrument as _, Span};
+use uuid::Uuid;
+
+use super::said::{Said, Saying, Subject};
+use super::{Options, PassError, Setting};
+use crate::reconcile::report::{Action, ActionResult, Fault, Outcome, Report, Visit};
+
+/// Where a transfer goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transfer {
+    /// From there to here.
+    Get,
+    /// From here to there.
+    Put,
+}
+
+/// Runs a pass in a span with an id by which its lines are found again, and logs how it ended.
+///
+/// # Errors
+/// Those of the pass.
+pub async fn around(setting: &Setting, options: &Options, pass: impl Future<Output = Result<Report, PassError>>) -> Result<Report, PassError> {
+    let id = Uuid::new_v4().simple().to_string();
+    let told = async {
+        tracing::debug!(named = options.names.len(), direction = ?options.direction, dry_run = options.dry_run, "pass began");
+        let ended = pass.await;
+        log(&ended, &setting.said);
+        ended
+    };
+    told.instrument(tracing::error_span!("pass", id = &id[..8])).await
+}
+
+/// The span of all that concerns one codespace or machine.
+#[must_use]
+pub fn codespace_span(name: &str) -> Span {
+    tracing::error_span!("codespace", name)
+}
+
+/// The span of one request that moves bytes.
+#[must_use]
+pub fn transfer_span(transfer: Transfer, files: usize, bytes: u64) -> Span {
+    let verb = match transfer {
+        Transfer::Get => "get",
+        Transfer::Put => "put",
+    };
+    tracing::error_span!("transfer", verb, files, bytes)
+}
+
+/// One file, once it is known what came of it.
+pub fn file(action: &Action) {
+    let Action { session, part, verb, bytes, result, .. } = action;
+    let part = part.path(*session);
+    match result {
+        Some(ActionResult::Done) => tracing::trace!(%session, part, ?verb, bytes, "file installed"),
+        Some(ActionResult::Deferred(why)) => tracing::trace!(%session, part, ?verb, why, "file deferred"),
+        Some(ActionResult::Failed(reason)) => tracing::trace!(%session, part, ?verb, reason, "file not installed"),
+        None => {}
+    }
+}
+
+/// How a pass ended. Codespaces that were not to be visited are mentioned at the level `debug` only.
+fn log(ended: &Result<Report, PassError>, said: &Said) {
     let report = match ended {
         Ok(report) => report,
-        Err(error) => return tracing::error!(%error, "no pass could be made"),
+        Err(error) => {
+            return match said.failed(Subject::Pass, &error.to_string()) {
+                Saying::News => tracing::error!(%error, "no pass could be made"),
+                Saying::Again(times) => tracing::debug!(%error, times, "no pass could be made"),
+            };
+        }
     };
-    report.visits.iter().for_each(visit);
-    if let Some(fault) = &report.listing {
-        tracing::error!(reason = %fault.message, "the codespaces could not be listed");
-    }
+    let _ = said.healed(&Subject::Pass);
+    report.visits.iter().for_each(|of| codespace_span(&of.name).in_scope(|| visit(of, said)));
+    failures(&report.actions, said);
+    listed(report.listing.as_ref(), said);
     let count = |good: bool| report.actions.iter().filter(|action| matches!(action.result, Some(ActionResult::Done)) == good).count();
     let of = |failed: bool| report.visits.iter().filter(|visit| if failed { is_failed(visit) } else { visit.outcome == Outcome::Visited }).count();
     let (visited, failed, installed, other, conflicts) = (of(false), of(true), count(true), count(false), report.conflicts.len());
@@ -22,15 +88,57 @@ pub fn log(ended: &Result<Report, PassError>) {
     tracing::info!(visited, failed, installed, not_installed = other, conflicts, dry_run = report.dry_run, milliseconds, "pass ended");
 }
 
+/// Whether the codespaces could be listed, by a pass or by a look.
+pub fn listed(fault: Option<&Fault>, said: &Said) {
+    match fault {
+        Some(Fault { message, hint, .. }) => {
+            let hint = hint.as_deref().unwrap_or_default();
+            match said.failed(Subject::List, message) {
+                Saying::News => tracing::error!(reason = %message, hint, "the codespaces cannot be listed"),
+                Saying::Again(times) => tracing::debug!(reason = %message, times, "the codespaces cannot be listed"),
+            }
+        }
+        None => {
+            if let Some(failures) = said.healed(&Subject::List) {
+                tracing::info!(failures, "the codespaces can be listed again");
+            }
+        }
+    }
+}
+
 fn is_failed(visit: &Visit) -> bool {
     matches!(visit.outcome, Outcome::Failed(_))
 }
 
-fn visit(visit: &Visit) {
+fn visit(visit: &Visit, said: &Said) {
     let Visit { name, outcome, sessions, not_home, connections, channels, bytes_in, bytes_out, .. } = visit;
+    let subject = Subject::Visit(name.clone());
     match outcome {
-        Outcome::Visited => tracing::info!(%name, sessions, not_home, connections, channels, bytes_in, bytes_out, "visited"),
-        Outcome::NotVisited { why } => tracing::debug!(%name, %why, "not visited"),
-        Outcome::Failed(fault) => tracing::warn!(%name, reason = %fault.message, connections, channels, bytes_in, bytes_out, "visit failed"),
+        Outcome::Visited => {
+            let failures = said.healed(&subject).unwrap_or(0);
+            tracing::info!(sessions, not_home, connections, channels, bytes_in, bytes_out, failures_before = failures, "visited");
+        }
+        Outcome::NotVisited { why } => tracing::debug!(%why, "not visited"),
+        Outcome::Failed(fault) => match said.failed(subject, &fault.message) {
+            Saying::News => tracing::warn!(reason = %fault.message, connections, channels, bytes_in, bytes_out, "visit failed"),
+            Saying::Again(times) => tracing::debug!(reason = %fault.message, times, connections, channels, bytes_in, bytes_out, "visit failed"),
+        },
+    }
+}
+
+/// Files that failed: one line a place, with the first reason. A full disk fails thousands for the same.
+fn failures(actions: &[Action], said: &Said) {
+    let mut failed: BTreeMap<&str, (usize, &str)> = BTreeMap::new();
+    for action in actions {
+        if let Some(ActionResult::Failed(reason)) = &action.result {
+            failed.entry(&action.at).or_insert((0, reason)).0 += 1;
+        }
+    }
+    for (at, (files, reason)) in failed {
+        let tell = || match said.failed(Subject::Files(at.to_owned()), reason) {
+            Saying::News => tracing::warn!(files, reason, "files not installed"),
+            Saying::Again(times) => tracing::debug!(files, reason, times, "files not installed"),
+        };
+        if at == "here" { tell() } else { codespace_span(at).in_scope(tell) }
     }
 }

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, Local, TimeDelta, Utc};
 
-use super::Setting;
 use super::account::Refused;
 use super::quiet::{policy, shown};
 use super::target::Target;
+use super::{Setting, logged};
 use crate::codespace::github::Codespace;
 use crate::reconcile::quiet::{Because, Occasion, Verdict, Waiting, verdict};
 use crate::reconcile::report::Fault;
@@ -84,8 +84,12 @@ pub async fn look(setting: &Setting, now: DateTime<Utc>) -> Looked {
     }
     let listing = match setting.account.list(setting).await {
         Ok(listing) => listing,
-        Err(Refused { fault, wait }) => return Looked { fault: Some(fault), wait, ..Looked::default() },
+        Err(Refused { fault, wait }) => {
+            logged::listed(Some(&fault), &setting.said);
+            return Looked { fault: Some(fault), wait, ..Looked::default() };
+        }
     };
+    logged::listed(None, &setting.said);
     let state = setting.paths.state.clone();
     let known = tokio::task::spawn_blocking(move || glance(&state)).await.unwrap_or_default();
     let mut looked = seen(&listing.codespaces, &known, setting, now);

@@ -21,6 +21,8 @@ pub mod member;
 pub mod quiet;
 pub mod remember;
 pub mod round;
+pub mod said;
+mod setting;
 pub mod survey;
 pub mod target;
 pub mod visit;
@@ -35,22 +37,19 @@ use futures_util::stream::FuturesUnordered;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use crate::config::Config;
 use crate::lock::{Alone, Lock, LockError};
-use crate::paths::{Environment, Paths};
 use crate::reconcile::project::RepositoryId;
-use crate::reconcile::quiet::Occasion;
 use crate::reconcile::report::{self, ActionResult, Fault, Outcome, Report, Visit};
 use crate::state::State;
 
-use account::Account;
 use bases::Bases;
 use clock::Clock;
 use connect::{Doorway, Listed, Luggage, list};
 use group::Sources;
 use here::Here;
 pub use look::{Looked, look};
-use round::{Direction, Planned, Round, Visiting};
+use round::{Planned, Round, Visiting};
+pub use setting::{Options, Setting};
 use target::{NameError, Reach, Target};
 
 /// Codespaces visited at once.
@@ -59,47 +58,6 @@ const AT_ONCE: usize = 4;
 const BARRIER: Duration = Duration::from_secs(20);
 /// How long a pass waits for another one.
 pub const LOCK_PATIENCE: Duration = Duration::from_secs(10);
-
-/// What a pass works with.
-#[derive(Debug, Clone)]
-pub struct Setting {
-    /// The configuration.
-    pub config: Config,
-    /// Where things lie.
-    pub paths: Paths,
-    /// The environment.
-    pub environment: Environment,
-    /// The account at GitHub; whoever keeps the setting keeps that.
-    pub account: Account,
-}
-
-impl Setting {
-    /// With an account that nothing is known of yet.
-    #[must_use]
-    pub fn new(config: Config, paths: Paths, environment: Environment) -> Self {
-        Self { config, paths, environment, account: Account::default() }
-    }
-}
-
-/// What is asked of a pass.
-#[derive(Debug, Clone, Default)]
-pub struct Options {
-    /// Which codespaces and machines; all of them for none.
-    pub names: Vec<String>,
-    /// The repository of the user's directory, for the name `.`.
-    pub dot: Option<RepositoryId>,
-    /// Days of the window; the configuration's for none.
-    pub days: Option<u32>,
-    /// What may be installed where.
-    pub direction: Direction,
-    /// Install nothing.
-    pub dry_run: bool,
-    /// How long a named codespace that is on its way up is waited for.
-    pub wait: Option<Duration>,
-    /// Why the agent asks; then the quiet rule decides who is visited, and on a look a name that is gone is no error. By hand, whatever
-    /// runs is visited.
-    pub occasion: Option<Occasion>,
-}
 
 /// Why nothing could be attempted.
 #[derive(Debug, thiserror::Error)]
@@ -156,9 +114,7 @@ pub async fn run(setting: &Setting, options: &Options, now: DateTime<Utc>) -> Re
 /// # Errors
 /// As [`run`].
 pub async fn run_telling(setting: &Setting, options: &Options, now: DateTime<Utc>, tell: &dyn Fn(&Doing<'_>)) -> Result<Report, PassError> {
-    let ended = attempt(setting, options, now, tell).await;
-    logged::log(&ended);
-    ended
+    logged::around(setting, options, attempt(setting, options, now, tell)).await
 }
 
 async fn attempt(setting: &Setting, options: &Options, now: DateTime<Utc>, tell: &dyn Fn(&Doing<'_>)) -> Result<Report, PassError> {
@@ -170,6 +126,7 @@ async fn attempt(setting: &Setting, options: &Options, now: DateTime<Utc>, tell:
     tell(&Doing::Listing);
     let Listed { door, targets, fault, notes, whole } = list(setting, options).await;
     remember::listed(&mut state, &targets, whole, now);
+    tracing::debug!(codespaces_and_machines = targets.len(), whole, "listed");
     if let (Some(fault), false) = (&fault, options.names.is_empty()) {
         let machines = targets.iter().all(|target| options.names.contains(&target.name)) && !targets.is_empty();
         if !machines {
@@ -230,6 +187,7 @@ impl Pass<'_> {
     async fn open_and_archive(&mut self, state: State) -> Result<State, PassError> {
         let (mut here, state) = self.open_here(state).await?;
         self.report.skipped.clone_from(&here.skipped);
+        tracing::debug!(sessions = here.sessions.len(), skipped = here.skipped.len(), "this machine was read");
         let (now, dry_run) = (self.now, self.options.dry_run);
         let opened = blocking(move || {
             if !dry_run {
@@ -257,7 +215,7 @@ impl Pass<'_> {
         let mut looking: FuturesUnordered<_> = targets
             .iter()
             .map(|target| {
-                let span = tracing::info_span!("codespace", name = %target.name);
+                let span = logged::codespace_span(&target.name);
                 Box::pin(connect::look(&door, target, &luggage).instrument(span))
             })
             .collect();

@@ -7,12 +7,14 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::bases::Bases;
 use super::connect::Missed;
 use super::faults;
 use super::leftovers::Leftover;
+use super::logged::{self, Transfer};
 use super::member::FarMember;
 use super::quiet::{self, Contact};
 use super::round::{Planned, Round, Visiting, is_done, word};
@@ -35,12 +37,18 @@ const FORGET_AFTER: TimeDelta = TimeDelta::days(30);
 pub async fn put_all(round: &mut Round, visits: &mut [Visiting], planned: &mut [Planned]) {
     let parcels: Vec<_> = visits.iter().enumerate().map(|(index, visit)| round.parcel(planned, index, &visit.seen)).collect();
     let bases = std::sync::Arc::clone(&round.bases);
-    let sending = visits.iter_mut().zip(&parcels).map(|(visit, (files, _))| send(visit, files, &bases));
+    let sending = visits.iter_mut().zip(&parcels).map(|(visit, (files, _))| {
+        let span = logged::codespace_span(&visit.target.name);
+        send(visit, files, &bases).instrument(span)
+    });
     let answers = join_all(sending).await;
     for ((visit, (files, meaning)), answer) in visits.iter_mut().zip(&parcels).zip(answers) {
         match answer {
             None => {}
-            Some(Ok(answer)) => note(visit, planned, files, meaning, &answer),
+            Some(Ok(answer)) => {
+                let span = logged::codespace_span(&visit.target.name);
+                span.in_scope(|| note(visit, planned, files, meaning, &answer));
+            }
             Some(Err(error)) => {
                 for (group, action) in meaning {
                     planned[*group].actions[*action].0.result = Some(ActionResult::Failed(error.to_string()));
@@ -89,7 +97,10 @@ async fn send(visit: &mut Visiting, files: &[PutFile], bases: &std::sync::Arc<Ba
         return Some(Err(error));
     }
     let drops = seen.leftovers.iter().filter(|leftover| leftover.is_home).map(Leftover::to_drop).collect();
-    Some(far.put(files.to_vec(), Uuid::new_v4(), need, drops).await)
+    let span = logged::transfer_span(Transfer::Put, files.len(), files.iter().map(|file| file.data.len).sum());
+    let put = far.put(files.to_vec(), Uuid::new_v4(), need, drops).instrument(span.clone()).await;
+    span.in_scope(|| tracing::debug!(done = put.is_ok(), "sent"));
+    Some(put)
 }
 
 fn note(visit: &mut Visiting, planned: &mut [Planned], files: &[PutFile], meaning: &[(usize, usize)], answer: &PutAnswer) {
@@ -112,6 +123,7 @@ fn note(visit: &mut Visiting, planned: &mut [Planned], files: &[PutFile], meanin
             None => forget(visit, &file.path),
         }
         planned.actions[*action].0.result = Some(result);
+        logged::file(&planned.actions[*action].0);
     }
 }
 

@@ -14,6 +14,7 @@ use super::clock::Clock;
 use super::group::{Group, GroupPlan, Sources};
 use super::here::Here;
 use super::install::{Placement, Work, actions, place};
+use super::logged;
 use super::visit::Seen;
 use crate::codespace::replica::Far;
 use crate::codespace::wire::PutFile;
@@ -143,6 +144,7 @@ impl Round {
         let seen: Vec<(&Seen, usize)> = far.iter().map(|(visit, member)| (&visits[*visit].seen, *member)).collect();
         let placement = place(&repository, &plan, &self.here, &seen, &mut self.state);
         let actions = actions(&repository, &plan, &group);
+        tracing::debug!(%repository, members = far.len() + 1, sessions = plan.sessions.len(), equal = group.equal, files = actions.len(), "planned");
         self.tell(&repository, &group, &plan);
         Ok(Planned { repository, far, group, plan, placement, actions })
     }
@@ -276,6 +278,7 @@ impl Round {
             }
             for (action, step) in actions.iter_mut().filter(|(action, step)| step.member == 0 && action.result.is_none()) {
                 action.result = Some(work.install(&mut self.here, action, step, &mut self.state, clock));
+                logged::file(action);
             }
             self.report.unplaced.extend(placement.unplaced.iter().cloned());
             // Where a session is refused here, a far side's word does not make it belong anywhere.

@@ -10,10 +10,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::bases::{Base, Bases};
 use super::leftovers::{self, Leftover};
+use super::logged::{self, Transfer};
 use super::member::{Admitted, FarMember, FarPart, members};
 use crate::codespace::replica::{Far, FarPath, HashWant, Hashes, Range, VisitError};
 use crate::codespace::wire::Listing;
@@ -101,6 +103,7 @@ pub struct Seen {
 pub async fn look(far: &mut Far, errand: &Errand, bases: &Arc<Bases>, memories: impl FnOnce(&Listing) -> Option<ReplicaMemory>) -> Result<Seen, VisitError> {
     let began = Instant::now();
     let listing = far.list(&errand.folders, errand.agent).await?;
+    tracing::debug!(files = listing.files.len(), live = listing.live.len(), skipped = listing.skipped.len(), "listed there");
     let memory = memories(&listing);
     let mut skipped: Vec<Skipped> = listing.skipped.iter().map(|skipped| Skipped { name: skipped.name.clone(), why: skipped.why.clone() }).collect();
     let live = |id: SessionId, transcript: Option<Stamp>| is_live(&listing, id, transcript);
@@ -159,6 +162,7 @@ impl Seen {
         }
         wants.extend(self.leftover_wants());
         let hashes = far.hash(&wants).await?;
+        tracing::debug!(asked = wants.len(), "hashed there");
         self.look_at_leftovers(&hashes, bases).await.map_err(VisitError::Here)?;
         for question in questions {
             let path = FarPath::Store(question.path.clone());
@@ -256,7 +260,12 @@ impl Seen {
         if ranges.is_empty() {
             return Ok(());
         }
-        let mut getting = far.get(&ranges).await?;
+        let span = logged::transfer_span(Transfer::Get, ranges.len(), ranges.iter().map(|range| range.length).sum());
+        self.get(far, errand, began, &ranges, order).instrument(span).await
+    }
+
+    async fn get(&mut self, far: &mut Far, errand: &Errand, began: Instant, ranges: &[Range], order: Vec<Fetched>) -> Result<(), VisitError> {
+        let mut getting = far.get(ranges).await?;
         for (range, what) in ranges.iter().zip(order) {
             if began.elapsed() > BEGINS_NO_FILE_AFTER {
                 getting.abandon().await;
@@ -268,12 +277,15 @@ impl Seen {
                 continue;
             }
             self.bytes_in += range.length;
+            tracing::trace!(file = %range.path, offset = range.offset, bytes = range.length, "file fetched");
             match what {
                 Fetched::Part(index) => self.fetches[index].staged = Some(path),
                 Fetched::Leftover(index) => self.leftovers[index].staged = Some(path),
             }
         }
-        getting.finish().await
+        getting.finish().await?;
+        tracing::debug!("fetched");
+        Ok(())
     }
 }
 

@@ -44,8 +44,8 @@ fn nobody_sees_it(mut laptop: Laptop, more: &str, variables: &[&str]) {
     if laptop.codespace(BOX).is_none() {
         return;
     }
-    laptop.session(1, "here", 30);
-    laptop.session_at(BOX, 2, "there", 20);
+    laptop.session(1, "prompt of the laptop", 30);
+    laptop.session_at(BOX, 2, "prompt of the codespace", 20);
     let spies_at = crate::way::short_directory();
     laptop.configure(&format!("{more}\n{}[log]\nlevel = \"trace\"\n", spies(spies_at.path())));
     laptop.at(BOX).stall(true);
@@ -85,7 +85,12 @@ fn nobody_sees_it(mut laptop: Laptop, more: &str, variables: &[&str]) {
     for call in calls {
         assert!(!call.argv.concat().contains(TOKEN) && !call.env.values().any(|value| value.contains(TOKEN)), "gh was told: {call:?}");
     }
-    assert!(!files(&laptop.home().join(".local/state")).is_empty(), "there is no log to look at");
+    // At its finest level: every step and file, and still no word of a session.
+    let log: String = files(&laptop.home().join(".local/state")).iter().map(|file| read(file)).collect();
+    for message in [" connected", " file fetched ", " file installed ", " sent "] {
+        assert!(log.contains(message), "the log does not tell of `{message}`: {log}");
+    }
+    assert!(!log.contains("prompt of"), "{log}");
     assert_eq!(places_with_the_token(laptop.home()), Vec::<PathBuf>::new());
     assert_eq!(places_with_the_token(&laptop.at(BOX).home()), Vec::<PathBuf>::new());
     assert!(laptop.api.requests().iter().all(|asked| !asked.target.contains(TOKEN)));

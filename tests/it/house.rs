@@ -45,7 +45,7 @@ const IMPURE: [&str; 13] = [
 /// Who may remove a name, and what.
 const MAY_REMOVE: [&str; 5] = [
     "src/store/proof.rs",           // anything of the store or the vault, with its proof
-    "src/logging.rs",               // log files that are too old or too many
+    "src/logging/series.rs",        // log files that are too old or too many
     "src/codespace/ssh/runtime.rs", // sockets of its own
     "src/agent/control.rs",         // its own socket
     "src/service/files.rs",         // the unit that it wrote, and what was kept before

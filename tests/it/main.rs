@@ -70,6 +70,12 @@ mod laws_vault;
 #[cfg(test)]
 mod laws_world;
 #[cfg(test)]
+mod logs;
+#[cfg(test)]
+mod logs_faults;
+#[cfg(test)]
+mod manual;
+#[cfg(test)]
 mod pass_first;
 #[cfg(test)]
 mod pass_hostile;
