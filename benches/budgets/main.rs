@@ -31,6 +31,7 @@ mod wait;
 #[path = "../../tests/it/way.rs"]
 mod way;
 
+mod idle;
 mod local;
 mod measure;
 mod over_the_line;
@@ -41,5 +42,6 @@ fn main() {
     let mut table = Table::default();
     over_the_line::rows(&mut table);
     local::rows(&mut table);
+    idle::rows(&mut table);
     table.print();
 }

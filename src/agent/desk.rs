@@ -18,7 +18,7 @@ use super::work::{Errand, Expiring, LookEnd, PassEnd, PassOutcome};
 use crate::reconcile::report::{Fault, FaultKind};
 
 /// The longest time between two pulses.
-pub const PULSE: Duration = Duration::from_secs(60);
+pub const PULSE: Duration = Duration::from_secs(120);
 /// How soon a pass that found another one under way is tried again.
 const AFTER_ANOTHER: Duration = Duration::from_secs(60);
 

@@ -40,7 +40,7 @@ impl Supervisor {
     #[must_use]
     pub fn longest_silence(self) -> Option<Duration> {
         match self {
-            Self::Systemd { watchdog } => watchdog.map(|time| time / 3),
+            Self::Systemd { watchdog } => watchdog.map(|time| time / 2),
             Self::None | Self::Launchd => None,
         }
     }
