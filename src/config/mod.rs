@@ -113,11 +113,11 @@ pub struct Programs {
 pub struct Schedule {
     /// When a pass is due.
     pub every: Cron,
-    /// How often the agent looks for codespaces whose visit is due earlier.
+    /// How often the agent looks for codespaces whose visit is due earlier; zero for never.
     pub look: Span,
-    /// At most so much is added to each of the two, at random.
+    /// A pass of the schedule comes up to so much later, at random.
     pub jitter: Span,
-    /// `status --check` fails when the last good pass is older.
+    /// Without a good pass for so long, by time awake and online, the passes (or a codespace) are stale.
     pub stale_after: Span,
 }
 
