@@ -98,8 +98,18 @@ pub struct Desk {
     pub next_visit: Option<DateTime<Utc>>,
     /// Codespaces that will be deleted.
     pub expiring: Vec<Expiring>,
-    /// What a person must mend: the account's or this machine's for no name.
-    concerns: BTreeMap<Option<String>, Concern>,
+    concerns: BTreeMap<Subject, Concern>,
+}
+
+/// What a concern is about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Subject {
+    /// The account at GitHub, or the pass as a whole.
+    Account,
+    /// A disk of this machine.
+    Disk,
+    /// A codespace or machine.
+    Place(String),
 }
 
 impl Desk {
@@ -195,15 +205,17 @@ impl Desk {
 
     fn pass_ended(&mut self, end: PassEnd, now: Moment, acts: &mut Vec<Act>) {
         self.doing = Doing::Idle;
-        let PassEnd { began, ended, summary, outcome, places, running } = end;
+        let PassEnd { began, ended, summary, outcome, disk, places, running } = end;
         if outcome == PassOutcome::Busy {
             self.again_at = Some(now.awake + AFTER_ANOTHER);
             return;
         }
+        let concern = disk.as_ref().and_then(|fault| Concern::of(fault, None));
+        self.concern(Subject::Disk, concern, acts);
         for place in &places {
             self.stale.note(&place.name, place.fault.is_none());
             let concern = place.fault.as_ref().and_then(|fault| Concern::of(fault, Some(&place.name)));
-            self.concern(Some(&place.name), concern, acts);
+            self.concern(Subject::Place(place.name.clone()), concern, acts);
         }
         let fault = match outcome {
             PassOutcome::Failed(fault) => Some(fault),
@@ -250,7 +262,7 @@ impl Desk {
     /// The list was had, or not; by a pass or by a look.
     fn listed(&mut self, fault: Option<Fault>, wish: Option<Duration>, now: Moment, acts: &mut Vec<Act>) {
         let concern = fault.as_ref().and_then(|fault| Concern::of(fault, None));
-        self.concern(None, concern, acts);
+        self.concern(Subject::Account, concern, acts);
         match fault {
             Some(_) => {
                 self.list_failures = self.list_failures.saturating_add(1);
@@ -267,17 +279,16 @@ impl Desk {
     fn only_of(&mut self, running: Option<BTreeSet<String>>) {
         if let Some(running) = running {
             self.stale.only_of(&running);
-            self.concerns.retain(|name, _| name.as_ref().is_none_or(|name| running.contains(name)));
+            self.concerns.retain(|subject, _| !matches!(subject, Subject::Place(name) if !running.contains(name)));
         }
     }
 
-    fn concern(&mut self, name: Option<&str>, concern: Option<Concern>, acts: &mut Vec<Act>) {
-        let name = name.map(str::to_owned);
+    fn concern(&mut self, subject: Subject, concern: Option<Concern>, acts: &mut Vec<Act>) {
         match concern {
-            None => drop(self.concerns.remove(&name)),
+            None => drop(self.concerns.remove(&subject)),
             Some(concern) => {
                 acts.push(Act::Notify(concern.clone()));
-                self.concerns.insert(name, concern);
+                self.concerns.insert(subject, concern);
             }
         }
     }

@@ -344,7 +344,7 @@ async fn ended(running: &mut Option<Running>) -> Event {
 fn broken(began: DateTime<Utc>, why: &str) -> PassEnd {
     tracing::error!(%why, "the pass broke off");
     let fault = Fault::new(FaultKind::Other, format!("the pass broke off: {why}"));
-    PassEnd { began, ended: began, summary: fault.message.clone(), outcome: PassOutcome::Failed(fault), places: Vec::new(), running: None }
+    PassEnd { began, ended: began, summary: fault.message.clone(), outcome: PassOutcome::Failed(fault), disk: None, places: Vec::new(), running: None }
 }
 
 fn is_late(every: &str, last_good: Option<DateTime<Utc>>, now: DateTime<Utc>) -> bool {

@@ -32,6 +32,8 @@ pub struct PassEnd {
     pub summary: String,
     /// What came of it.
     pub outcome: PassOutcome,
+    /// A disk of this machine that cannot be written.
+    pub disk: Option<Fault>,
     /// Those that were tried.
     pub places: Vec<PlaceEnd>,
     /// Who runs; none where that is not known.

@@ -40,7 +40,7 @@ pub enum VisitError {
     Request(#[from] RequestError),
     /// A file of this machine could not be read or written.
     #[error("a file of this machine: {0}")]
-    Here(io::Error),
+    Here(#[source] io::Error),
     /// The visit had lasted too long to begin another file.
     #[error("the visit took its time; the rest comes at the next pass")]
     OutOfTime,

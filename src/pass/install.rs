@@ -194,13 +194,15 @@ impl Work<'_> {
     }
 
     /// Installs one file here.
-    pub fn install(&self, here: &mut Here, action: &Action, step: &Step, state: &mut State, now: SystemTime) -> ActionResult {
-        match self.try_install(here, action, step, state, now) {
-            Ok(Applied::Done) => ActionResult::Done,
-            Ok(Applied::Deferred(Deferral::Live)) => ActionResult::Deferred("open in a client here".to_owned()),
-            Ok(Applied::Deferred(Deferral::Changed)) => ActionResult::Deferred("written to in the meantime".to_owned()),
-            Err(error) => ActionResult::Failed(error.to_string()),
-        }
+    ///
+    /// # Errors
+    /// What this machine's file system said. Nothing is lost by it.
+    pub fn install(&self, here: &mut Here, action: &Action, step: &Step, state: &mut State, now: SystemTime) -> io::Result<ActionResult> {
+        Ok(match self.try_install(here, action, step, state, now)? {
+            Applied::Done => ActionResult::Done,
+            Applied::Deferred(Deferral::Live) => ActionResult::Deferred("open in a client here".to_owned()),
+            Applied::Deferred(Deferral::Changed) => ActionResult::Deferred("written to in the meantime".to_owned()),
+        })
     }
 
     fn try_install(&self, here: &mut Here, action: &Action, step: &Step, state: &mut State, now: SystemTime) -> io::Result<Applied> {

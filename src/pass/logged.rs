@@ -81,11 +81,32 @@ fn log(ended: &Result<Report, PassError>, said: &Said) {
     report.visits.iter().for_each(|of| codespace_span(&of.name).in_scope(|| visit(of, said)));
     failures(&report.actions, said);
     listed(report.listing.as_ref(), said);
+    disk(report, said);
     let count = |good: bool| report.actions.iter().filter(|action| matches!(action.result, Some(ActionResult::Done)) == good).count();
     let of = |failed: bool| report.visits.iter().filter(|visit| if failed { is_failed(visit) } else { visit.outcome == Outcome::Visited }).count();
     let (visited, failed, installed, other, conflicts) = (of(false), of(true), count(true), count(false), report.conflicts.len());
     let milliseconds = (report.ended - report.began).num_milliseconds();
     tracing::info!(visited, failed, installed, not_installed = other, conflicts, dry_run = report.dry_run, milliseconds, "pass ended");
+}
+
+fn disk(report: &Report, said: &Said) {
+    match &report.disk {
+        Some(fault) => match said.failed(Subject::Disk, &fault.message) {
+            Saying::News => tracing::error!(reason = %fault.message, "a disk of this machine cannot be written"),
+            Saying::Again(times) => tracing::debug!(reason = %fault.message, times, "a disk of this machine cannot be written"),
+        },
+        None => {
+            if let Some(failures) = said.healed(&Subject::Disk) {
+                tracing::info!(failures, "the disks of this machine can be written again");
+            }
+        }
+    }
+    for note in &report.notes {
+        match said.failed(Subject::Note(note.clone()), note) {
+            Saying::News => tracing::warn!(note, "pass warned"),
+            Saying::Again(times) => tracing::debug!(note, times, "pass warned"),
+        }
+    }
 }
 
 /// Whether the codespaces could be listed, by a pass or by a look.

@@ -316,7 +316,7 @@ impl Pass<'_> {
             cleared.and(archived).and(saved)
         });
         if let Err(error) = saved.await? {
-            tracing::warn!(%error, "the state was not saved; the next pass takes longer");
+            self.report.disk = faults::of_disk(&error).or(self.report.disk);
             self.report.notes.push(format!("the state was not saved: {error}"));
         }
         Ok(self.report)

@@ -14,8 +14,8 @@ use super::clock::Clock;
 use super::group::{Group, GroupPlan, Sources};
 use super::here::Here;
 use super::install::{Placement, Work, actions, place};
-use super::logged;
 use super::visit::Seen;
+use super::{faults, logged};
 use crate::codespace::replica::Far;
 use crate::codespace::wire::PutFile;
 use crate::config::Config;
@@ -271,13 +271,17 @@ impl Round {
             let Planned { repository, group, plan, placement, actions, .. } = planned;
             let work = Work { repository, plan, group, sources: &self.sources, placement, at: self.now };
             if let Err(error) = work.secure(&mut self.here, actions) {
+                self.report.disk = faults::of_disk(&error).or(self.report.disk.take());
                 for (action, _) in actions.iter_mut() {
                     action.result = Some(ActionResult::Failed(format!("the vault cannot be written: {error}")));
                 }
                 continue;
             }
             for (action, step) in actions.iter_mut().filter(|(action, step)| step.member == 0 && action.result.is_none()) {
-                action.result = Some(work.install(&mut self.here, action, step, &mut self.state, clock));
+                action.result = Some(work.install(&mut self.here, action, step, &mut self.state, clock).unwrap_or_else(|error| {
+                    self.report.disk = faults::of_disk(&error).or(self.report.disk.take());
+                    ActionResult::Failed(error.to_string())
+                }));
                 logged::file(action);
             }
             self.report.unplaced.extend(placement.unplaced.iter().cloned());

@@ -12,6 +12,10 @@ pub enum Subject {
     List,
     /// The pass as a whole.
     Pass,
+    /// A disk of this machine.
+    Disk,
+    /// A warning of its own kind.
+    Note(String),
     /// The visit to one place.
     Visit(String),
     /// The files at one place, `here` included.

@@ -26,6 +26,9 @@ pub struct Report {
     pub dry_run: bool,
     /// Why the codespaces could not be listed.
     pub listing: Option<Fault>,
+    /// A disk of this machine that is full or cannot be written.
+    #[serde(default)]
+    pub disk: Option<Fault>,
     /// Warnings that concern no one visit.
     pub notes: Vec<String>,
     /// Every codespace and machine of the pass.

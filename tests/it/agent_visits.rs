@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 
 use crate::agent_process::Agent;
 use crate::e2e_world::Laptop;
+use crate::remote_put::SmallDisk;
+use crate::skip::skip_unless_root;
 use crate::wait::reached;
 
 const BOX: &str = "silver-box-x5q7";
@@ -30,6 +32,14 @@ fn status(laptop: &Laptop) -> Value {
 fn log(laptop: &Laptop) -> String {
     let logs = laptop.home().join(".local/state/claude-session-sync/log/latest");
     fs::read_to_string(logs).unwrap_or_default()
+}
+
+/// Puts a stand-in of notify-send on the agent's PATH; what it was asked to show.
+fn shower(laptop: &Laptop) -> impl Fn() -> String + use<> {
+    let (shown, program) = (laptop.home().join("shown"), laptop.gh.dir().join("notify-send"));
+    fs::write(&program, format!("#!/bin/sh\nprintf '%s\\n' \"$*\" >>{}\n", shown.display())).unwrap();
+    fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+    move || fs::read_to_string(&shown).unwrap_or_default()
 }
 
 #[test]
@@ -68,10 +78,7 @@ fn a_look_visits_a_codespace_as_soon_as_it_runs_and_then_leaves_it_in_quiet() {
 fn a_token_that_is_revoked_is_said_once_shown_once_and_heals() {
     let Some(laptop) = Laptop::new() else { return };
     laptop.configure(PASSES);
-    let shown = laptop.home().join("shown");
-    let shower = laptop.gh.dir().join("notify-send");
-    fs::write(&shower, format!("#!/bin/sh\nprintf '%s\\n' \"$*\" >>{}\n", shown.display())).unwrap();
-    fs::set_permissions(&shower, Permissions::from_mode(0o755)).unwrap();
+    let shown = shower(&laptop);
     let agent = agent(&laptop);
     agent.until("a pass is made", |status| status["last_pass"]["good"] == true);
     laptop.api.set_token("another");
@@ -84,11 +91,35 @@ fn a_token_that_is_revoked_is_said_once_shown_once_and_heals() {
     assert!(text.contains("to mend") && text.contains("gh auth login"), "{text}");
     laptop.api.set_token(crate::api::TOKEN);
     agent.until("it healed", |status| status["concerns"] == json!([]) && status["last_pass"]["good"] == true);
-    let shown = fs::read_to_string(shown).unwrap();
-    assert_eq!(shown.lines().filter(|line| line.contains("claude-session-sync GitHub does not accept")).count(), 1, "{shown}");
-    let log = log(&laptop);
-    assert_eq!(log.matches("the codespaces cannot be listed").count(), 1, "{log}");
-    assert_eq!(log.matches("the codespaces can be listed again").count(), 1, "{log}");
+    assert_eq!(shown().matches("claude-session-sync GitHub does not accept").count(), 1, "{}", shown());
+    reached("it is in the log", || log(&laptop).contains("the codespaces can be listed again"));
+    assert_eq!(log(&laptop).matches("the codespaces cannot be listed").count(), 1, "{}", log(&laptop));
+}
+
+#[test]
+fn a_full_disk_here_is_said_once_shown_once_and_heals_when_there_is_room() {
+    let Some(mut laptop) = Laptop::new() else { return };
+    laptop.configure(&format!("{PASSES}[sync]\nidle_policy = \"always\"\n"));
+    if laptop.codespace(BOX).is_none() {
+        return;
+    }
+    fs::create_dir_all(laptop.data()).unwrap();
+    let Some(disk) = SmallDisk::mount(laptop.data(), "2m") else { return skip_unless_root("cannot mount a tmpfs here") };
+    let theirs = fs::read_to_string(laptop.session_at(BOX, 7, &"x".repeat(3 << 20), 3)).unwrap();
+    let shown = shower(&laptop);
+    let agent = agent(&laptop);
+    let full = agent.until("it is said", |status| status["concerns"][0]["about"] == "disk");
+    let passes = laptop.at(BOX).connections();
+    reached("it failed again and again", || laptop.at(BOX).connections() > passes + 2);
+    assert_eq!(shown().matches("No space left").count(), 1, "{}", shown());
+    assert_eq!(log(&laptop).matches("No space left").count(), 1, "{full}: {}", log(&laptop));
+    let grown = std::process::Command::new("mount").args(["-o", "remount,size=64m"]).arg(laptop.data()).status().unwrap();
+    assert!(grown.success());
+    agent.until("it healed", |status| status["concerns"] == json!([]) && status["last_pass"]["good"] == true);
+    reached("the session is here", || laptop.keeps(&theirs));
+    agent.signal(Signal::SIGTERM);
+    assert!(agent.ended_well());
+    drop(disk);
 }
 
 #[test]

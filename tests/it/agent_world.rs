@@ -122,7 +122,7 @@ impl AgentWorld {
                         let at = start + TimeDelta::from_std(began.elapsed()).unwrap();
                         tokio::time::sleep(takes).await;
                         at_once.set(0);
-                        PassEnd { began: at, ended: at, summary: "done".to_owned(), outcome, places: Vec::new(), running: None }
+                        PassEnd { began: at, ended: at, summary: "done".to_owned(), outcome, disk: None, places: Vec::new(), running: None }
                     })
                 }),
                 look: Box::new(move || {

@@ -83,6 +83,7 @@ fn of_report(report: &Report) -> PassEnd {
         ended: report.ended,
         summary: told::summary(report),
         outcome: report.listing.clone().map_or(PassOutcome::Made, PassOutcome::Failed),
+        disk: report.disk.clone(),
         places: places.collect(),
         running: None::<BTreeSet<String>>,
     }
@@ -95,5 +96,5 @@ fn of_error(error: &PassError, began: DateTime<Utc>) -> PassEnd {
         PassError::Listing(fault) => PassOutcome::Failed(fault.clone()),
         error => PassOutcome::Failed(Fault::new(FaultKind::Other, error.to_string())),
     };
-    PassEnd { began, ended: Utc::now(), summary: error.to_string(), outcome, places: Vec::new(), running: None }
+    PassEnd { began, ended: Utc::now(), summary: error.to_string(), outcome, disk: None, places: Vec::new(), running: None }
 }
