@@ -91,20 +91,24 @@ fn a_full_disk_loses_whole_lines_and_says_how_many() {
     agent.wait("the line is there", |_| size() > 0);
     let filler = place.path().join("filler");
     assert!(fs::write(&filler, vec![b'x'; 100_000]).is_err(), "the disk is full now, but for the end of the log's last block");
-    while agent.logging.dropped() == 0 {
-        let before = size();
+    // The kernel counts the blocks of such a disk per processor, so one may turn up after it said that there was none.
+    let mut troubles = Vec::new();
+    while agent.logging.dropped() < 2 {
+        let (before, lost) = (size(), agent.logging.dropped());
         agent.say("more");
-        agent.wait("it is there, or lost", |logging| size() > before || logging.dropped() > 0);
+        agent.wait("it is there, or lost", |logging| size() > before || logging.dropped() > lost);
+        troubles.extend(agent.logging.trouble());
     }
-    assert!(agent.trouble().contains("cannot be written: No space left"), "{}", agent.trouble());
-    agent.say("last");
-    agent.wait("the last one is lost, too", |logging| logging.dropped() == 2);
+    assert!(troubles.iter().all(|trouble| trouble.contains("cannot be written: No space left")), "{troubles:?}");
     fs::remove_file(&filler).unwrap();
     agent.wait("it is written again", |logging| logging.trouble().is_none());
     agent.say("after");
+    let lost = agent.logging.dropped();
     let lines = told(&agent.end());
-    assert_eq!((lines[0].as_str(), &lines[lines.len() - 2..]), ("one", &["2".to_owned(), "after".to_owned()][..]));
-    assert!(lines[1..lines.len() - 2].iter().all(|text| text == "more"), "{lines:?}");
+    assert_eq!((lines[0].as_str(), lines[lines.len() - 1].as_str()), ("one", "after"));
+    let (counts, others): (Vec<_>, Vec<_>) = lines[1..lines.len() - 1].iter().partition(|text| text.parse::<usize>().is_ok());
+    assert!(others.iter().all(|text| *text == "more"), "{lines:?}");
+    assert_eq!(counts.iter().map(|text| text.parse::<usize>().unwrap()).sum::<usize>(), lost, "{lines:?}");
     drop(disk);
 }
 
