@@ -7,6 +7,7 @@ mod complete;
 mod config;
 mod conflicts;
 mod demo;
+mod doctor;
 pub mod failure;
 mod list;
 pub mod render;
@@ -35,7 +36,8 @@ use crate::paths::{Environment, Paths};
 pub const PROGRAM: &str = env!("CARGO_PKG_NAME");
 
 /// The verbs as the help groups them, everyday ones first.
-const GROUPS: [(&str, &[&str]); 3] = [("Everyday", &["sync", "status"]), ("Set-up", &["config", "service", "demo"]), ("Repair", &["list", "conflicts"])];
+const GROUPS: [(&str, &[&str]); 3] =
+    [("Everyday", &["sync", "status", "doctor"]), ("Set-up", &["config", "service", "demo"]), ("Repair", &["list", "conflicts"])];
 
 /// Keeps Claude Code sessions equal between this machine and GitHub Codespaces.
 #[derive(Debug, Parser)]
@@ -60,6 +62,8 @@ enum Verb {
     Sync(sync::Arguments),
     /// Show what is equal, ahead, behind or waiting
     Status(status::Arguments),
+    /// Find what keeps sessions from travelling, and what mends it
+    Doctor(doctor::Arguments),
     /// List codespaces or sessions
     List(list::Arguments),
     /// Show what diverged, which copy won, and where the other lies
@@ -151,6 +155,7 @@ impl Verb {
         match self {
             Self::Sync(arguments) => sync::run(arguments, context),
             Self::Status(arguments) => status::run(arguments, context),
+            Self::Doctor(arguments) => doctor::run(arguments, context),
             Self::List(arguments) => list::run(arguments, context),
             Self::Conflicts(arguments) => conflicts::run(arguments, context),
             Self::Config(arguments) => config::run(arguments, context),
