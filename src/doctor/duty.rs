@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::view::{Asked, View, Wrong};
+use super::view::{Asked, Unreached, View, Wrong};
 use super::{Check, Eyes, PATIENCE, Topic};
 use crate::agent::desk::deletion;
 use crate::agent::status::{AgentStatus, ConfigStatus, Doing};
@@ -51,22 +51,17 @@ fn config(loaded: &Result<Origin, Wrong>, agent: Option<&ConfigStatus>, of_shell
 }
 
 /// The job of the service manager.
-fn service(service: &Result<Status, String>, has_unit: bool, agent: &Asked) -> Vec<Check> {
+fn service(service: &Result<Status, Unreached>, has_unit: bool, agent: &Asked) -> Vec<Check> {
     let status = match service {
         Ok(status) => status,
-        Err(said) if agent.running().is_some() => {
-            return vec![
-                Check::note(Topic::Service, format!("an agent runs, but its manager cannot be asked: {said}")).advise("claude-session-sync service status"),
-            ];
-        }
-        Err(said) if has_unit => {
-            return vec![
-                Check::bad(Topic::Service, format!("installed, but its manager cannot be asked: {said}")).advise("claude-session-sync service status"),
-            ];
-        }
-        Err(said) => {
-            let advice = "without launchd or systemd, let whatever starts programs here start: claude-session-sync run";
-            return vec![Check::note(Topic::Service, format!("nothing syncs by itself, and there is no manager: {said}")).advise(advice)];
+        Err(Unreached { said, is_absent }) => {
+            let check = match (agent.running(), has_unit) {
+                (Some(_), _) => Check::note(Topic::Service, format!("an agent runs; its manager cannot be asked: {said}")),
+                (None, true) => Check::bad(Topic::Service, format!("installed, but its manager cannot be asked: {said}")),
+                (None, false) => Check::note(Topic::Service, format!("sessions travel by `sync` only: {said}")),
+            };
+            let instead = "without launchd or systemd, let whatever starts programs here start: claude-session-sync run";
+            return vec![check.advise(if *is_absent { instead } else { "claude-session-sync service status says how to reach it" })];
         }
     };
     if !status.is_installed() {
@@ -108,7 +103,7 @@ fn installed(status: &Status) -> Vec<Check> {
 }
 
 /// The process.
-fn agent(agent: &Asked, service: &Result<Status, String>, now: DateTime<Utc>) -> Vec<Check> {
+fn agent(agent: &Asked, service: &Result<Status, Unreached>, now: DateTime<Utc>) -> Vec<Check> {
     let runs = service.as_ref().is_ok_and(|status| status.running.is_some());
     let restart = "claude-session-sync service restart";
     match agent {
@@ -218,6 +213,10 @@ mod tests {
         }
     }
 
+    fn unreached() -> Unreached {
+        Unreached { said: "no bus".to_owned(), is_absent: false }
+    }
+
     fn verdicts(checks: &[Check]) -> Vec<Verdict> {
         checks.iter().map(|check| check.verdict).collect()
     }
@@ -240,7 +239,7 @@ mod tests {
 
     #[test]
     fn without_a_manager_only_a_unit_that_waits_for_it_is_bad() {
-        let none = Err("no bus".to_owned());
+        let none = Err(unreached());
         assert_eq!(verdicts(&service(&none, true, &Asked::None)), [Verdict::Bad]);
         assert_eq!(verdicts(&service(&none, false, &Asked::None)), [Verdict::Note]);
         assert_eq!(verdicts(&service(&none, true, &Asked::Running(Box::new(at_work())))), [Verdict::Note]);
@@ -251,7 +250,7 @@ mod tests {
         let of = |change: &dyn Fn(&mut AgentStatus)| {
             let mut status = at_work();
             change(&mut status);
-            verdicts(&agent(&Asked::Running(Box::new(status)), &Err(String::new()), now()))
+            verdicts(&agent(&Asked::Running(Box::new(status)), &Err(unreached()), now()))
         };
         let concern = |about| Concern { about, name: Some("otter".to_owned()), message: "x".to_owned(), hint: None };
         assert_eq!(of(&|_| {}), [Verdict::Good]);
@@ -260,7 +259,7 @@ mod tests {
         assert_eq!(of(&|status| status.log.dropped = 3), [Verdict::Note]);
         assert_eq!(verdicts(&agent(&Asked::Silent("no answer".to_owned()), &Ok(status()), now())), [Verdict::Bad]);
         assert_eq!(verdicts(&agent(&Asked::None, &Ok(status()), now())), [Verdict::Bad]);
-        assert_eq!(agent(&Asked::None, &Err(String::new()), now()), []);
+        assert_eq!(agent(&Asked::None, &Err(unreached()), now()), []);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::config::{Config, ConfigError, Origin};
 use crate::paths::{Environment, Paths, PathsError, System};
 use crate::service::movers::{Mover, found};
 use crate::service::unit::Filled;
-use crate::service::{Service, Setting, Status};
+use crate::service::{Service, ServiceError, Setting, Status};
 
 /// How long a running agent may take to answer.
 const AGENT_PATIENCE: Duration = Duration::from_secs(3);
@@ -59,11 +59,20 @@ pub(super) struct View {
     pub(super) shell_config: Option<std::path::PathBuf>,
     pub(super) agent: Asked,
     /// What the service manager says, or why it says nothing.
-    pub(super) service: Result<Status, String>,
+    pub(super) service: Result<Status, Unreached>,
     /// There is a unit on disk, whatever the manager says.
     pub(super) has_unit: bool,
     /// None where they were not found out in time.
     pub(super) movers: Option<Vec<Mover>>,
+}
+
+/// Why a service manager says nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Unreached {
+    /// What was said instead.
+    pub(super) said: String,
+    /// There is none on this machine.
+    pub(super) is_absent: bool,
 }
 
 /// What is wrong with a configuration.
@@ -104,8 +113,8 @@ impl View {
         let (agent, status, seen) =
             tokio::join!(ask(&given.paths), tokio::time::timeout(PATIENCE, service.status()), tokio::time::timeout(PATIENCE, service.seen()));
         let status = match status {
-            Ok(status) => status.map_err(|error| error.to_string()),
-            Err(_) => Err(format!("the service manager did not answer within {} s", PATIENCE.as_secs())),
+            Ok(status) => status.map_err(|error| Unreached { said: error.to_string(), is_absent: matches!(error, ServiceError::Run { .. }) }),
+            Err(_) => Err(Unreached { said: format!("the service manager did not answer within {} s", PATIENCE.as_secs()), is_absent: false }),
         };
         let unit = service.on_disk();
         let eyes = match (&agent, &unit) {
