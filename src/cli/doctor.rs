@@ -106,7 +106,7 @@ fn told(examination: &Examination, render: &mut Render) {
         }
     }
     render.say("");
-    render.say(&summary(examination));
+    render.say_entry((style(examination.verdict()), "verdict"), (Style::Plain, &summary(examination)));
 }
 
 /// In one line, with whose eyes.
@@ -115,7 +115,7 @@ fn summary(examination: &Examination) -> String {
     let eyes = match examination.eyes {
         Eyes::Agent => "as the running agent has it",
         Eyes::Unit => "as the installed service would have it",
-        Eyes::Shell => "as this shell has it (no service is installed)",
+        Eyes::Shell => "as this shell has it",
     };
     let result = match (count(Verdict::Bad), count(Verdict::Note)) {
         (0, 0) => "all is well".to_owned(),

@@ -1,5 +1,7 @@
 //! Whether somebody syncs by itself: the configuration that it reads, the service, the agent, and others that move the same files.
 
+use std::path::Path;
+
 use chrono::{DateTime, Utc};
 
 use super::view::{Asked, Unreached, View, Wrong};
@@ -25,7 +27,7 @@ pub(super) fn judge(view: &View, now: DateTime<Utc>) -> Vec<Check> {
 }
 
 /// The configuration, as the agent reads it.
-fn config(loaded: &Result<Origin, Wrong>, agent: Option<&ConfigStatus>, of_shell: Option<&std::path::Path>, eyes: Eyes) -> Check {
+fn config(loaded: &Result<Origin, Wrong>, agent: Option<&ConfigStatus>, of_shell: Option<&Path>, eyes: Eyes) -> Check {
     let origin = match loaded {
         Ok(origin) => origin,
         Err(wrong) => {

@@ -2,7 +2,7 @@
 //!
 //! Promises: a service manager, an agent or a crontab that hangs costs a bounded time and is a finding.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Eyes, Given, PATIENCE};
@@ -56,7 +56,7 @@ pub(super) struct View {
     /// Where its configuration came from, or what is wrong.
     pub(super) loaded: Result<Origin, Wrong>,
     /// The configuration of this shell, where that is another file.
-    pub(super) shell_config: Option<std::path::PathBuf>,
+    pub(super) shell_config: Option<PathBuf>,
     pub(super) agent: Asked,
     /// What the service manager says, or why it says nothing.
     pub(super) service: Result<Status, Unreached>,
@@ -111,7 +111,7 @@ impl View {
             executable: given.executable.clone(),
         });
         let (agent, status, seen) =
-            tokio::join!(ask(&given.paths), tokio::time::timeout(PATIENCE, service.status()), tokio::time::timeout(PATIENCE, service.seen()));
+            tokio::join!(ask(runtimes(given)), tokio::time::timeout(PATIENCE, service.status()), tokio::time::timeout(PATIENCE, service.seen()));
         let status = match status {
             Ok(status) => status.map_err(|error| Unreached { said: error.to_string(), is_absent: matches!(error, ServiceError::Run { .. }) }),
             Err(_) => Err(Unreached { said: format!("the service manager did not answer within {} s", PATIENCE.as_secs()), is_absent: false }),
@@ -169,16 +169,26 @@ impl View {
 /// What a process of the unit is started with.
 fn of_unit(filled: &Filled, given: &Given) -> Environment {
     let added = ADDED.iter().filter_map(|name| Some(((*name).to_owned(), given.environment.text(name)?.to_owned())));
-    let usual = format!("/run/user/{}", given.uid);
-    let runtime = given.environment.text("XDG_RUNTIME_DIR").map(str::to_owned);
-    // systemd sets it, launchd does not.
-    let runtime = if given.system == System::Macos { None } else { runtime.or_else(|| Path::new(&usual).is_dir().then_some(usual)) };
+    let of_shell = given.environment.text("XDG_RUNTIME_DIR").filter(|_| given.system == System::Other).map(str::to_owned);
+    let runtime = of_shell.or_else(|| usual_runtime(given).map(|usual| usual.display().to_string()));
     let unit = filled.variables.iter().map(|(name, value)| (name.clone(), value.clone()));
     added.chain(runtime.map(|runtime| ("XDG_RUNTIME_DIR".to_owned(), runtime))).chain(unit).collect()
 }
 
-async fn ask(paths: &Paths) -> Asked {
-    let runtimes = paths.runtimes();
+/// Where an agent may serve its socket. One under systemd has the usual runtime directory, though a shell of `su` or sshd may not.
+fn runtimes(given: &Given) -> Vec<PathBuf> {
+    let mut runtimes = given.paths.runtimes();
+    runtimes.extend(usual_runtime(given).map(|usual| usual.join("claude-session-sync")));
+    runtimes
+}
+
+/// What systemd sets `XDG_RUNTIME_DIR` to, where this shell lacks it. launchd sets nothing.
+fn usual_runtime(given: &Given) -> Option<PathBuf> {
+    let usual = PathBuf::from(format!("/run/user/{}", given.uid));
+    (given.system == System::Other && given.environment.get("XDG_RUNTIME_DIR").is_none() && usual.is_dir()).then_some(usual)
+}
+
+async fn ask(runtimes: Vec<PathBuf>) -> Asked {
     let asked = tokio::task::spawn_blocking(move || client::status(&runtimes, AGENT_PATIENCE));
     // One that sends a byte now and then would be listened to for ever.
     match tokio::time::timeout(PATIENCE, asked).await {

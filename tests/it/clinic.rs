@@ -154,7 +154,7 @@ impl Clinic {
 
     pub(crate) fn command(&self, line: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_claude-session-sync"));
-        command.args(line.split_whitespace()).env_clear().env("HOME", self.home());
+        command.args(line.split_whitespace()).env_clear().env("HOME", self.home()).env("XDG_RUNTIME_DIR", self.home().join("r"));
         command.env("PATH", format!("{}:/usr/bin:/bin", self.programs.path().display())).current_dir(self.home()).stdin(Stdio::null());
         command
     }

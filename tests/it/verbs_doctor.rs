@@ -54,7 +54,7 @@ fn where_all_is_well_every_check_is_good_and_nothing_is_changed() {
     let requests: Vec<String> = clinic.api.requests().iter().map(|asked| format!("{} {}", asked.method, asked.path())).collect();
     assert_eq!(requests, ["GET /user/codespaces"], "one request, that changes nothing");
     let told = String::from_utf8(clinic.command("doctor").output().unwrap().stdout).unwrap();
-    assert!(told.ends_with("\nall is well; as the running agent has it\n") && !told.contains('\u{1b}'), "{told}");
+    assert!(told.ends_with("\nverdict    all is well; as the running agent has it\n") && !told.contains('\u{1b}'), "{told}");
 }
 
 #[test]
@@ -187,10 +187,10 @@ fn a_directory_of_sockets_that_is_too_deep_or_open_is_found() {
         command
     };
     clinic.finds_by(by(&clinic.home().join("x".repeat(90))), &[("sockets", "bad")]);
-    let open = clinic.home().join("r/claude-session-sync");
+    let open = clinic.home().join("s/claude-session-sync");
     fs::create_dir_all(&open).unwrap();
     fs::set_permissions(&open, fs::Permissions::from_mode(0o755)).unwrap();
-    clinic.finds_by(by(&clinic.home().join("r")), &[("sockets", "bad")]);
+    clinic.finds_by(by(&clinic.home().join("s")), &[("sockets", "bad")]);
 }
 
 #[test]
