@@ -8,6 +8,7 @@ pub mod cli;
 pub mod codespace;
 pub mod config;
 pub mod demo;
+pub mod doctor;
 pub mod lock;
 pub mod logging;
 pub mod pass;

@@ -253,12 +253,18 @@ impl State {
     /// When the directory cannot be made.
     pub fn open(directory: &Path) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        Ok(Self::read(directory))
+    }
+
+    /// The same, for who only looks: nothing is made, not even the directory.
+    #[must_use]
+    pub fn read(directory: &Path) -> Self {
         let path = directory.join("state.json");
         let text = std::fs::read(&path).unwrap_or_default();
         let written = Some(Digest::of(&text));
         let stored = serde_json::from_slice::<Stored>(&text).ok().filter(|stored| stored.version == VERSION).unwrap_or_default();
         let Stored { digests, replicas, visits, clones, last_pass, last_good, rules, .. } = stored;
-        Ok(Self { path, digests: digests.into_iter().collect(), used: HashMap::new(), written, replicas, visits, clones, last_pass, last_good, rules })
+        Self { path, digests: digests.into_iter().collect(), used: HashMap::new(), written, replicas, visits, clones, last_pass, last_good, rules }
     }
 
     /// What a file of this machine holds, if its stamp was seen before.

@@ -9,9 +9,23 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::protocol::{Answer, Line, Request, SOCKET};
+use super::status::AgentStatus;
 
 /// Longest answer that is read.
 const LONGEST_ANSWER: u64 = 4 << 20;
+
+/// What the agent says of itself that serves one of these runtime directories; none if nobody does.
+///
+/// # Errors
+/// There is a socket, but no whole answer in time, or one that is not understood.
+pub fn status(runtimes: &[PathBuf], patience: Duration) -> io::Result<Option<Box<AgentStatus>>> {
+    let asked = Agent::find(runtimes, patience).and_then(|agent| agent.map(|mut agent| agent.ask(Request::Status)).transpose())?;
+    match asked {
+        None => Ok(None),
+        Some(Answer::Status { status, .. }) => Ok(Some(status)),
+        Some(_) => Err(io::Error::new(io::ErrorKind::InvalidData, "it answers what was not asked")),
+    }
+}
 
 /// A connection to a running agent.
 #[derive(Debug)]

@@ -43,6 +43,7 @@ pub async fn run(given: Given) {
         expiring: Vec::new(),
         concerns: Vec::new(),
         log: (given.log)(),
+        token: None,
     };
     let (status, published) = watch::channel(Arc::new(first));
     let (calls, called) = mpsc::channel(16);
@@ -269,7 +270,8 @@ impl Agent {
         next.log = (self.log)();
         next.concerns = self.config_concern().into_iter().collect();
         next.doing = Doing::Parked;
-        if let Some(AtWork { desk, schedule, .. }) = &self.at_work {
+        if let Some(AtWork { settings, desk, schedule }) = &self.at_work {
+            next.token = (settings.work.token)();
             next.doing = desk.doing().clone();
             next.next_pass = schedule.next();
             next.last_pass.clone_from(&desk.last_pass);

@@ -42,6 +42,9 @@ pub struct AgentStatus {
     pub concerns: Vec<Concern>,
     /// The log.
     pub log: LogStatus,
+    /// Where the token came from that GitHub was last asked with, in words; none before that.
+    #[serde(default)]
+    pub token: Option<String>,
 }
 
 /// What the agent is doing.

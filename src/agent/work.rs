@@ -101,6 +101,8 @@ pub struct Work {
     pub pass: Box<PassWork>,
     /// Looks who runs.
     pub look: Box<LookWork>,
+    /// Where the token came from that GitHub was last asked with, in words.
+    pub token: Box<dyn Fn() -> Option<String>>,
     /// When the last good pass began, as far as it is remembered.
     pub last_good: Option<DateTime<Utc>>,
 }

@@ -7,6 +7,7 @@ mod complete;
 mod config;
 mod conflicts;
 mod demo;
+mod doctor;
 pub mod failure;
 mod list;
 mod logs;
@@ -38,7 +39,7 @@ pub const PROGRAM: &str = env!("CARGO_PKG_NAME");
 
 /// The verbs as the help groups them, everyday ones first.
 const GROUPS: [(&str, &[&str]); 3] =
-    [("Everyday", &["sync", "status", "logs"]), ("Set-up", &["config", "service", "demo"]), ("Repair", &["list", "conflicts"])];
+    [("Everyday", &["sync", "status", "logs", "doctor"]), ("Set-up", &["config", "service", "demo"]), ("Repair", &["list", "conflicts"])];
 
 /// Keeps Claude Code sessions equal between this machine and GitHub Codespaces.
 #[derive(Debug, Parser)]
@@ -65,6 +66,8 @@ enum Verb {
     Status(status::Arguments),
     /// Show what the passes wrote down
     Logs(logs::Arguments),
+    /// Find what keeps sessions from travelling, and what mends it
+    Doctor(doctor::Arguments),
     /// List codespaces or sessions
     List(list::Arguments),
     /// Show what diverged, which copy won, and where the other lies
@@ -160,6 +163,7 @@ impl Verb {
             Self::Sync(arguments) => sync::run(arguments, context),
             Self::Status(arguments) => status::run(arguments, context),
             Self::Logs(arguments) => logs::run(arguments, context),
+            Self::Doctor(arguments) => doctor::run(arguments, context),
             Self::List(arguments) => list::run(arguments, context),
             Self::Conflicts(arguments) => conflicts::run(arguments, context),
             Self::Config(arguments) => config::run(arguments, context),

@@ -2,52 +2,15 @@
 //!
 //! Promises: an absolute time never stands where the distance says more; JSON carries the absolute one, always.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use crate::reconcile::manifest::SessionId;
 use crate::reconcile::transcript::{Content, Moment};
-
-/// How long ago: `12 s ago`, `3 min ago`, `2 h ago`, `5 days ago`, then the date. A time to come is `in 3 days`.
-pub(super) fn ago(now: DateTime<Utc>, then: DateTime<Utc>) -> String {
-    let past = now - then;
-    if past < TimeDelta::seconds(-60) {
-        return format!("in {}", span(-past));
-    }
-    match past.num_seconds() {
-        ..1 => "just now".to_owned(),
-        _ if past >= TimeDelta::days(60) => then.format("%Y-%m-%d").to_string(),
-        _ => format!("{} ago", span(past)),
-    }
-}
-
-/// A length of time in its largest unit.
-pub(super) fn span(length: TimeDelta) -> String {
-    match (length.num_seconds(), length.num_minutes(), length.num_hours(), length.num_days()) {
-        (seconds @ ..60, ..) => format!("{seconds} s"),
-        (_, minutes @ ..60, ..) => format!("{minutes} min"),
-        (_, _, hours @ ..48, _) => format!("{hours} h"),
-        (.., days) => format!("{days} days"),
-    }
-}
-
-/// Bytes for people.
-pub(super) fn bytes(count: u64) -> String {
-    match count {
-        0..1024 => format!("{count} B"),
-        1024..1_048_576 => format!("{} KiB", count / 1024),
-        1_048_576..1_073_741_824 => format!("{}.{} MiB", count >> 20, (count >> 10) % 1024 * 10 / 1024),
-        _ => format!("{}.{} GiB", count >> 30, (count >> 20) % 1024 * 10 / 1024),
-    }
-}
+pub(super) use crate::reconcile::words::{ago, bytes, counted, span};
 
 /// `1 session`, `3 sessions`.
 pub(super) fn sessions(count: usize) -> String {
     counted(count, "session")
-}
-
-/// A count and what is counted, which takes an `s`.
-pub(super) fn counted(count: usize, what: &str) -> String {
-    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
 /// The beginning of an id, enough for a person.
@@ -117,23 +80,6 @@ pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_distance_is_told_in_its_largest_unit() {
-        let now = Utc::now();
-        let of = |seconds| ago(now, now - TimeDelta::seconds(seconds));
-        assert_eq!(
-            [0, 1, 59, 60, 3599, 3600, 47 * 3600, 48 * 3600].map(of),
-            ["just now", "1 s ago", "59 s ago", "1 min ago", "59 min ago", "1 h ago", "47 h ago", "2 days ago"]
-        );
-        assert_eq!(of(60 * 86_400).len(), "2026-01-01".len());
-        assert_eq!([of(-30), of(-7200)], ["just now", "in 2 h"]);
-    }
-
-    #[test]
-    fn a_size_is_told_in_its_largest_unit() {
-        assert_eq!([0, 1023, 1024, 1_048_575, 1_572_864, 5 << 30].map(bytes), ["0 B", "1023 B", "1 KiB", "1023 KiB", "1.5 MiB", "5.0 GiB"]);
-    }
 
     #[test]
     fn a_text_is_wrapped_between_words_and_a_long_word_anywhere() {

@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 
 use super::github::shown;
+use crate::paths::Environment;
 
 /// Environment variables that may hold a GitHub token. No child of ours inherits one.
 pub const TOKEN_VARIABLES: [&str; 6] =
@@ -188,6 +189,18 @@ impl Lookup<'_> {
     /// # Errors
     /// See [`TokenError`].
     pub async fn find(&self) -> Result<Token, TokenError> {
+        self.find_as(None).await
+    }
+
+    /// The same, as another process would find it: `gh` sees these variables, tokens excepted, instead of those of this process.
+    ///
+    /// # Errors
+    /// As [`Lookup::find`].
+    pub async fn find_with(&self, variables: &Environment) -> Result<Token, TokenError> {
+        self.find_as(Some(variables)).await
+    }
+
+    async fn find_as(&self, variables: Option<&Environment>) -> Result<Token, TokenError> {
         if let Some(path) = self.token_file {
             return from_file(path).await;
         }
@@ -203,11 +216,14 @@ impl Lookup<'_> {
                 return Token::new(value.as_encoded_bytes(), TokenSource::Variable(name));
             }
         }
-        self.ask_gh().await
+        self.ask_gh(variables).await
     }
 
-    async fn ask_gh(&self) -> Result<Token, TokenError> {
+    async fn ask_gh(&self, variables: Option<&Environment>) -> Result<Token, TokenError> {
         let mut command = Command::new(self.gh);
+        if let Some(variables) = variables {
+            command.env_clear().envs(variables.iter());
+        }
         command.args(["auth", "token", "--hostname", self.host]);
         command.env("GH_PROMPT_DISABLED", "1").env("GH_NO_UPDATE_NOTIFIER", "1").env("NO_COLOR", "1");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);

@@ -84,6 +84,12 @@ impl Account {
         listing
     }
 
+    /// Where the token of the client that is kept came from, in words.
+    #[must_use]
+    pub fn token_source(&self) -> Option<String> {
+        self.kept().as_ref().map(|github| github.token_source().to_string())
+    }
+
     fn kept(&self) -> MutexGuard<'_, Option<Arc<GitHub>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

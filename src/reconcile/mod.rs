@@ -18,3 +18,4 @@ pub mod quiet;
 pub mod relation;
 pub mod report;
 pub mod transcript;
+pub mod words;

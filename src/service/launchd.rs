@@ -29,7 +29,7 @@ impl Service {
         self.setting.paths.home.join("Library/LaunchAgents")
     }
 
-    fn plist(&self) -> PathBuf {
+    pub(super) fn plist(&self) -> PathBuf {
         self.launch_agents().join(format!("{LABEL}.plist"))
     }
 

@@ -277,6 +277,16 @@ impl Service {
         }
     }
 
+    /// The unit where it usually lies, and what was filled into it: read without a manager. None where there is none.
+    #[must_use]
+    pub fn on_disk(&self) -> Option<(PathBuf, Filled)> {
+        let (places, read): (_, fn(&str) -> Filled) = match self.setting.system {
+            System::Macos => (vec![self.plist()], unit::read_plist),
+            System::Other => (self.usual_unit_files(), unit::read_systemd),
+        };
+        places.into_iter().find_map(|place| Some((files::read(&place).ok()??, place))).map(|(text, place)| (place, read(&text)))
+    }
+
     /// Where displaced units are kept.
     #[must_use]
     pub fn kept(&self) -> PathBuf {

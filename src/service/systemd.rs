@@ -138,7 +138,7 @@ impl Service {
     }
 
     /// The user's units, likeliest place first: the manager may have another `XDG_CONFIG_HOME` than this shell.
-    fn usual_unit_files(&self) -> Vec<PathBuf> {
+    pub(super) fn usual_unit_files(&self) -> Vec<PathBuf> {
         let usual = self.setting.paths.home.join(".config");
         let named = self.setting.environment.get("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
         let mut places: Vec<PathBuf> = named.into_iter().chain([usual]).map(|base| base.join("systemd/user").join(UNIT)).collect();

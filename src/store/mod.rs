@@ -69,3 +69,15 @@ pub fn vault_root(data: &Path, claude: &Path, tree: &Tree) -> io::Result<PathBuf
         Err(io::Error::new(io::ErrorKind::CrossesDevices, "projects/ is on a device of its own, where nothing of ours may lie"))
     }
 }
+
+/// Bytes of all files below a directory; what cannot be read counts as nothing.
+#[must_use]
+pub fn bytes_below(directory: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(directory) else { return 0 };
+    let of = |entry: std::fs::DirEntry| match entry.file_type() {
+        Ok(kind) if kind.is_dir() => bytes_below(&entry.path()),
+        Ok(kind) if kind.is_file() => entry.metadata().map_or(0, |metadata| metadata.len()),
+        _ => 0,
+    };
+    entries.flatten().map(of).sum()
+}

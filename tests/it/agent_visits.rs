@@ -80,7 +80,11 @@ fn a_token_that_is_revoked_is_said_once_shown_once_and_heals() {
     laptop.configure(PASSES);
     let shown = shower(&laptop);
     let agent = agent(&laptop);
-    agent.until("a pass is made", |status| status["last_pass"]["good"] == true);
+    let made = agent.until("a pass is made", |status| status["last_pass"]["good"] == true);
+    assert_eq!(made["token"], "GH_TOKEN", "where it is from, and no more");
+    let doctor = laptop.command(&["doctor", "--offline", "--json"]).output().unwrap();
+    let doctor: Value = serde_json::from_slice(&doctor.stdout).unwrap();
+    assert_eq!((&doctor["eyes"], &doctor["checks"][1]["finding"]), (&"agent".into(), &"from GH_TOKEN; GitHub was not asked (--offline)".into()));
     laptop.api.set_token("another");
     let refused = agent.until("it is refused", |status| status["concerns"][0]["about"] == "login");
     assert!(refused["concerns"][0]["hint"].as_str().unwrap().contains("gh auth login"), "{refused}");

@@ -135,6 +135,7 @@ impl AgentWorld {
                         look()
                     })
                 }),
+                token: Box::new(|| None),
                 last_good,
             };
             Ok(Settings { every, jitter, rules, notify: false, work })

@@ -7,11 +7,12 @@ use std::process::Command;
 
 /// Which modules of ours each module may use, beside itself. `main → cli → {pass, demo}`; `pass → {codespace, store, state} →
 /// reconcile → nothing`; configuration, places and logging lie below all but `reconcile`.
-const MAY_USE: [(&str, &[&str]); 15] = [
+const MAY_USE: [(&str, &[&str]); 16] = [
     ("main", &["cli", "paths"]),
     ("lib", &[]),
-    ("cli", &["agent", "codespace", "config", "demo", "lock", "logging", "pass", "paths", "reconcile", "service", "state", "store"]),
+    ("cli", &["agent", "codespace", "config", "demo", "doctor", "lock", "logging", "pass", "paths", "reconcile", "service", "state", "store"]),
     ("demo", &["reconcile"]),
+    ("doctor", &["agent", "codespace", "config", "pass", "paths", "reconcile", "service", "state", "store"]),
     ("agent", &["paths", "reconcile"]),
     ("pass", &["codespace", "config", "lock", "paths", "reconcile", "state", "store"]),
     ("codespace", &["paths", "reconcile"]),

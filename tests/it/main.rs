@@ -16,6 +16,8 @@ mod answers;
 #[cfg(test)]
 mod api;
 #[cfg(test)]
+mod clinic;
+#[cfg(test)]
 mod config;
 #[cfg(test)]
 mod connection;
@@ -119,6 +121,8 @@ mod strace;
 mod talk;
 #[cfg(test)]
 mod token;
+#[cfg(test)]
+mod verbs_doctor;
 #[cfg(test)]
 mod verbs_list;
 #[cfg(test)]

@@ -27,7 +27,7 @@ impl Worker {
     pub(super) fn work(&mut self, setting: Setting) -> Work {
         let last_good = State::open(&setting.paths.state).ok().and_then(|state| state.last_good);
         let setting = Rc::new(Setting { account: self.account.clone(), said: self.said.clone(), ..setting });
-        let of_look = Rc::clone(&setting);
+        let (of_look, account) = (Rc::clone(&setting), self.account.clone());
         Work {
             pass: Box::new(move |errand| {
                 let setting = Rc::clone(&setting);
@@ -37,6 +37,7 @@ impl Worker {
                 let setting = Rc::clone(&of_look);
                 Box::pin(async move { seen(pass::look(&setting, Utc::now()).await) })
             }),
+            token: Box::new(move || account.token_source()),
             last_good,
         }
     }

@@ -5,9 +5,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use crate::agent::client::Agent;
+use crate::agent::client;
 use crate::agent::desk::deletion;
-use crate::agent::protocol::{Answer, Request};
 use crate::agent::status::{AgentStatus, Concern, Doing};
 use crate::cli::render::{Render, Style};
 use crate::cli::words::{ago, span};
@@ -34,11 +33,9 @@ pub(super) enum Asked {
 
 /// Asks the agent of this user, if one runs.
 pub(super) fn ask(paths: &Paths) -> Asked {
-    let asked = Agent::find(&paths.runtimes(), PATIENCE).and_then(|agent| agent.map(|mut agent| agent.ask(Request::Status)).transpose());
-    match asked {
+    match client::status(&paths.runtimes(), PATIENCE) {
         Ok(None) => Asked::None,
-        Ok(Some(Answer::Status { status, .. })) => Asked::Running(status),
-        Ok(Some(_)) => Asked::Silent { trouble: "it answers what was not asked".to_owned() },
+        Ok(Some(status)) => Asked::Running(status),
         Err(error) => Asked::Silent { trouble: plain(&error.to_string()).into_owned() },
     }
 }

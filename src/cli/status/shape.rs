@@ -25,7 +25,6 @@
 //!   (`session`, `title`, `project`, `repository`, `why`).
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use chrono::{DateTime, Local, Utc};
 use serde::Serialize;
@@ -41,6 +40,7 @@ use crate::reconcile::project::RepositoryId;
 use crate::reconcile::quiet::Verdict;
 use crate::reconcile::report::Report;
 use crate::state::PlaceKind;
+use crate::store::bytes_below;
 
 /// The format.
 const VERSION: u32 = 1;
@@ -160,7 +160,7 @@ const BY_HAND: &str = "when `sync` runs";
 
 impl Status {
     pub(super) fn of(survey: &Survey, config: &Config, agent: Asked, why: bool) -> Self {
-        let vault = size(&survey.here.vault.path());
+        let vault = bytes_below(&survey.here.vault.path());
         let report: Option<Report> = survey.state.last_pass.clone().and_then(|report| serde_json::from_value(report).ok());
         Self {
             version: VERSION,
@@ -314,15 +314,4 @@ impl Reasons {
         let directories = survey.directories.iter().map(reason).collect();
         Self { directories, sessions }
     }
-}
-
-/// Bytes of all files below a directory; what cannot be read counts as nothing.
-fn size(directory: &Path) -> u64 {
-    let Ok(entries) = std::fs::read_dir(directory) else { return 0 };
-    let of = |entry: std::fs::DirEntry| match entry.file_type() {
-        Ok(kind) if kind.is_dir() => size(&entry.path()),
-        Ok(kind) if kind.is_file() => entry.metadata().map_or(0, |metadata| metadata.len()),
-        _ => 0,
-    };
-    entries.flatten().map(of).sum()
 }

@@ -6,6 +6,7 @@
 //! machine), along a redirect, or shown in any text.
 
 mod error;
+mod grant;
 mod link;
 mod row;
 mod shown;
@@ -20,6 +21,7 @@ use reqwest::header::{ACCEPT, AUTHORIZATION, ETAG, HeaderMap, HeaderValue, IF_NO
 use reqwest::{Client, Response, StatusCode, Url, redirect};
 
 pub use self::error::{Class, ListError, NetworkFailure};
+pub use self::grant::{Grant, Scopes};
 pub use self::row::{Codespace, CodespaceName, NotACodespaceName, State};
 pub use self::shown::shown;
 

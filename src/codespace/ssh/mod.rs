@@ -28,7 +28,7 @@ use tokio::sync::Semaphore;
 
 pub use channel::{Channel, ChannelEnd, Finished};
 pub use name::{CodespaceName, Host, NameError};
-pub use runtime::{Cleaned, LONGEST_SOCKET_PATH, clean_stale};
+pub use runtime::{Cleaned, LONGEST_SOCKET_PATH, clean_stale, takes_sockets};
 pub use version::{GhVersion, OLDEST, RECOMMENDED, gh_version};
 
 use crate::codespace::failure::Failure;

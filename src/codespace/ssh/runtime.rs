@@ -40,7 +40,7 @@ impl Socket {
             let path = path.to_owned();
             move |source| SshError::Files { what: "control sockets", path, source }
         };
-        in_words_of_ssh(&runtime.join("00000000"))?;
+        takes_sockets(runtime)?;
         fs::DirBuilder::new().recursive(true).mode(0o700).create(runtime).map_err(failed(runtime))?;
         let found = fs::symlink_metadata(runtime).map_err(failed(runtime))?;
         if !found.is_dir() || found.mode() & 0o077 != 0 || found.uid() != geteuid().as_raw() {
@@ -83,6 +83,14 @@ impl Drop for Socket {
 
 fn option(socket: &Path) -> String {
     format!("ControlPath=\"{}\"", socket.display())
+}
+
+/// Whether control sockets can lie in a directory, by its path alone.
+///
+/// # Errors
+/// It is too long, or holds what ssh or gh would expand.
+pub fn takes_sockets(runtime: &Path) -> Result<(), SshError> {
+    in_words_of_ssh(&runtime.join("00000000"))
 }
 
 /// Whether ssh and gh take a path as it is: they expand `%`, `$` and quotes, and a socket's path must be short.
