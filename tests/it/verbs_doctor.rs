@@ -198,6 +198,9 @@ fn an_agent_of_another_version_that_hangs_or_complains_is_found() {
     let Some(clinic) = Clinic::new() else { return };
     clinic.agent_says(|status| status["program"] = "0.0.9".into());
     clinic.finds(&[("agent", "note")]);
+    let told = String::from_utf8(clinic.command("status").output().unwrap().stdout).unwrap();
+    let restart = format!("agent 0.0.9, program {}: claude-session-sync service restart", env!("CARGO_PKG_VERSION"));
+    assert!(told.contains(&restart), "{told}");
     clinic.agent_says(|status| {
         status["program"] = env!("CARGO_PKG_VERSION").into();
         status["concerns"] = json!([{"about": "no-sshd", "name": "otter-1", "message": "no SSH server \u{1b}[31m", "hint": "a\nb"}]);
