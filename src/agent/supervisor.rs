@@ -78,7 +78,12 @@ impl Supervisor {
 
     #[cfg(not(target_os = "linux"))]
     fn tell(self, word: Word<'_>) {
-        tracing::trace!(?word, "no service manager listens");
+        let words = match word {
+            Word::Ready(words) => Some(words),
+            Word::Lives(words) => words,
+            Word::Stopping => None,
+        };
+        tracing::trace!(words, "no service manager listens");
     }
 }
 
