@@ -15,6 +15,7 @@ use super::bell::{Bell, Ring};
 use super::clock::Jump;
 use super::control::Call;
 use super::desk::{Act, Desk, Event, News, PULSE};
+use super::door::Door;
 use super::notice;
 use super::protocol::{Answer, Request};
 use super::schedule::{self, Schedule};
@@ -46,13 +47,7 @@ pub async fn run(given: Given) {
     };
     let (status, published) = watch::channel(Arc::new(first));
     let (calls, called) = mpsc::channel(16);
-    let socket = given.socket.as_ref();
-    let serving = async {
-        match socket {
-            Some(socket) => socket.serve(published, calls, given.patience).await,
-            None => std::future::pending().await,
-        }
-    };
+    let door = Door::new(given.runtime, given.patience, published, calls);
     let (load, log, orders, supervisor) = (given.load, given.log, given.orders, given.supervisor);
     let (shower, book) = (given.shower, given.book);
     let stamp = stamp(&config.file);
@@ -66,17 +61,15 @@ pub async fn run(given: Given) {
         shower,
         book,
         status,
+        door,
         called,
         orders,
         bell: given.bell,
         at_work: None,
         running: None,
-        stopping: None,
+        stopping: Vec::new(),
     };
-    tokio::select! {
-        () = serving => {}
-        () = agent.live() => {}
-    }
+    agent.live().await;
     agent.end().await;
 }
 
@@ -104,12 +97,14 @@ struct Agent {
     shower: notice::Shower,
     book: notice::Book,
     status: watch::Sender<Arc<AgentStatus>>,
+    door: Door,
     called: mpsc::Receiver<Call>,
     orders: mpsc::Receiver<Order>,
     bell: Bell,
     at_work: Option<AtWork>,
     running: Option<Running>,
-    stopping: Option<oneshot::Sender<Answer>>,
+    /// Who asked for the end, and waits for it.
+    stopping: Vec<oneshot::Sender<Answer>>,
 }
 
 /// What came first.
@@ -121,6 +116,7 @@ enum First {
 
 impl Agent {
     async fn live(&mut self) {
+        self.door.see_to();
         let _ = self.reload(true).await;
         self.publish();
         self.supervisor.ready(&self.words());
@@ -133,7 +129,7 @@ impl Agent {
                 First::Call(Call { request, reply }) => match self.answer(request).await {
                     Some(answer) => drop(reply.send(answer)),
                     None => {
-                        self.stopping = Some(reply);
+                        self.stopping.push(reply);
                         return;
                     }
                 },
@@ -141,6 +137,7 @@ impl Agent {
             if self.config.problem.is_some() && stamp(&self.config.file) != self.stamp {
                 let _ = self.reload(false).await;
             }
+            self.door.see_to();
             self.publish();
         }
     }
@@ -296,14 +293,14 @@ impl Agent {
         format!("{}{last}{next}", status.doing.words())
     }
 
-    /// A pass under way may end, for a while; a second order ends it at once.
+    /// A pass under way may end, for a while; a second order to stop ends it at once. Who asks meanwhile is answered.
     async fn end(mut self) {
         self.supervisor.stopping();
         self.status.send_modify(|status| Arc::make_mut(status).doing = Doing::Stopping);
         if let Some(Running::Pass(mut handle, _)) = self.running.take() {
             let ended = tokio::select! {
                 ended = tokio::time::timeout(PATIENCE, &mut handle) => ended.is_ok(),
-                _ = self.orders.recv() => false,
+                () = self.pressed() => false,
             };
             if !ended {
                 tracing::warn!("the pass under way was abandoned");
@@ -315,10 +312,23 @@ impl Agent {
             at_work.schedule.stop().await;
         }
         tracing::info!("agent ended");
-        if let Some(reply) = self.stopping.take() {
-            let _ = reply.send(Answer::Done);
-            // The client's task gets its turn to pass the answer on.
+        if !self.stopping.is_empty() {
+            self.stopping.drain(..).for_each(|reply| drop(reply.send(Answer::Done)));
+            // The clients' tasks get their turn to pass the answer on.
             tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Until a signal wants the end at once.
+    async fn pressed(&mut self) {
+        loop {
+            tokio::select! {
+                order = self.orders.recv() => if order != Some(Order::Reload) { return },
+                Some(Call { request, reply }) = self.called.recv() => match request {
+                    Request::Stop => self.stopping.push(reply),
+                    _ => drop(reply.send(Answer::Refused { reason: "the agent is coming to its end".to_owned() })),
+                },
+            }
         }
     }
 }
@@ -377,7 +387,7 @@ fn tell(news: &News) {
     }
 }
 
-/// What changes when a file is written: inode, modification time, size.
+/// What changes when a file is written, or may be read by others: inode, change time, size.
 fn stamp(file: &Path) -> Option<(u64, i64, i64, u64)> {
-    fs::metadata(file).ok().map(|found| (found.ino(), found.mtime(), found.mtime_nsec(), found.size()))
+    fs::metadata(file).ok().map(|found| (found.ino(), found.ctime(), found.ctime_nsec(), found.size()))
 }

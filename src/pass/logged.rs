@@ -6,12 +6,14 @@
 //! Promises: fixed messages; a failure that stays is said once, then counted at `debug`; outcomes, counts, names and reasons in fields. Never: what a session says, its title included.
 
 use std::collections::BTreeMap;
+use std::io;
 
 use tracing::{Instrument as _, Span};
 use uuid::Uuid;
 
 use super::said::{Said, Saying, Subject};
 use super::{Options, PassError, Setting};
+use crate::lock::LockError;
 use crate::reconcile::report::{Action, ActionResult, Fault, Outcome, Report, Visit};
 
 /// Where a transfer goes.
@@ -72,6 +74,7 @@ fn log(ended: &Result<Report, PassError>, said: &Said) {
         Ok(report) => report,
         Err(error) => {
             return match said.failed(Subject::Pass, &error.to_string()) {
+                Saying::News if matches!(error, PassError::Lock(LockError::Busy { .. })) => tracing::info!(%error, "no pass could be made"),
                 Saying::News => tracing::error!(%error, "no pass could be made"),
                 Saying::Again(times) => tracing::debug!(%error, times, "no pass could be made"),
             };
@@ -101,6 +104,19 @@ pub fn listed(fault: Option<&Fault>, said: &Said) {
         None => {
             if let Some(failures) = said.healed(&Subject::List) {
                 tracing::info!(failures, "the codespaces can be listed again");
+            }
+        }
+    }
+}
+
+/// Whether the state could be saved at the end of a pass.
+pub fn saved(error: Option<&io::Error>, said: &Said) {
+    match error.map(|error| (error, said.failed(Subject::State, &error.to_string()))) {
+        Some((error, Saying::News)) => tracing::warn!(%error, "the state was not saved; the next pass takes longer"),
+        Some((error, Saying::Again(times))) => tracing::debug!(%error, times, "the state was not saved"),
+        None => {
+            if let Some(failures) = said.healed(&Subject::State) {
+                tracing::info!(failures, "the state was saved again");
             }
         }
     }

@@ -10,6 +10,7 @@ pub mod bases;
 pub mod clock;
 pub mod compare;
 pub mod connect;
+pub mod contacts;
 pub mod faults;
 pub mod group;
 pub mod here;
@@ -123,9 +124,11 @@ async fn attempt(setting: &Setting, options: &Options, now: DateTime<Utc>, tell:
     let _lock = Lock::take(&setting.paths.state, Alone::Pass, LOCK_PATIENCE).await?;
     let mut report = Report { version: report::VERSION, began: now, ended: now, dry_run: options.dry_run, ..Report::default() };
     let mut state = State::open(&setting.paths.state).map_err(here_error("state"))?;
+    setting.contacts.recall_all(&mut state, now);
     tell(&Doing::Listing);
     let Listed { door, targets, fault, notes, whole } = list(setting, options).await;
     remember::listed(&mut state, &targets, whole, now);
+    setting.contacts.only_of(&state);
     tracing::debug!(codespaces_and_machines = targets.len(), whole, "listed");
     if let (Some(fault), false) = (&fault, options.names.is_empty()) {
         let machines = targets.iter().all(|target| options.names.contains(&target.name)) && !targets.is_empty();
@@ -211,6 +214,7 @@ impl Pass<'_> {
         self.here = Some(here);
         let replicas = Arc::new(std::mem::take(&mut state.replicas));
         let Some(door) = self.door.take() else { return Ok(state) };
+        self.setting.contacts.begin(targets, &state, self.clock.now());
         let luggage = Luggage { agent: self.agent, window, stage, bases: Arc::clone(&bases), replicas: Arc::clone(&replicas) };
         let mut looking: FuturesUnordered<_> = targets
             .iter()
@@ -260,6 +264,7 @@ impl Pass<'_> {
             state.replicas = Arc::try_unwrap(replicas).unwrap_or_else(|shared| (*shared).clone());
         }
         self.door = Some(door);
+        self.setting.contacts.end(targets, &state);
         Ok(state)
     }
 
@@ -315,10 +320,9 @@ impl Pass<'_> {
             let saved = if dry_run { Ok(()) } else { state.save() };
             cleared.and(archived).and(saved)
         });
-        if let Err(error) = saved.await? {
-            tracing::warn!(%error, "the state was not saved; the next pass takes longer");
-            self.report.notes.push(format!("the state was not saved: {error}"));
-        }
+        let saved = saved.await?;
+        logged::saved(saved.as_ref().err(), &self.setting.said);
+        self.report.notes.extend(saved.err().map(|error| format!("the state was not saved: {error}")));
         Ok(self.report)
     }
 }

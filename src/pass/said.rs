@@ -12,6 +12,8 @@ pub enum Subject {
     List,
     /// The pass as a whole.
     Pass,
+    /// The state at the end of a pass.
+    State,
     /// The visit to one place.
     Visit(String),
     /// The files at one place, `here` included.

@@ -9,6 +9,7 @@ use crate::agent::work::{Errand, Expiring, LookEnd, PassEnd, PassOutcome, PlaceE
 use crate::cli::told;
 use crate::lock::LockError;
 use crate::pass::account::Account;
+use crate::pass::contacts::Contacts;
 use crate::pass::said::Said;
 use crate::pass::{self, Looked, Options, PassError, Setting};
 use crate::reconcile::quiet::Occasion;
@@ -20,13 +21,14 @@ use crate::state::State;
 pub(super) struct Worker {
     account: Account,
     said: Said,
+    contacts: Contacts,
 }
 
 impl Worker {
     /// The work with a setting.
     pub(super) fn work(&mut self, setting: Setting) -> Work {
         let last_good = State::open(&setting.paths.state).ok().and_then(|state| state.last_good);
-        let setting = Rc::new(Setting { account: self.account.clone(), said: self.said.clone(), ..setting });
+        let setting = Rc::new(Setting { account: self.account.clone(), said: self.said.clone(), contacts: self.contacts.clone(), ..setting });
         let of_look = Rc::clone(&setting);
         Work {
             pass: Box::new(move |errand| {
