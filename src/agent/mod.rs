@@ -22,6 +22,7 @@ pub mod schedule;
 pub mod stale;
 pub mod status;
 pub mod supervisor;
+mod timetable;
 pub mod work;
 
 use std::path::PathBuf;

@@ -12,13 +12,13 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::bell::{Bell, Ring};
-use super::clock::Jump;
+use super::clock::{Jump, Moment};
 use super::control::Call;
 use super::desk::{Act, Desk, Event, News, PULSE};
 use super::door::Door;
 use super::notice;
 use super::protocol::{Answer, Request};
-use super::schedule::{self, Schedule};
+use super::schedule::{self, Schedule, ScheduleError};
 use super::status::{AgentStatus, Concern, ConfigStatus, Doing};
 use super::work::{LookEnd, PassEnd, PassOutcome};
 use super::{Clocks, Given, Order, PARKED, PATIENCE, Refusal, Settings};
@@ -207,34 +207,37 @@ impl Agent {
                 return Err(refusal);
             }
         };
-        let started = Schedule::start(&settings.every, settings.jitter, Arc::clone(&self.clocks.wall), self.bell.clone()).await;
-        let schedule = match started {
-            Ok(schedule) => schedule,
-            Err(error) => {
-                let refusal = Refusal { problem: error.to_string() };
-                self.refuse(&refusal, now.wall);
-                return Err(refusal);
-            }
-        };
-        (self.config.read, self.config.problem) = (now.wall, None);
-        match self.at_work.take() {
-            Some(AtWork { desk, schedule: before, .. }) => {
-                before.stop().await;
+        if let Err(error) = self.settle(settings, now).await {
+            let refusal = Refusal { problem: error.to_string() };
+            self.refuse(&refusal, now.wall);
+            return Err(refusal);
+        }
+        if !first {
+            tracing::info!(file = %self.config.file.display(), "configuration read");
+        }
+        Ok(())
+    }
+
+    /// From now on these hold.
+    async fn settle(&mut self, settings: Settings, now: Moment) -> Result<(), ScheduleError> {
+        match &mut self.at_work {
+            Some(at_work) => {
+                at_work.schedule.change(&settings.every, settings.jitter)?;
                 let rules = settings.rules;
-                self.at_work = Some(AtWork { settings, desk, schedule });
+                at_work.settings = settings;
+                (self.config.read, self.config.problem) = (now.wall, None);
                 self.bring(Event::Settled(rules));
             }
             None => {
+                let schedule = Schedule::start(&settings.every, settings.jitter, Arc::clone(&self.clocks.wall), self.bell.clone()).await?;
                 let last_good = settings.work.last_good;
                 if is_late(&settings.every, last_good, now.wall) {
                     self.bell.ring(Ring::Start);
                 }
                 let desk = Desk::new(settings.rules, now, last_good);
+                (self.config.read, self.config.problem) = (now.wall, None);
                 self.at_work = Some(AtWork { settings, desk, schedule });
             }
-        }
-        if !first {
-            tracing::info!(file = %self.config.file.display(), "configuration read");
         }
         Ok(())
     }

@@ -245,3 +245,37 @@ async fn a_reload_takes_a_good_configuration_and_keeps_the_old_one_for_a_wrong_o
     };
     Rc::clone(&world).play(play).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_jitter_that_is_longer_than_the_interval_neither_drops_a_ring_nor_lets_them_pile_up() {
+    let world = Rc::new(AgentWorld { jitter: 5 * HOUR, ..AgentWorld::new() });
+    Rc::clone(&world).play(|_| async { sleep(3 * 24 * HOUR).await }).await;
+    let times = world.times();
+    assert!((70..=72).contains(&times.len()), "{}", times.len());
+    for (hour, time) in (0..).zip(&times) {
+        let due = 50 * MINUTE + hour * HOUR;
+        assert!((due..due + HOUR + Duration::from_secs(2)).contains(time), "ring {hour} at {time:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn reloads_drop_no_ring_and_add_none() {
+    for other in ["0 * * * *", "30 4 * * *"] {
+        let world = Rc::new(AgentWorld { jitter: 2 * MINUTE, ..AgentWorld::new() });
+        let play = |world: Rc<AgentWorld>| async move {
+            sleep(49 * MINUTE).await;
+            for _ in 0..60 {
+                world.order(Order::Reload).await;
+                sleep(Duration::from_secs(5)).await;
+            }
+            assert_eq!(world.times().len(), 1, "the ring of one o'clock");
+            // The machine sleeps over the next ring; as it wakes, somebody reloads.
+            world.jump(TimeDelta::hours(1));
+            *world.every.borrow_mut() = Ok(other.to_owned());
+            world.order(Order::Reload).await;
+            sleep(2 * MINUTE).await;
+            assert_eq!(world.times().len(), 2, "the ring that was slept over");
+        };
+        Rc::clone(&world).play(play).await;
+    }
+}
