@@ -138,6 +138,7 @@ async fn attempt(setting: &Setting, options: &Options, now: DateTime<Utc>, tell:
     }
     report.listing = fault;
     report.notes = notes;
+    report.running = whole.then(|| targets.iter().filter(|target| target.runs()).map(|target| target.name.clone()).collect());
     let known = targets.iter().flat_map(|target| target.repositories()).chain(setting.config.repositories.iter().map(|entry| entry.name.clone())).collect();
     let chosen = quiet::chosen(targets, options, &state, &setting.config, now)?;
     let (to_visit, passed): (Vec<Target>, Vec<Target>) = chosen.into_iter().partition(|target| target.not_visited.is_none());

@@ -110,7 +110,7 @@ async fn a_network_that_is_gone_for_a_day_heals_by_itself_soon_after_it_is_back(
     let base = AgentWorld::new();
     let world = Rc::new(AgentWorld {
         rules: claude_session_sync::agent::desk::Rules { look: 5 * MINUTE, ..base.rules },
-        pass: Rc::new(move |_| (Duration::from_secs(1), if for_pass.get() { PassOutcome::Failed(network()) } else { PassOutcome::Made })),
+        pass: Rc::new(move |_| (Duration::from_secs(1), if for_pass.get() { PassOutcome::Unlisted(network()) } else { PassOutcome::Made })),
         look: Rc::new(move || LookEnd { fault: for_look.get().then(network), ..LookEnd::default() }),
         ..base
     });
@@ -278,4 +278,65 @@ async fn reloads_drop_no_ring_and_add_none() {
         };
         Rc::clone(&world).play(play).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sleep_over_many_rings_is_one_pass_also_where_a_look_finds_a_visit_due() {
+    let visited = Rc::new(Cell::new(true));
+    let (by_pass, by_look) = (Rc::clone(&visited), Rc::clone(&visited));
+    let base = AgentWorld::new();
+    let world = Rc::new(AgentWorld {
+        rules: claude_session_sync::agent::desk::Rules { look: 5 * MINUTE, ..base.rules },
+        jitter: 2 * MINUTE,
+        pass: Rc::new(move |_| {
+            by_pass.set(true);
+            (Duration::from_secs(10), PassOutcome::Made)
+        }),
+        look: Rc::new(move || LookEnd { due: (!by_look.get()).then(|| "a".to_owned()).into_iter().collect(), ..LookEnd::default() }),
+        ..base
+    });
+    let play = |world: Rc<AgentWorld>| async move {
+        for seconds in [120, 150, 170, 200, 230, 260, 290] {
+            sleep(Duration::from_secs(seconds)).await;
+            let before = world.times().len();
+            visited.set(false);
+            world.jump(TimeDelta::hours(8));
+            sleep(20 * MINUTE).await;
+            let passes = world.times().split_off(before);
+            assert_eq!(passes.len(), 1, "{passes:?}");
+            // Over the ring of the hour, to the same minute of the next.
+            sleep(40 * MINUTE - Duration::from_secs(seconds)).await;
+        }
+    };
+    Rc::clone(&world).play(play).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pass_that_this_machine_cannot_make_is_tried_at_the_next_ring_and_not_at_each_look() {
+    let base = AgentWorld::new();
+    let world = Rc::new(AgentWorld {
+        rules: claude_session_sync::agent::desk::Rules { look: 5 * MINUTE, ..base.rules },
+        pass: Rc::new(|_| (Duration::from_secs(1), PassOutcome::Failed(Fault::new(FaultKind::Disk, "full")))),
+        ..base
+    });
+    Rc::clone(&world).play(|_| async { sleep(24 * HOUR).await }).await;
+    assert_eq!(world.times().len(), 24);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pass_in_between_spares_the_one_that_was_to_be_tried_again() {
+    let times = Rc::new(Cell::new(0));
+    let busy = Rc::clone(&times);
+    let script = move |_: &_| {
+        busy.set(busy.get() + 1);
+        (Duration::from_secs(1), if busy.get() == 1 { PassOutcome::Busy } else { PassOutcome::Made })
+    };
+    let world = Rc::new(AgentWorld { pass: Rc::new(script), last_good: None, ..AgentWorld::new() });
+    let play = |world: Rc<AgentWorld>| async move {
+        sleep(MINUTE / 2).await;
+        world.bell.ring(Ring::Request);
+        sleep(10 * MINUTE).await;
+        assert_eq!(world.times().len(), 2);
+    };
+    Rc::clone(&world).play(play).await;
 }

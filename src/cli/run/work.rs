@@ -1,6 +1,5 @@
 //! The pass and the look, as the agent wants them.
 
-use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use chrono::{DateTime, Utc};
@@ -84,17 +83,19 @@ fn of_report(report: &Report) -> PassEnd {
         began: report.began,
         ended: report.ended,
         summary: told::summary(report),
-        outcome: report.listing.clone().map_or(PassOutcome::Made, PassOutcome::Failed),
+        outcome: report.listing.clone().map_or(PassOutcome::Made, PassOutcome::Unlisted),
         places: places.collect(),
-        running: None::<BTreeSet<String>>,
+        running: report.running.clone(),
     }
 }
 
 fn of_error(error: &PassError, began: DateTime<Utc>) -> PassEnd {
     let outcome = match error {
         PassError::Lock(LockError::Busy { .. }) => PassOutcome::Busy,
-        PassError::Here { source, .. } => PassOutcome::Failed(Fault { permanent: true, ..Fault::new(pass::faults::of_io(source), error.to_string()) }),
-        PassError::Listing(fault) => PassOutcome::Failed(fault.clone()),
+        PassError::Here { source, .. } | PassError::Lock(LockError::Unusable { source, .. }) => {
+            PassOutcome::Failed(Fault { permanent: true, ..Fault::new(pass::faults::of_io(source), format!("{error}: {source}")) })
+        }
+        PassError::Listing(fault) => PassOutcome::Unlisted(fault.clone()),
         error => PassOutcome::Failed(Fault::new(FaultKind::Other, error.to_string())),
     };
     PassEnd { began, ended: Utc::now(), summary: error.to_string(), outcome, places: Vec::new(), running: None }
