@@ -84,6 +84,12 @@ impl Socket {
         &self.path
     }
 
+    /// Whether nothing has its name any more.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        matches!(fs::symlink_metadata(&self.path), Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory))
+    }
+
     /// Accepts clients for ever.
     pub async fn serve(&self, status: watch::Receiver<Arc<AgentStatus>>, calls: mpsc::Sender<Call>, patience: Patience) {
         let seats = Arc::new(Semaphore::new(MOST_CLIENTS));

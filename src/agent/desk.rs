@@ -1,5 +1,7 @@
 //! The agent's desk: every event comes here, and what is to be done goes out. The only place that decides.
 //!
+//! What a person must mend is the list's (the account), this machine's, or one place's; each is over when that very thing goes well.
+//!
 //! Promises: pure, and one thing at a time: while a pass or a look is under way nothing else begins; rings during a pass become
 //! exactly one more. A sleep of the machine, a clock that was set, a network that is gone cost nothing but time. Never: two
 //! passes at once, or a burst after a sleep.
@@ -21,6 +23,9 @@ use crate::reconcile::report::{Fault, FaultKind};
 pub const PULSE: Duration = Duration::from_secs(120);
 /// How soon a pass that found another one under way is tried again.
 const AFTER_ANOTHER: Duration = Duration::from_secs(60);
+/// How long after a sleep of the machine a look waits: the schedule notices it within a minute, and its pass is a look as well. The
+/// network needs a moment, too.
+const AFTER_SLEEP: Duration = Duration::from_secs(90);
 
 /// What comes to the desk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,6 +91,8 @@ pub struct Desk {
     partial: bool,
     /// Failures of the list in a row.
     list_failures: u32,
+    /// The last of them was for want of a network: such time makes nothing stale.
+    is_offline: bool,
     stale: Stale,
     told_expiring: BTreeSet<String>,
     /// The last pass.
@@ -98,17 +105,20 @@ pub struct Desk {
     pub next_visit: Option<DateTime<Utc>>,
     /// Codespaces that will be deleted.
     pub expiring: Vec<Expiring>,
-    concerns: BTreeMap<Subject, Concern>,
+    /// What a person must mend.
+    concerns: BTreeMap<Whose, Concern>,
 }
 
-/// What a concern is about.
+/// What goes well again before a concern is over.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Subject {
-    /// The account at GitHub, or the pass as a whole.
-    Account,
+enum Whose {
+    /// The list: the account's.
+    List,
+    /// The pass: this machine's.
+    Pass,
     /// A disk of this machine.
     Disk,
-    /// A codespace or machine.
+    /// The visit to one place.
     Place(String),
 }
 
@@ -126,6 +136,7 @@ impl Desk {
             again_at: None,
             partial: false,
             list_failures: 0,
+            is_offline: false,
             stale: Stale::default(),
             told_expiring: BTreeSet::new(),
             last_pass: None,
@@ -187,13 +198,13 @@ impl Desk {
         let jump = now.since(self.before);
         self.before = now;
         if let Jump::Forward(_) = jump {
-            // The network may be back with the machine: everything that waits for it gets its chance at once.
-            self.look_at = now.awake;
+            // The network may be back with the machine: what waits for it gets its chance soon.
+            self.look_at = now.awake + AFTER_SLEEP;
         }
         if jump != Jump::None {
             acts.push(Act::Tell(News::Jumped(jump)));
         }
-        if self.list_failures == 0 {
+        if !self.is_offline {
             acts.extend(self.stale.pass_time(awake, self.rules.stale_after).into_iter().map(News::Stale).map(Act::Tell));
         }
         if self.again_at.is_some_and(|at| at <= now.awake) {
@@ -211,25 +222,31 @@ impl Desk {
             return;
         }
         let concern = disk.as_ref().and_then(|fault| Concern::of(fault, None));
-        self.concern(Subject::Disk, concern, acts);
+        self.concern(Whose::Disk, concern, acts);
         for place in &places {
             self.stale.note(&place.name, place.fault.is_none());
             let concern = place.fault.as_ref().and_then(|fault| Concern::of(fault, Some(&place.name)));
-            self.concern(Subject::Place(place.name.clone()), concern, acts);
+            self.concern(Whose::Place(place.name.clone()), concern, acts);
         }
-        let fault = match outcome {
-            PassOutcome::Failed(fault) => Some(fault),
-            PassOutcome::Made | PassOutcome::Busy => None,
-        };
-        self.last_pass = Some(LastPass { began, ended, summary, good: fault.is_none() });
-        if fault.is_none() && !self.partial {
+        let good = outcome == PassOutcome::Made;
+        self.last_pass = Some(LastPass { began, ended, summary, good });
+        if good && !self.partial {
             self.last_good = Some(began);
             self.stale.note_pass();
         }
         self.only_of(running);
-        // A pass that went to GitHub is a look as well.
-        self.last_look = Some(began);
-        self.listed(fault, None, now, acts);
+        let (listed, failed) = match outcome {
+            PassOutcome::Made | PassOutcome::Busy => (Some(None), None),
+            PassOutcome::Unlisted(fault) => (Some(Some(fault)), None),
+            PassOutcome::Failed(fault) => (None, Some(fault)),
+        };
+        self.concern(Whose::Pass, failed.and_then(|fault| Concern::of(&fault, None)), acts);
+        self.look_at = now.awake + self.rules.look;
+        if let Some(fault) = listed {
+            // A pass that went to GitHub is a look as well.
+            self.last_look = Some(began);
+            self.listed(fault, None, now, acts);
+        }
     }
 
     fn look_ended(&mut self, end: LookEnd, now: Moment, acts: &mut Vec<Act>) {
@@ -262,7 +279,8 @@ impl Desk {
     /// The list was had, or not; by a pass or by a look.
     fn listed(&mut self, fault: Option<Fault>, wish: Option<Duration>, now: Moment, acts: &mut Vec<Act>) {
         let concern = fault.as_ref().and_then(|fault| Concern::of(fault, None));
-        self.concern(Subject::Account, concern, acts);
+        self.concern(Whose::List, concern, acts);
+        self.is_offline = fault.as_ref().is_some_and(|fault| fault.kind == FaultKind::Network);
         match fault {
             Some(_) => {
                 self.list_failures = self.list_failures.saturating_add(1);
@@ -279,16 +297,16 @@ impl Desk {
     fn only_of(&mut self, running: Option<BTreeSet<String>>) {
         if let Some(running) = running {
             self.stale.only_of(&running);
-            self.concerns.retain(|subject, _| !matches!(subject, Subject::Place(name) if !running.contains(name)));
+            self.concerns.retain(|whose, _| !matches!(whose, Whose::Place(name) if !running.contains(name)));
         }
     }
 
-    fn concern(&mut self, subject: Subject, concern: Option<Concern>, acts: &mut Vec<Act>) {
+    fn concern(&mut self, whose: Whose, concern: Option<Concern>, acts: &mut Vec<Act>) {
         match concern {
-            None => drop(self.concerns.remove(&subject)),
+            None => drop(self.concerns.remove(&whose)),
             Some(concern) => {
                 acts.push(Act::Notify(concern.clone()));
-                self.concerns.insert(subject, concern);
+                self.concerns.insert(whose, concern);
             }
         }
     }
@@ -301,6 +319,7 @@ impl Desk {
         if !self.pending.is_empty() {
             let rings = std::mem::take(&mut self.pending);
             let due = std::mem::take(&mut self.due);
+            self.again_at = None;
             let only = (rings == BTreeSet::from([Ring::Look])).then_some(due);
             self.partial = only.is_some();
             self.doing = Doing::Passing { since: now.wall, rings: rings.iter().copied().collect() };

@@ -14,6 +14,7 @@ pub mod client;
 pub mod clock;
 pub mod control;
 pub mod desk;
+mod door;
 pub mod notice;
 pub mod protocol;
 mod run;
@@ -21,6 +22,7 @@ pub mod schedule;
 pub mod stale;
 pub mod status;
 pub mod supervisor;
+mod timetable;
 pub mod work;
 
 use std::path::PathBuf;
@@ -30,7 +32,7 @@ use tokio::sync::mpsc;
 
 use bell::Bell;
 use clock::Moment;
-use control::{Patience, Socket};
+use control::Patience;
 use desk::Rules;
 use notice::{Book, Shower};
 use schedule::Clock;
@@ -88,8 +90,8 @@ pub struct Given {
     pub config_file: PathBuf,
     /// How the log is.
     pub log: Box<dyn Fn() -> LogStatus>,
-    /// The control socket; none where it could not be bound.
-    pub socket: Option<Socket>,
+    /// Where the control socket lies; none for an agent that nobody asks.
+    pub runtime: Option<PathBuf>,
     /// What its clients are allowed.
     pub patience: Patience,
     /// Signals.

@@ -12,12 +12,13 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::bell::{Bell, Ring};
-use super::clock::Jump;
+use super::clock::{Jump, Moment};
 use super::control::Call;
 use super::desk::{Act, Desk, Event, News, PULSE};
+use super::door::Door;
 use super::notice;
 use super::protocol::{Answer, Request};
-use super::schedule::{self, Schedule};
+use super::schedule::{self, Schedule, ScheduleError};
 use super::status::{AgentStatus, Concern, ConfigStatus, Doing};
 use super::work::{LookEnd, PassEnd, PassOutcome};
 use super::{Clocks, Given, Order, PARKED, PATIENCE, Refusal, Settings};
@@ -47,13 +48,7 @@ pub async fn run(given: Given) {
     };
     let (status, published) = watch::channel(Arc::new(first));
     let (calls, called) = mpsc::channel(16);
-    let socket = given.socket.as_ref();
-    let serving = async {
-        match socket {
-            Some(socket) => socket.serve(published, calls, given.patience).await,
-            None => std::future::pending().await,
-        }
-    };
+    let door = Door::new(given.runtime, given.patience, published, calls);
     let (load, log, orders, supervisor) = (given.load, given.log, given.orders, given.supervisor);
     let (shower, book) = (given.shower, given.book);
     let stamp = stamp(&config.file);
@@ -67,17 +62,15 @@ pub async fn run(given: Given) {
         shower,
         book,
         status,
+        door,
         called,
         orders,
         bell: given.bell,
         at_work: None,
         running: None,
-        stopping: None,
+        stopping: Vec::new(),
     };
-    tokio::select! {
-        () = serving => {}
-        () = agent.live() => {}
-    }
+    agent.live().await;
     agent.end().await;
 }
 
@@ -105,36 +98,39 @@ struct Agent {
     shower: notice::Shower,
     book: notice::Book,
     status: watch::Sender<Arc<AgentStatus>>,
+    door: Door,
     called: mpsc::Receiver<Call>,
     orders: mpsc::Receiver<Order>,
     bell: Bell,
     at_work: Option<AtWork>,
     running: Option<Running>,
-    stopping: Option<oneshot::Sender<Answer>>,
+    /// Who asked for the end, and waits for it.
+    stopping: Vec<oneshot::Sender<Answer>>,
 }
 
 /// What came first.
 enum First {
-    Event(Event),
+    Event(Box<Event>),
     Call(Call),
     Order(Order),
 }
 
 impl Agent {
     async fn live(&mut self) {
+        self.door.see_to();
         let _ = self.reload(true).await;
         self.publish();
         self.supervisor.ready(&self.words());
         tracing::info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), "agent began");
         loop {
             match self.first().await {
-                First::Event(event) => self.bring(event),
+                First::Event(event) => self.bring(*event),
                 First::Order(Order::Stop) => return,
                 First::Order(Order::Reload) => drop(self.reload(false).await),
                 First::Call(Call { request, reply }) => match self.answer(request).await {
                     Some(answer) => drop(reply.send(answer)),
                     None => {
-                        self.stopping = Some(reply);
+                        self.stopping.push(reply);
                         return;
                     }
                 },
@@ -142,6 +138,7 @@ impl Agent {
             if self.config.problem.is_some() && stamp(&self.config.file) != self.stamp {
                 let _ = self.reload(false).await;
             }
+            self.door.see_to();
             self.publish();
         }
     }
@@ -151,10 +148,10 @@ impl Agent {
         tokio::select! {
             biased;
             order = self.orders.recv() => First::Order(order.unwrap_or(Order::Stop)),
-            ended = ended(&mut self.running) => First::Event(ended),
+            ended = ended(&mut self.running) => First::Event(Box::new(ended)),
             call = self.called.recv() => call.map_or(First::Order(Order::Stop), First::Call),
-            rings = self.bell.rung() => First::Event(Event::Rung(rings)),
-            () = tokio::time::sleep(rest) => First::Event(Event::Pulse),
+            rings = self.bell.rung() => First::Event(Box::new(Event::Rung(rings))),
+            () = tokio::time::sleep(rest) => First::Event(Box::new(Event::Pulse)),
         }
     }
 
@@ -211,34 +208,37 @@ impl Agent {
                 return Err(refusal);
             }
         };
-        let started = Schedule::start(&settings.every, settings.jitter, Arc::clone(&self.clocks.wall), self.bell.clone()).await;
-        let schedule = match started {
-            Ok(schedule) => schedule,
-            Err(error) => {
-                let refusal = Refusal { problem: error.to_string() };
-                self.refuse(&refusal, now.wall);
-                return Err(refusal);
-            }
-        };
-        (self.config.read, self.config.problem) = (now.wall, None);
-        match self.at_work.take() {
-            Some(AtWork { desk, schedule: before, .. }) => {
-                before.stop().await;
+        if let Err(error) = self.settle(settings, now).await {
+            let refusal = Refusal { problem: error.to_string() };
+            self.refuse(&refusal, now.wall);
+            return Err(refusal);
+        }
+        if !first {
+            tracing::info!(file = %self.config.file.display(), "configuration read");
+        }
+        Ok(())
+    }
+
+    /// From now on these hold.
+    async fn settle(&mut self, settings: Settings, now: Moment) -> Result<(), ScheduleError> {
+        match &mut self.at_work {
+            Some(at_work) => {
+                at_work.schedule.change(&settings.every, settings.jitter)?;
                 let rules = settings.rules;
-                self.at_work = Some(AtWork { settings, desk, schedule });
+                at_work.settings = settings;
+                (self.config.read, self.config.problem) = (now.wall, None);
                 self.bring(Event::Settled(rules));
             }
             None => {
+                let schedule = Schedule::start(&settings.every, settings.jitter, Arc::clone(&self.clocks.wall), self.bell.clone()).await?;
                 let last_good = settings.work.last_good;
                 if is_late(&settings.every, last_good, now.wall) {
                     self.bell.ring(Ring::Start);
                 }
                 let desk = Desk::new(settings.rules, now, last_good);
+                (self.config.read, self.config.problem) = (now.wall, None);
                 self.at_work = Some(AtWork { settings, desk, schedule });
             }
-        }
-        if !first {
-            tracing::info!(file = %self.config.file.display(), "configuration read");
         }
         Ok(())
     }
@@ -298,14 +298,14 @@ impl Agent {
         format!("{}{last}{next}", status.doing.words())
     }
 
-    /// A pass under way may end, for a while; a second order ends it at once.
+    /// A pass under way may end, for a while; a second order to stop ends it at once. Who asks meanwhile is answered.
     async fn end(mut self) {
         self.supervisor.stopping();
         self.status.send_modify(|status| Arc::make_mut(status).doing = Doing::Stopping);
         if let Some(Running::Pass(mut handle, _)) = self.running.take() {
             let ended = tokio::select! {
                 ended = tokio::time::timeout(PATIENCE, &mut handle) => ended.is_ok(),
-                _ = self.orders.recv() => false,
+                () = self.pressed() => false,
             };
             if !ended {
                 tracing::warn!("the pass under way was abandoned");
@@ -317,10 +317,23 @@ impl Agent {
             at_work.schedule.stop().await;
         }
         tracing::info!("agent ended");
-        if let Some(reply) = self.stopping.take() {
-            let _ = reply.send(Answer::Done);
-            // The client's task gets its turn to pass the answer on.
+        if !self.stopping.is_empty() {
+            self.stopping.drain(..).for_each(|reply| drop(reply.send(Answer::Done)));
+            // The clients' tasks get their turn to pass the answer on.
             tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Until a signal wants the end at once.
+    async fn pressed(&mut self) {
+        loop {
+            tokio::select! {
+                order = self.orders.recv() => if order != Some(Order::Reload) { return },
+                Some(Call { request, reply }) = self.called.recv() => match request {
+                    Request::Stop => self.stopping.push(reply),
+                    _ => drop(reply.send(Answer::Refused { reason: "the agent is coming to its end".to_owned() })),
+                },
+            }
         }
     }
 }
@@ -379,7 +392,7 @@ fn tell(news: &News) {
     }
 }
 
-/// What changes when a file is written: inode, modification time, size.
+/// What changes when a file is written, or may be read by others: inode, change time, size.
 fn stamp(file: &Path) -> Option<(u64, i64, i64, u64)> {
-    fs::metadata(file).ok().map(|found| (found.ino(), found.mtime(), found.mtime_nsec(), found.size()))
+    fs::metadata(file).ok().map(|found| (found.ino(), found.ctime(), found.ctime_nsec(), found.size()))
 }

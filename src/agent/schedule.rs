@@ -5,18 +5,19 @@
 //! minute (its own storage is asked twice a second). The storage also computes when the job is due, in local time and anew after
 //! each ring, because a job of the scheduler keeps the UTC offset that it was made with.
 //!
-//! Promises: however many times were missed while the machine slept, one ring; a clock that was set back delays nothing by more
-//! than one interval; daylight saving time neither doubles nor drops an hourly ring. Never: work; a firing rings a bell.
+//! Promises: one ring for each time of the pattern, however large the jitter; however many times were missed while the machine slept,
+//! one ring; a clock that was set back delays nothing by more than one interval; daylight saving time neither doubles nor drops an
+//! hourly ring, and a machine that is taken to another time zone rings by that one's clock; another pattern drops no ring that is due.
+//! Never: work; a firing rings a bell.
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Local, TimeDelta, TimeZone, Utc};
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
-use tokio::sync::Notify;
 use tokio_cron_scheduler::job::job_data::{JobAndNextTick, JobStoredData, JobType};
 use tokio_cron_scheduler::store::{DataStore, InitStore};
 use tokio_cron_scheduler::{
@@ -25,13 +26,10 @@ use tokio_cron_scheduler::{
 use uuid::Uuid;
 
 use super::bell::{Bell, Ring};
+use super::timetable::{Due, Timetable, Wanted};
 
-/// The longest time between two looks at the wall clock.
-const PARKED: Duration = Duration::from_secs(60);
 /// The scheduler's channels: one job, one firing at a time.
 const CHANNEL: usize = 16;
-/// A clock that went back by less was only corrected.
-const CORRECTION: TimeDelta = TimeDelta::seconds(5);
 
 /// The wall clock, as an argument.
 pub type Clock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
@@ -56,7 +54,7 @@ pub fn next(pattern: &Cron, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
     next_in(&Local, pattern, after)
 }
 
-fn next_in<Z: TimeZone>(zone: &Z, pattern: &Cron, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
+pub(super) fn next_in<Z: TimeZone>(zone: &Z, pattern: &Cron, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
     pattern.find_next_occurrence(&after.with_timezone(zone), false).ok().map(|next| next.with_timezone(&Utc))
 }
 
@@ -77,7 +75,8 @@ pub fn interval(pattern: &Cron, now: DateTime<Utc>) -> TimeDelta {
     first.zip(second).map_or(TimeDelta::hours(1), |(first, second)| second - first)
 }
 
-/// A running schedule; dropped, it rings no more.
+/// A running schedule; dropped, it rings no more. A scheduler's tasks stay for as long as the process, so an agent has one of them, and
+/// what the configuration wants of it is changed in place.
 pub struct Schedule {
     timetable: Arc<Timetable>,
     scheduler: JobScheduler,
@@ -95,7 +94,7 @@ impl Schedule {
     /// # Errors
     /// As [`ScheduleError`].
     pub async fn start(every: &str, jitter: Duration, clock: Clock, bell: Bell) -> Result<Self, ScheduleError> {
-        let timetable = Arc::new(Timetable::new(pattern(every)?, jitter, clock));
+        let timetable = Arc::new(Timetable::new(Wanted { every: pattern(every)?, jitter }, clock, Box::new(next)));
         let storage = Parked { jobs: SimpleMetadataStore::default(), timetable: Arc::clone(&timetable) };
         let (codes, notes) = (SimpleJobCode::default(), SimpleNotificationCode::default());
         let scheduler =
@@ -114,12 +113,22 @@ impl Schedule {
     /// When it rings next.
     #[must_use]
     pub fn next(&self) -> Option<DateTime<Utc>> {
-        self.timetable.lock().due
+        self.timetable.due()
+    }
+
+    /// From now on another pattern and jitter hold. What is due by the ones before still rings.
+    ///
+    /// # Errors
+    /// The pattern means nothing; then nothing changes.
+    pub fn change(&self, every: &str, jitter: Duration) -> Result<(), ScheduleError> {
+        let wanted = Wanted { every: pattern(every)?, jitter };
+        self.timetable.change(wanted);
+        Ok(())
     }
 
     /// Ends it. The storage is woken first, because it holds the scheduler's lock while it is parked.
     pub async fn stop(mut self) {
-        self.timetable.wake();
+        self.timetable.end();
         if let Err(error) = self.scheduler.shutdown().await {
             tracing::debug!(%error, "the scheduler did not end well");
         }
@@ -128,79 +137,8 @@ impl Schedule {
 
 impl Drop for Schedule {
     fn drop(&mut self) {
-        self.timetable.wake();
+        self.timetable.end();
     }
-}
-
-/// When the one job is due.
-struct Timetable {
-    pattern: Cron,
-    jitter: Duration,
-    clock: Clock,
-    state: Mutex<Times>,
-    woken: Notify,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Times {
-    due: Option<DateTime<Utc>>,
-    seen: DateTime<Utc>,
-    ended: bool,
-}
-
-impl Timetable {
-    fn new(pattern: Cron, jitter: Duration, clock: Clock) -> Self {
-        let now = clock();
-        let timetable = Self { pattern, jitter, clock, state: Mutex::new(Times { due: None, seen: now, ended: false }), woken: Notify::new() };
-        timetable.lock().due = timetable.next(now);
-        timetable
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Times> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wake(&self) {
-        self.lock().ended = true;
-        self.woken.notify_one();
-    }
-
-    /// The next time of the pattern, and up to the jitter later.
-    fn next(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let longest = u64::try_from(self.jitter.as_millis()).unwrap_or(u64::MAX);
-        let random = Uuid::new_v4().as_u64_pair().0;
-        let jitter = if longest == 0 { 0 } else { random % (longest + 1) };
-        next(&self.pattern, after)?.checked_add_signed(TimeDelta::milliseconds(i64::try_from(jitter).ok()?))
-    }
-
-    /// Whether the job is due now (then its next time is set), or how long to wait before it can be.
-    fn look(&self) -> Due {
-        let now = (self.clock)();
-        let mut times = self.lock();
-        let set_back = now < times.seen - CORRECTION;
-        times.seen = now;
-        if times.ended {
-            return Due::Ended;
-        }
-        if set_back {
-            times.due = self.next(now);
-        }
-        match times.due {
-            Some(due) if due <= now => {
-                times.due = self.next(now);
-                Due::Now
-            }
-            Some(due) => Due::In((due - now).to_std().unwrap_or(PARKED).min(PARKED)),
-            None => Due::In(PARKED),
-        }
-    }
-}
-
-/// An answer of the timetable.
-enum Due {
-    Now,
-    In(Duration),
-    Ended,
 }
 
 /// The scheduler's storage, which answers only when the job is due.
@@ -226,7 +164,7 @@ impl MetaDataStorage for Parked {
                         return Ok(jobs.read().await.values().map(due).collect());
                     }
                     Due::In(rest) => {
-                        let _ = tokio::time::timeout(rest, timetable.woken.notified()).await;
+                        let _ = tokio::time::timeout(rest, timetable.woken()).await;
                     }
                 }
             }
@@ -239,8 +177,7 @@ impl MetaDataStorage for Parked {
     }
 
     fn time_till_next_job(&mut self) -> Answer<Option<Duration>> {
-        let due = self.timetable.lock().due;
-        let rest = due.and_then(|due| (due - (self.timetable.clock)()).to_std().ok());
+        let rest = self.timetable.due().and_then(|due| (due - self.timetable.now()).to_std().ok());
         Box::pin(std::future::ready(Ok(rest)))
     }
 }

@@ -47,7 +47,9 @@ pub enum PassOutcome {
     Made,
     /// Another process was making one.
     Busy,
-    /// The codespaces could not be listed, or nothing could be done.
+    /// The codespaces could not be listed; what needs no list was done.
+    Unlisted(Fault),
+    /// This machine could not do it. That says nothing of the list.
     Failed(Fault),
 }
 

@@ -14,7 +14,7 @@ use tokio::task::LocalSet;
 
 use super::{Context, Exit, Failure, Kind};
 use crate::agent::bell::Bell;
-use crate::agent::control::{Patience, Socket};
+use crate::agent::control::Patience;
 use crate::agent::desk::Rules;
 use crate::agent::notice::{Book, Shower};
 use crate::agent::status::LogStatus;
@@ -72,13 +72,6 @@ pub(super) fn run(_: &Arguments, context: &mut Context) -> Result<Exit, Failure>
 }
 
 async fn serve(context: &Context, base: Paths, paths: Paths, supervisor: Supervisor, log: Logging) {
-    let socket = match Socket::bind(&paths.runtime) {
-        Ok(socket) => Some(socket),
-        Err(error) => {
-            tracing::error!(%error, directory = %paths.runtime.display(), "there is no control socket");
-            None
-        }
-    };
     let log = Rc::new(log);
     let health = Rc::clone(&log);
     let (environment, of_load, mut worker) = (context.environment.clone(), Rc::clone(&log), Worker::default());
@@ -88,7 +81,7 @@ async fn serve(context: &Context, base: Paths, paths: Paths, supervisor: Supervi
         config_file: paths.config_file.clone(),
         load: Box::new(move || load(&base, &environment, &mut worker, &of_load)),
         log: Box::new(move || LogStatus { trouble: health.trouble(), dropped: health.dropped() }),
-        socket,
+        runtime: Some(paths.runtime.clone()),
         patience: Patience::default(),
         orders: orders(),
         supervisor,

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::said::{Said, Saying, Subject};
 use super::{Options, PassError, Setting};
+use crate::lock::LockError;
 use crate::reconcile::report::{Action, ActionResult, Fault, Outcome, Report, Visit};
 
 /// Where a transfer goes.
@@ -72,6 +73,7 @@ fn log(ended: &Result<Report, PassError>, said: &Said) {
         Ok(report) => report,
         Err(error) => {
             return match said.failed(Subject::Pass, &error.to_string()) {
+                Saying::News if matches!(error, PassError::Lock(LockError::Busy { .. })) => tracing::info!(%error, "no pass could be made"),
                 Saying::News => tracing::error!(%error, "no pass could be made"),
                 Saying::Again(times) => tracing::debug!(%error, times, "no pass could be made"),
             };

@@ -108,7 +108,8 @@ fn seen(codespaces: &[Codespace], known: &BTreeMap<String, Glance>, setting: &Se
     let mut looked = Looked::default();
     for codespace in codespaces {
         let target = Target::codespace(codespace.clone(), &setting.config);
-        let memory = known.get(&target.name).cloned().unwrap_or_default();
+        let mut memory = known.get(&target.name).cloned().unwrap_or_default();
+        setting.contacts.recall(&target.name, &mut memory.quiet, now);
         // What the settings keep from being visited is neither due nor ours to speak of.
         if target.admitted.is_empty() {
             continue;

@@ -10,6 +10,7 @@ pub mod bases;
 pub mod clock;
 pub mod compare;
 pub mod connect;
+pub mod contacts;
 pub mod faults;
 pub mod group;
 pub mod here;
@@ -123,9 +124,11 @@ async fn attempt(setting: &Setting, options: &Options, now: DateTime<Utc>, tell:
     let _lock = Lock::take(&setting.paths.state, Alone::Pass, LOCK_PATIENCE).await?;
     let mut report = Report { version: report::VERSION, began: now, ended: now, dry_run: options.dry_run, ..Report::default() };
     let mut state = State::open(&setting.paths.state).map_err(here_error("state"))?;
+    setting.contacts.recall_all(&mut state, now);
     tell(&Doing::Listing);
     let Listed { door, targets, fault, notes, whole } = list(setting, options).await;
     remember::listed(&mut state, &targets, whole, now);
+    setting.contacts.only_of(&state);
     tracing::debug!(codespaces_and_machines = targets.len(), whole, "listed");
     if let (Some(fault), false) = (&fault, options.names.is_empty()) {
         let machines = targets.iter().all(|target| options.names.contains(&target.name)) && !targets.is_empty();
@@ -135,6 +138,7 @@ async fn attempt(setting: &Setting, options: &Options, now: DateTime<Utc>, tell:
     }
     report.listing = fault;
     report.notes = notes;
+    report.running = whole.then(|| targets.iter().filter(|target| target.runs()).map(|target| target.name.clone()).collect());
     let known = targets.iter().flat_map(|target| target.repositories()).chain(setting.config.repositories.iter().map(|entry| entry.name.clone())).collect();
     let chosen = quiet::chosen(targets, options, &state, &setting.config, now)?;
     let (to_visit, passed): (Vec<Target>, Vec<Target>) = chosen.into_iter().partition(|target| target.not_visited.is_none());
@@ -211,6 +215,7 @@ impl Pass<'_> {
         self.here = Some(here);
         let replicas = Arc::new(std::mem::take(&mut state.replicas));
         let Some(door) = self.door.take() else { return Ok(state) };
+        self.setting.contacts.begin(targets, &state, self.clock.now());
         let luggage = Luggage { agent: self.agent, window, stage, bases: Arc::clone(&bases), replicas: Arc::clone(&replicas) };
         let mut looking: FuturesUnordered<_> = targets
             .iter()
@@ -260,6 +265,7 @@ impl Pass<'_> {
             state.replicas = Arc::try_unwrap(replicas).unwrap_or_else(|shared| (*shared).clone());
         }
         self.door = Some(door);
+        self.setting.contacts.end(targets, &state);
         Ok(state)
     }
 
@@ -317,7 +323,7 @@ impl Pass<'_> {
         });
         if let Err(error) = saved.await? {
             self.report.disk = faults::of_disk(&error).or(self.report.disk);
-            self.report.notes.push(format!("the state was not saved: {error}"));
+            self.report.notes.push(format!("the state was not saved, so the next pass takes longer: {error}"));
         }
         Ok(self.report)
     }

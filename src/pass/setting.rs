@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::account::Account;
+use super::contacts::Contacts;
 use super::round::Direction;
 use super::said::Said;
 use crate::config::Config;
@@ -23,13 +24,15 @@ pub struct Setting {
     pub account: Account,
     /// What was said of failures; the same.
     pub said: Said,
+    /// What is known of connections beside the state; the same.
+    pub contacts: Contacts,
 }
 
 impl Setting {
     /// With an account that nothing is known of yet.
     #[must_use]
     pub fn new(config: Config, paths: Paths, environment: Environment) -> Self {
-        Self { config, paths, environment, account: Account::default(), said: Said::default() }
+        Self { config, paths, environment, account: Account::default(), said: Said::default(), contacts: Contacts::default() }
     }
 }
 

@@ -52,6 +52,15 @@ pub enum NameError {
 }
 
 impl Target {
+    /// Whether it runs, as far as the list knows; a machine always does.
+    #[must_use]
+    pub fn runs(&self) -> bool {
+        match &self.reach {
+            Reach::Codespace(codespace) => codespace.may_be_visited(),
+            Reach::Machine(_) => true,
+        }
+    }
+
     /// A codespace. It may speak of its own repository, and of those that the configuration admits to it.
     #[must_use]
     pub fn codespace(codespace: Codespace, config: &Config) -> Self {

@@ -2,7 +2,7 @@
 //!
 //! A codespace that fails is data here, not an error of the pass.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -43,6 +43,9 @@ pub struct Report {
     pub unplaced: Vec<Unplaced>,
     /// Names in this machine's store that were passed over.
     pub skipped: Vec<Skipped>,
+    /// Who runs, machines included; none where the list was not had whole. For the agent, and in no `--json`.
+    #[serde(skip)]
+    pub running: Option<BTreeSet<String>>,
 }
 
 /// One codespace or machine.

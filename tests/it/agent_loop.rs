@@ -110,7 +110,7 @@ async fn a_network_that_is_gone_for_a_day_heals_by_itself_soon_after_it_is_back(
     let base = AgentWorld::new();
     let world = Rc::new(AgentWorld {
         rules: claude_session_sync::agent::desk::Rules { look: 5 * MINUTE, ..base.rules },
-        pass: Rc::new(move |_| (Duration::from_secs(1), if for_pass.get() { PassOutcome::Failed(network()) } else { PassOutcome::Made })),
+        pass: Rc::new(move |_| (Duration::from_secs(1), if for_pass.get() { PassOutcome::Unlisted(network()) } else { PassOutcome::Made })),
         look: Rc::new(move || LookEnd { fault: for_look.get().then(network), ..LookEnd::default() }),
         ..base
     });
@@ -242,6 +242,101 @@ async fn a_reload_takes_a_good_configuration_and_keeps_the_old_one_for_a_wrong_o
         world.order(Order::Reload).await;
         sleep(HOUR).await;
         assert_eq!(world.times().len(), 1 + 6, "every ten minutes now");
+    };
+    Rc::clone(&world).play(play).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_jitter_that_is_longer_than_the_interval_neither_drops_a_ring_nor_lets_them_pile_up() {
+    let world = Rc::new(AgentWorld { jitter: 5 * HOUR, ..AgentWorld::new() });
+    Rc::clone(&world).play(|_| async { sleep(3 * 24 * HOUR).await }).await;
+    let times = world.times();
+    assert!((70..=72).contains(&times.len()), "{}", times.len());
+    for (hour, time) in (0..).zip(&times) {
+        let due = 50 * MINUTE + hour * HOUR;
+        assert!((due..due + HOUR + Duration::from_secs(2)).contains(time), "ring {hour} at {time:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn reloads_drop_no_ring_and_add_none() {
+    for other in ["0 * * * *", "30 4 * * *"] {
+        let world = Rc::new(AgentWorld { jitter: 2 * MINUTE, ..AgentWorld::new() });
+        let play = |world: Rc<AgentWorld>| async move {
+            sleep(49 * MINUTE).await;
+            for _ in 0..60 {
+                world.order(Order::Reload).await;
+                sleep(Duration::from_secs(5)).await;
+            }
+            assert_eq!(world.times().len(), 1, "the ring of one o'clock");
+            // The machine sleeps over the next ring; as it wakes, somebody reloads.
+            world.jump(TimeDelta::hours(1));
+            *world.every.borrow_mut() = Ok(other.to_owned());
+            world.order(Order::Reload).await;
+            sleep(2 * MINUTE).await;
+            assert_eq!(world.times().len(), 2, "the ring that was slept over");
+        };
+        Rc::clone(&world).play(play).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sleep_over_many_rings_is_one_pass_also_where_a_look_finds_a_visit_due() {
+    let visited = Rc::new(Cell::new(true));
+    let (by_pass, by_look) = (Rc::clone(&visited), Rc::clone(&visited));
+    let base = AgentWorld::new();
+    let world = Rc::new(AgentWorld {
+        rules: claude_session_sync::agent::desk::Rules { look: 5 * MINUTE, ..base.rules },
+        jitter: 2 * MINUTE,
+        pass: Rc::new(move |_| {
+            by_pass.set(true);
+            (Duration::from_secs(10), PassOutcome::Made)
+        }),
+        look: Rc::new(move || LookEnd { due: (!by_look.get()).then(|| "a".to_owned()).into_iter().collect(), ..LookEnd::default() }),
+        ..base
+    });
+    let play = |world: Rc<AgentWorld>| async move {
+        for seconds in [120, 150, 170, 200, 230, 260, 290] {
+            sleep(Duration::from_secs(seconds)).await;
+            let before = world.times().len();
+            visited.set(false);
+            world.jump(TimeDelta::hours(8));
+            sleep(20 * MINUTE).await;
+            let passes = world.times().split_off(before);
+            assert_eq!(passes.len(), 1, "{passes:?}");
+            // Over the ring of the hour, to the same minute of the next.
+            sleep(40 * MINUTE - Duration::from_secs(seconds)).await;
+        }
+    };
+    Rc::clone(&world).play(play).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pass_that_this_machine_cannot_make_is_tried_at_the_next_ring_and_not_at_each_look() {
+    let base = AgentWorld::new();
+    let world = Rc::new(AgentWorld {
+        rules: claude_session_sync::agent::desk::Rules { look: 5 * MINUTE, ..base.rules },
+        pass: Rc::new(|_| (Duration::from_secs(1), PassOutcome::Failed(Fault::new(FaultKind::Disk, "full")))),
+        ..base
+    });
+    Rc::clone(&world).play(|_| async { sleep(24 * HOUR).await }).await;
+    assert_eq!(world.times().len(), 24);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pass_in_between_spares_the_one_that_was_to_be_tried_again() {
+    let times = Rc::new(Cell::new(0));
+    let busy = Rc::clone(&times);
+    let script = move |_: &_| {
+        busy.set(busy.get() + 1);
+        (Duration::from_secs(1), if busy.get() == 1 { PassOutcome::Busy } else { PassOutcome::Made })
+    };
+    let world = Rc::new(AgentWorld { pass: Rc::new(script), last_good: None, ..AgentWorld::new() });
+    let play = |world: Rc<AgentWorld>| async move {
+        sleep(MINUTE / 2).await;
+        world.bell.ring(Ring::Request);
+        sleep(10 * MINUTE).await;
+        assert_eq!(world.times().len(), 2);
     };
     Rc::clone(&world).play(play).await;
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::agent_process::Agent;
+use crate::agent_process::{Agent, children, runs};
 use crate::e2e_world::Laptop;
 use crate::remote_put::SmallDisk;
 use crate::skip::skip_unless_root;
@@ -163,27 +163,4 @@ fn sigterm_during_a_visit_that_hangs_ends_the_agent_and_its_children_in_time() {
     assert!(agent.ended_well());
     assert!(began.elapsed().as_secs() < 10, "{:?}", began.elapsed());
     reached("no child of it is left", || children.iter().all(|pid| !runs(*pid)));
-}
-
-/// The processes that a process started, and those that these did.
-fn children(parent: u32) -> Vec<u32> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir("/proc").unwrap().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-        if parent_of(pid) == Some(parent) {
-            found.push(pid);
-            found.extend(self::children(pid));
-        }
-    }
-    found
-}
-
-fn parent_of(pid: u32) -> Option<u32> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit(')').next()?.split_whitespace().nth(1)?.parse().ok()
-}
-
-fn runs(pid: u32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit(')').next().is_some_and(|fields| !fields.trim().is_empty() && !fields.trim().starts_with('Z'))
 }

@@ -152,7 +152,7 @@ impl AgentWorld {
             load: Box::new(self.settings()),
             config_file: self.config_file(),
             log: Box::new(LogStatus::default),
-            socket: None,
+            runtime: None,
             patience: Patience::default(),
             orders: self.ordered.take().unwrap(),
             supervisor: Supervisor::None,

@@ -2,6 +2,10 @@
 //! once.
 
 #[cfg(test)]
+mod agent_desk;
+#[cfg(test)]
+mod agent_faults;
+#[cfg(test)]
 mod agent_loop;
 #[cfg(test)]
 mod agent_process;

@@ -1,6 +1,5 @@
 //! The pass and the look, as the agent wants them.
 
-use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use chrono::{DateTime, Utc};
@@ -9,6 +8,7 @@ use crate::agent::work::{Errand, Expiring, LookEnd, PassEnd, PassOutcome, PlaceE
 use crate::cli::told;
 use crate::lock::LockError;
 use crate::pass::account::Account;
+use crate::pass::contacts::Contacts;
 use crate::pass::said::Said;
 use crate::pass::{self, Looked, Options, PassError, Setting};
 use crate::reconcile::quiet::Occasion;
@@ -20,13 +20,14 @@ use crate::state::State;
 pub(super) struct Worker {
     account: Account,
     said: Said,
+    contacts: Contacts,
 }
 
 impl Worker {
     /// The work with a setting.
     pub(super) fn work(&mut self, setting: Setting) -> Work {
         let last_good = State::open(&setting.paths.state).ok().and_then(|state| state.last_good);
-        let setting = Rc::new(Setting { account: self.account.clone(), said: self.said.clone(), ..setting });
+        let setting = Rc::new(Setting { account: self.account.clone(), said: self.said.clone(), contacts: self.contacts.clone(), ..setting });
         let (of_look, account) = (Rc::clone(&setting), self.account.clone());
         Work {
             pass: Box::new(move |errand| {
@@ -83,18 +84,20 @@ fn of_report(report: &Report) -> PassEnd {
         began: report.began,
         ended: report.ended,
         summary: told::summary(report),
-        outcome: report.listing.clone().map_or(PassOutcome::Made, PassOutcome::Failed),
+        outcome: report.listing.clone().map_or(PassOutcome::Made, PassOutcome::Unlisted),
         disk: report.disk.clone(),
         places: places.collect(),
-        running: None::<BTreeSet<String>>,
+        running: report.running.clone(),
     }
 }
 
 fn of_error(error: &PassError, began: DateTime<Utc>) -> PassEnd {
     let outcome = match error {
         PassError::Lock(LockError::Busy { .. }) => PassOutcome::Busy,
-        PassError::Here { source, .. } => PassOutcome::Failed(Fault { permanent: true, ..Fault::new(pass::faults::of_io(source), error.to_string()) }),
-        PassError::Listing(fault) => PassOutcome::Failed(fault.clone()),
+        PassError::Here { source, .. } | PassError::Lock(LockError::Unusable { source, .. }) => {
+            PassOutcome::Failed(Fault { permanent: true, ..Fault::new(pass::faults::of_io(source), format!("{error}: {source}")) })
+        }
+        PassError::Listing(fault) => PassOutcome::Unlisted(fault.clone()),
         error => PassOutcome::Failed(Fault::new(FaultKind::Other, error.to_string())),
     };
     PassEnd { began, ended: Utc::now(), summary: error.to_string(), outcome, disk: None, places: Vec::new(), running: None }
