@@ -4,6 +4,7 @@
 
 pub mod apply;
 pub mod archive;
+pub mod inspect;
 pub mod live;
 pub mod proof;
 pub mod read;
