@@ -20,6 +20,7 @@ mod status;
 mod sync;
 mod table;
 mod told;
+mod vault;
 mod verify;
 mod words;
 
@@ -40,7 +41,7 @@ pub const PROGRAM: &str = env!("CARGO_PKG_NAME");
 
 /// The verbs as the help groups them, everyday ones first.
 const GROUPS: [(&str, &[&str]); 3] =
-    [("Everyday", &["sync", "status", "logs", "doctor"]), ("Set-up", &["config", "service", "demo"]), ("Repair", &["list", "conflicts", "verify"])];
+    [("Everyday", &["sync", "status", "logs", "doctor"]), ("Set-up", &["config", "service", "demo"]), ("Repair", &["list", "conflicts", "verify", "vault"])];
 
 /// Keeps Claude Code sessions equal between this machine and GitHub Codespaces.
 #[derive(Debug, Parser)]
@@ -75,6 +76,8 @@ enum Verb {
     Conflicts(conflicts::Arguments),
     /// Ask whether the client would resume every synced session, here or there
     Verify(verify::Arguments),
+    /// Look after what this machine keeps
+    Vault(vault::Arguments),
     /// Write, check or show the configuration
     Config(config::Arguments),
     /// Run it every hour: install, look after or remove the service
@@ -170,6 +173,7 @@ impl Verb {
             Self::List(arguments) => list::run(arguments, context),
             Self::Conflicts(arguments) => conflicts::run(arguments, context),
             Self::Verify(arguments) => verify::run(arguments, context),
+            Self::Vault(arguments) => vault::run(arguments, context),
             Self::Config(arguments) => config::run(arguments, context),
             Self::Service(arguments) => service::run(arguments, context),
             Self::Demo(arguments) => demo::run(arguments, context),

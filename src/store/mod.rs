@@ -8,6 +8,7 @@ pub mod inspect;
 pub mod live;
 pub mod proof;
 pub mod read;
+pub mod recheck;
 pub mod repositories;
 pub mod scan;
 pub mod tree;
