@@ -149,7 +149,7 @@ fn print(verified: &[Verified], render: &mut Render) {
     }
     for place in verified {
         let (style, text) = summary(place);
-        render.say_entry((style, &place.place), (Style::Plain, &text));
+        render.say_styled(&[(style, &place.place), (Style::Plain, &format!(": {text}"))]);
     }
 }
 

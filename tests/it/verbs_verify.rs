@@ -71,7 +71,7 @@ fn a_healthy_store_has_no_fault_and_is_not_written_to() {
     put_session(&world.claude(), Path::new("/nowhere"), 8, "half a line");
     let before = (picture(&world.claude()), picture(&world.far.claude()), fs::read(world.state_file()).unwrap());
     let said = world.run("verify");
-    assert_eq!((said.code, said.out.as_str()), (0, "here       4 sessions, no fault found\n"), "{said:?}");
+    assert_eq!((said.code, said.out.as_str()), (0, "here: 4 sessions, no fault found\n"), "{said:?}");
     assert_eq!((found(&world, "verify --json"), found(&world, "verify box --json")), (none(), none()));
     assert_eq!((picture(&world.claude()), picture(&world.far.claude()), fs::read(world.state_file()).unwrap()), before, "it only looks");
 }
