@@ -4,6 +4,7 @@
 
 pub mod apply;
 pub mod archive;
+pub mod branches;
 pub mod inspect;
 pub mod live;
 pub mod proof;
