@@ -4,8 +4,8 @@
 //! - `version`: 1. `now`.
 //! - `places`: `here` alone without a NAME, else what the names mean. Each has `place`, `outcome` (`looked`; `not-visited` with `why`;
 //!   `failed` with `fault`), `kept_days` (after which the client deletes), `absent` (sessions that lie here and not there, which is no
-//!   fault; 0 for `here`), and `sessions`: `session`, `title`, `repository`, `open` (in a client), and `faults`, none for a session that
-//!   would be resumed. A fault has `text` (for people) and `what`: `twice` (`projects`), `misplaced` (`project`, `right`), `no-file`,
+//!   fault; 0 for `here`), and `sessions`: `session`, `title`, `repository`, `files` (below `projects/`), `open` (in a client), and
+//!   `faults`, none for a session that would be resumed. A fault has `text` (for people) and `what`: `twice` (`projects`), `misplaced` (`project`, `right`), `no-file`,
 //!   `foreign`, `mode` (`mode`), `unreadable` (`why`), `torn` (`bytes`), `silent`, `hidden`, `expired` (`days`, `kept`), `refused`
 //!   (`why`), and for a far side `differs` (`how`: `behind`, `ahead`, `diverged`).
 //!
@@ -63,6 +63,7 @@ struct Session<'v> {
     session: SessionId,
     title: Option<&'v str>,
     repository: &'v RepositoryId,
+    files: &'v [String],
     open: bool,
     faults: Vec<Found<'v>>,
 }
@@ -118,7 +119,7 @@ fn place(verified: &Verified) -> Place<'_> {
 
 fn session(judged: &Judged) -> Session<'_> {
     let faults = judged.faults.iter().map(|fault| Found { fault, text: fault.words() }).collect();
-    Session { session: judged.session, title: judged.title.as_deref(), repository: &judged.repository, open: judged.open, faults }
+    Session { session: judged.session, title: judged.title.as_deref(), repository: &judged.repository, files: &judged.files, open: judged.open, faults }
 }
 
 fn print(verified: &[Verified], render: &mut Render) {
@@ -134,8 +135,8 @@ fn print(verified: &[Verified], render: &mut Render) {
                     Cell::from(judged.repository.to_string()),
                     Cell::new(fault.words(), Style::Bad),
                 ]);
-                if !advised.iter().any(|(_, advice)| *advice == fault.advice()) {
-                    advised.push((word(fault), fault.advice()));
+                if let Some(advice) = fault.advice().filter(|advice| !advised.iter().any(|(_, known)| known == advice)) {
+                    advised.push((word(fault), advice));
                 }
             }
         }
@@ -143,6 +144,12 @@ fn print(verified: &[Verified], render: &mut Render) {
     if !table.is_empty() {
         render.table(&table);
         render.say("");
+        render.say_styled(&[(Style::Faint, "Below projects/ they are:")]);
+    }
+    for judged in verified.iter().flat_map(Verified::faulty) {
+        for file in &judged.files {
+            render.say_styled(&[(Style::Faint, &short(judged.session)), (Style::Plain, &format!("  {file}"))]);
+        }
     }
     for (word, advice) in advised {
         render.say_entry((Style::Warn, word), (Style::Plain, advice));

@@ -116,7 +116,7 @@ fn each_fault_of_a_file_is_found_and_nothing_beside_it() {
         plant(&world, &world.came(2));
         assert_eq!(found(&world, "verify --json"), only(2, fault), "fault {number}");
         let told = world.run("verify");
-        assert!(told.code == 1 && told.out.contains(" sessions, 1 with a fault"), "{told:?}");
+        assert!(told.code == 1 && told.out.contains(" sessions, 1 with a fault") && told.out.contains(&format!("/{}.jsonl", id(2))), "{told:?}");
     }
 }
 

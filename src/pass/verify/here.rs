@@ -45,7 +45,8 @@ pub fn here(setting: &Setting, now: DateTime<Utc>) -> Result<Verified, PassError
             now: now.timestamp(),
         };
         let title = copies.iter().find_map(|copy| copy.held.as_ref().ok()?.title.clone());
-        sessions.push(Judged { session, title, repository, open: known.open, faults: judge::here(&copies, &known) });
+        let files = super::files(session, copies.iter().map(|copy| &copy.project));
+        sessions.push(Judged { session, title, repository, files, open: known.open, faults: judge::here(&copies, &known) });
     }
     Ok(Verified { place: "here".to_owned(), outcome: Outcome::Looked, kept_days: kept, sessions, absent: 0 })
 }

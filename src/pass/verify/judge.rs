@@ -110,22 +110,22 @@ impl Fault {
         }
     }
 
-    /// What mends it.
+    /// What mends it; none where the reason says it, or nothing does.
     #[must_use]
-    pub fn advice(&self) -> &'static str {
-        match self {
+    pub fn advice(&self) -> Option<&'static str> {
+        Some(match self {
             Self::Twice { .. } => "keep the copy in the project directory of its clone, and move the other one out of projects/",
             Self::Misplaced { .. } => "close it in the client, and move its .jsonl and the folder of its id to the directory where it belongs",
             Self::NoFile => "put the file itself there",
-            Self::Foreign => "chown it to yourself",
-            Self::Mode { .. } => "chmod 600",
-            Self::Unreadable { .. } | Self::Refused { .. } => "see the reason",
-            Self::Torn { .. } => "resume it and leave again; if it stays, its last line was lost where it was written",
-            Self::Silent => "nothing to resume; `conflicts` and the vault show whether it held more",
+            Self::Foreign => "sudo chown it to yourself",
+            Self::Mode { .. } => "chmod 600: the client saves nothing, without a word, where it may not write, and others need not read it",
+            Self::Unreadable { .. } | Self::Refused { .. } => return None,
+            Self::Torn { .. } => "that line was lost where it was written; the lines before it are whole, and only they are synced",
+            Self::Silent => "nothing to resume; the vault shows whether it ever held more",
             Self::Hidden => "claude --resume with its id; or move sessions-index.json out of the directory",
             Self::Expired { .. } => "raise cleanupPeriodDays in the client's settings.json, or resume it; the vault keeps it in any case",
             Self::Differs { .. } => "claude-session-sync sync",
-        }
+        })
     }
 }
 

@@ -11,7 +11,7 @@ pub mod there;
 
 use serde::Serialize;
 
-use crate::reconcile::manifest::SessionId;
+use crate::reconcile::manifest::{Part, ProjectName, SessionId, StorePath};
 use crate::reconcile::project::RepositoryId;
 use crate::reconcile::report::Fault as Broken;
 
@@ -26,10 +26,17 @@ pub struct Judged {
     pub title: Option<String>,
     /// Its repository.
     pub repository: RepositoryId,
+    /// Where its transcript lies below `projects/`.
+    pub files: Vec<String>,
     /// A client has it open: what is written at this moment is no fault.
     pub open: bool,
     /// Why the client would not resume it; none where it would.
     pub faults: Vec<Fault>,
+}
+
+/// Where transcripts of a session in these project directories lie.
+fn files<'p>(session: SessionId, projects: impl IntoIterator<Item = &'p ProjectName>) -> Vec<String> {
+    projects.into_iter().map(|project| StorePath { project: project.clone(), session, part: Part::Transcript }.to_string()).collect()
 }
 
 /// What came of looking at one place.

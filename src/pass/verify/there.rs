@@ -83,7 +83,8 @@ impl Asked {
             let faults = question.faults(&listing, verified.kept_days, hashes.as_ref()).map_err(VisitError::Here)?;
             let title = self.title(question.session);
             let repository = question.member.repository.clone();
-            judged.insert(question.session, Judged { session: question.session, title, repository, open: question.open, faults });
+            let files = super::files(question.session, [&question.there.project]);
+            judged.insert(question.session, Judged { session: question.session, title, repository, files, open: question.open, faults });
         }
         for member in &found {
             self.elsewhere(member, &mut judged);
@@ -103,8 +104,16 @@ impl Asked {
             }
             let place = self.survey.here.sessions.get(session).and_then(|session| session.place.as_ref());
             let right = place.and_then(|place| member.directory_for(&place.below));
-            let new = || Judged { session: *session, title: self.title(*session), repository: member.repository.clone(), open: false, faults: Vec::new() };
+            let new = || Judged {
+                session: *session,
+                title: self.title(*session),
+                repository: member.repository.clone(),
+                files: Vec::new(),
+                open: false,
+                faults: Vec::new(),
+            };
             let known = judged.entry(*session).or_insert_with(new);
+            known.files.extend(super::files(*session, [project]));
             let also = member.sessions.get(session).map(|session| session.project.clone());
             known.faults.push(match also {
                 Some(own) => Fault::Twice { projects: vec![own, project.clone()] },
