@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use claude_session_sync::reconcile::project::encode;
 use serde_json::{Value, json};
 
-use crate::e2e_world::{files, id, put_clone, put_session, transcript};
+use crate::e2e_world::{Laptop, files, id, put_clone, put_session, transcript};
 use crate::skip::skip_unless_root;
 use crate::verbs_world::{World, go_on};
 
@@ -223,4 +223,31 @@ fn what_cannot_be_asked_is_a_failure_that_names_it() {
     assert!(unknown.code == 2 && unknown.err.contains("`nobody`"), "{unknown:?}");
     let said = world.run("verify box");
     assert!(said.code == 1 && said.out.contains("box") && said.out.contains("could not be looked at"), "{said:?}");
+}
+
+#[test]
+fn a_codespace_is_asked_through_its_guard_and_one_that_sleeps_is_left_asleep() {
+    let Some(mut laptop) = Laptop::new() else { return };
+    if laptop.codespace("otter").is_none() {
+        return;
+    }
+    let there = laptop.session_at("otter", 1, "in otter", 20);
+    laptop.report(&["otter"]).good();
+    let verify = |laptop: &Laptop| {
+        let output = laptop.command(&["verify", "otter", "--json"]).output().unwrap();
+        let said: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
+        (output.status.code().unwrap(), said["places"][0].clone())
+    };
+    let before = picture(&laptop.claude_at("otter"));
+    let (code, place) = verify(&laptop);
+    assert_eq!((code, &place["sessions"][0]["session"], &place["sessions"][0]["faults"]), (0, &json!(id(1)), &json!([])), "{place}");
+    assert_eq!(picture(&laptop.claude_at("otter")), before, "nothing is left there");
+    go_on(&there, "and on", 1);
+    let (code, place) = verify(&laptop);
+    assert_eq!((code, &place["sessions"][0]["faults"][0]["how"]), (1, &json!("ahead")), "{place}");
+    laptop.api.set("otter", "state", "Shutdown");
+    let connections = laptop.at("otter").connections();
+    let (code, place) = verify(&laptop);
+    assert_eq!((code, &place["outcome"], &place["why"]), (3, &json!("not-visited"), &json!("Shutdown")), "{place}");
+    assert_eq!((laptop.at("otter").connections(), laptop.api.posts().len()), (connections, 0));
 }
