@@ -9,6 +9,8 @@
 //!   `digest`, `at` (whose copies), null while nothing was decided (a client had one of them open); `fork`: the `session` that keeps
 //!   the messages of the copy that lost, and whether it `lies_here`; null where it had none of its own.
 
+mod show;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -40,10 +42,16 @@ pub(super) struct Arguments {
 }
 
 /// What can be done with them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Subcommand)]
+#[derive(Debug, Clone, PartialEq, Eq, clap::Subcommand)]
 pub(super) enum Action {
     /// List them (the default)
     List,
+    /// Show both branches in words: the last message that they share, then what was said on each side
+    Show {
+        /// The session's id, the id of the session that keeps the copy that lost, or the beginning of one
+        #[arg(value_name = "ID")]
+        id: String,
+    },
 }
 
 #[derive(Debug, Serialize)]
@@ -89,7 +97,17 @@ pub(super) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
     let settings = context.settings()?;
     let setting = Setting::new(settings.config, settings.paths, context.environment.clone());
     let survey = Survey::open(&setting, Utc::now()).map_err(|error| Failure::of(Kind::Failed, &error))?;
-    let shown = Shown { version: VERSION, now: survey.now, conflicts: conflicts(&survey) };
+    let conflicts = conflicts(&survey);
+    if let Some(Action::Show { id }) = &arguments.action {
+        let shown = show::show(id, conflicts, &survey)?;
+        if arguments.json {
+            context.render.json(&shown);
+        } else {
+            show::print(&shown, &mut context.render);
+        }
+        return Ok(Exit::Done);
+    }
+    let shown = Shown { version: VERSION, now: survey.now, conflicts };
     if arguments.json {
         context.render.json(&shown);
     } else {

@@ -14,7 +14,7 @@ use crate::reconcile::report::Fault;
 pub enum Exit {
     /// 0: done. Deferred, skipped, diverged or not Available is no failure.
     Done,
-    /// 1: nothing could be done; or what was asked is not so (`status --check`).
+    /// 1: nothing could be done; or what was asked is not so (`status --check`, `verify`).
     Failed,
     /// 2: the command line or the configuration is wrong.
     Usage,
@@ -35,7 +35,7 @@ impl Exit {
     pub fn meaning(self) -> &'static str {
         match self {
             Self::Done => "Done. What is deferred, skipped or diverged is no failure.",
-            Self::Failed => "Failed: the list of codespaces, or everything; or what was asked is not so (status --check).",
+            Self::Failed => "Failed: the list of codespaces, or everything; or what was asked is not so (status --check, verify).",
             Self::Usage => "The command line or the configuration is wrong.",
             Self::Partly => "Done in part, or a session was refused; or a codespace that was named does not run.",
             Self::NoAgent => "No agent runs.",

@@ -20,6 +20,8 @@ mod status;
 mod sync;
 mod table;
 mod told;
+mod vault;
+mod verify;
 mod words;
 
 use std::ffi::OsString;
@@ -39,7 +41,7 @@ pub const PROGRAM: &str = env!("CARGO_PKG_NAME");
 
 /// The verbs as the help groups them, everyday ones first.
 const GROUPS: [(&str, &[&str]); 3] =
-    [("Everyday", &["sync", "status", "logs", "doctor"]), ("Set-up", &["config", "service", "demo"]), ("Repair", &["list", "conflicts"])];
+    [("Everyday", &["sync", "status", "logs", "doctor"]), ("Set-up", &["config", "service", "demo"]), ("Repair", &["list", "conflicts", "verify", "vault"])];
 
 /// Keeps Claude Code sessions equal between this machine and GitHub Codespaces.
 #[derive(Debug, Parser)]
@@ -72,6 +74,10 @@ enum Verb {
     List(list::Arguments),
     /// Show what diverged, which copy won, and where the other lies
     Conflicts(conflicts::Arguments),
+    /// Ask whether the client would resume every synced session, here or there
+    Verify(verify::Arguments),
+    /// Look after what this machine keeps
+    Vault(vault::Arguments),
     /// Write, check or show the configuration
     Config(config::Arguments),
     /// Run it every hour: install, look after or remove the service
@@ -166,6 +172,8 @@ impl Verb {
             Self::Doctor(arguments) => doctor::run(arguments, context),
             Self::List(arguments) => list::run(arguments, context),
             Self::Conflicts(arguments) => conflicts::run(arguments, context),
+            Self::Verify(arguments) => verify::run(arguments, context),
+            Self::Vault(arguments) => vault::run(arguments, context),
             Self::Config(arguments) => config::run(arguments, context),
             Self::Service(arguments) => service::run(arguments, context),
             Self::Demo(arguments) => demo::run(arguments, context),

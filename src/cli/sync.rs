@@ -129,7 +129,8 @@ pub(super) fn dot(config: &Config) -> Result<RepositoryId, Failure> {
     found.ok_or_else(|| Failure::new(Kind::Usage, "`.`: this directory is in no clone of a repository").hint("name a codespace, or go to a clone"))
 }
 
-fn failure(error: &PassError) -> Failure {
+/// What a pass, or whatever else goes that way, could not even attempt.
+pub(super) fn failure(error: &PassError) -> Failure {
     match error {
         PassError::Lock(LockError::Busy { .. }) => Failure::of(Kind::Busy, error),
         PassError::Name(_) => Failure::of(Kind::Usage, error).hint("claude-session-sync list codespaces"),

@@ -164,7 +164,8 @@ impl Doorway {
         }
     }
 
-    async fn open(&self, target: &Target) -> Result<(Far, Option<Guard>), (Outcome, Contact)> {
+    /// Connects. The guard must live until that is done.
+    pub(super) async fn open(&self, target: &Target) -> Result<(Far, Option<Guard>), (Outcome, Contact)> {
         let here = |outcome| (outcome, Contact::None);
         match &target.reach {
             Reach::Machine(machine) => {

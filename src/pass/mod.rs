@@ -26,6 +26,7 @@ pub mod said;
 mod setting;
 pub mod survey;
 pub mod target;
+pub mod verify;
 pub mod visit;
 
 use std::io;

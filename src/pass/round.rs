@@ -28,7 +28,7 @@ use crate::reconcile::transcript::{Digest, Moment};
 use crate::state::{Held, State};
 
 /// Days that the client keeps sessions if its settings do not say.
-const DEFAULT_RETENTION: u32 = 30;
+pub const DEFAULT_RETENTION: u32 = 30;
 
 /// What may be installed where.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

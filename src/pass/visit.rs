@@ -116,7 +116,7 @@ pub async fn look(far: &mut Far, errand: &Errand, bases: &Arc<Bases>, memories: 
     Ok(seen)
 }
 
-fn is_live(listing: &Listing, id: SessionId, transcript: Option<Stamp>) -> bool {
+pub(super) fn is_live(listing: &Listing, id: SessionId, transcript: Option<Stamp>) -> bool {
     if listing.registry {
         listing.live.iter().any(|live| live.session == id)
     } else {

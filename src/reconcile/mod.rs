@@ -18,4 +18,5 @@ pub mod quiet;
 pub mod relation;
 pub mod report;
 pub mod transcript;
+pub mod turn;
 pub mod words;

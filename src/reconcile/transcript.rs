@@ -30,7 +30,7 @@ pub struct Moment(pub i64);
 
 impl Moment {
     /// From RFC 3339 text; anything else is none.
-    fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         DateTime::parse_from_rfc3339(text).ok().map(|time| Self(time.timestamp_micros()))
     }
 

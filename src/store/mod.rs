@@ -4,9 +4,12 @@
 
 pub mod apply;
 pub mod archive;
+pub mod branches;
+pub mod inspect;
 pub mod live;
 pub mod proof;
 pub mod read;
+pub mod recheck;
 pub mod repositories;
 pub mod scan;
 pub mod tree;

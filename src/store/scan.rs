@@ -185,7 +185,7 @@ fn enter(directory: BorrowedFd<'_>, name: &str) -> io::Result<Option<OwnedFd>> {
 }
 
 /// Names and kinds in a directory, sorted, so that a scan always tells the same story; and the directory, still open.
-fn entries(directory: OwnedFd) -> io::Result<(Vec<(String, FileType)>, Dir)> {
+pub(super) fn entries(directory: OwnedFd) -> io::Result<(Vec<(String, FileType)>, Dir)> {
     let mut directory = Dir::new(directory)?;
     // A duplicate of a descriptor shares its place in the directory.
     directory.rewind();

@@ -30,6 +30,8 @@ pub struct Status {
     pub owner: u32,
     /// Whether it is a regular file.
     pub regular: bool,
+    /// Its permission bits.
+    pub mode: u32,
 }
 
 impl Status {
@@ -47,6 +49,7 @@ impl Status {
             device: stat.st_dev as u64,
             owner: stat.st_uid,
             regular: FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile,
+            mode: u32::from(stat.st_mode) & 0o7777,
         };
         status
     }

@@ -134,6 +134,10 @@ mod verbs_service;
 #[cfg(test)]
 mod verbs_status;
 #[cfg(test)]
+mod verbs_vault;
+#[cfg(test)]
+mod verbs_verify;
+#[cfg(test)]
 mod verbs_world;
 #[cfg(test)]
 mod wait;

@@ -99,6 +99,50 @@ fn while_the_copy_that_lost_is_open_nothing_is_decided_and_that_is_said() {
     assert_eq!(world.unequal()["word"], "waiting");
 }
 
+#[test]
+fn both_branches_of_a_conflict_are_told_in_words() {
+    for (far_wins, won, lost) in [(true, "said there", "said here"), (false, "said here", "said there")] {
+        let (world, _) = diverged(far_wins);
+        let shown = world.run(&format!("conflicts show {} --json", &id(1)[..8]));
+        let branches = &shown.json()["conflicts"][0]["branches"];
+        let said = |side: &Value| side["turns"].as_array().unwrap().iter().map(|turn| turn["text"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+        assert_eq!((&branches["common"]["who"], &branches["common"]["text"]), (&json!("assistant"), &json!("ok")), "{shown:?}");
+        assert_eq!((said(&branches["won"]), said(&branches["lost"])), (vec![won.to_owned()], vec![lost.to_owned()]));
+        let fork = shown.json()["conflicts"][0]["fork"]["session"].as_str().unwrap().to_owned();
+        let told = world.run(&format!("conflicts show {fork}"));
+        assert_eq!(told.code, 0, "{told:?}");
+        let lines: Vec<&str> = told.out.lines().map(str::trim).collect();
+        let at = |text: &str| lines.iter().position(|line| line.starts_with(text)).unwrap_or_else(|| panic!("{text}: {told:?}"));
+        let (mine, theirs) = if far_wins { ("box", "here") } else { ("here", "box") };
+        assert!(at("the last that both have") < at(&format!("won: {mine}")) && at(&format!("won: {mine}")) < at(&format!("lost: {theirs}")), "{told:?}");
+        assert!(lines[at("won: ") + 1].contains(won) && lines[at("lost: ") + 1].contains(lost) && lines[at("won: ") + 1].contains("min ago"), "{told:?}");
+        assert!(told.out.contains(&format!("claude --resume {fork}")), "{told:?}");
+    }
+}
+
+#[test]
+fn what_was_said_there_cannot_colour_a_terminal() {
+    let world = World::new();
+    let own = world.here(1, "fix the build", 60);
+    world.sync();
+    let project = claude_session_sync::reconcile::project::encode(world.far_root().to_str().unwrap());
+    let far = world.far.claude().join("projects").join(project).join(format!("{}.jsonl", id(1)));
+    go_on(&own, "said here", 5);
+    go_on(&far, "red \u{1b}[31m and \u{202e}turned", 2);
+    world.sync();
+    let told = world.run(&format!("conflicts show {}", id(1)));
+    assert!(told.out.contains("red [31m and \\u{202e}turned") && !told.out.contains(['\u{1b}', '\u{202e}']), "{told:?}");
+}
+
+#[test]
+fn an_id_that_means_no_conflict_is_a_wrong_command_line() {
+    let (world, _) = diverged(true);
+    for wrong in ["ffffffff", "x\u{1b}", &id(2)] {
+        let said = world.run(&format!("conflicts show {wrong}"));
+        assert!(said.code == 2 && said.err.contains("no conflict") && !said.err.contains('\u{1b}'), "{said:?}");
+    }
+}
+
 /// A home whose state remembers these visits, and GitHub's list.
 fn with_visits(api: &Api, visits: Value) -> World {
     let world = World::new();
