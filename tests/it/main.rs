@@ -12,6 +12,8 @@ mod agent_visits;
 #[cfg(test)]
 mod agent_world;
 #[cfg(test)]
+mod ansible;
+#[cfg(test)]
 mod answers;
 #[cfg(test)]
 mod api;
