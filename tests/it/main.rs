@@ -80,6 +80,8 @@ mod logs_faults;
 #[cfg(test)]
 mod manual;
 #[cfg(test)]
+mod packages;
+#[cfg(test)]
 mod pass_first;
 #[cfg(test)]
 mod pass_hostile;
