@@ -40,6 +40,9 @@ fn there_is_one_version_number() {
     assert_eq!(between(&formula, "/claude-session-sync-", ".tar.gz\""), VERSION, "the formula");
     let role = text("packaging/ansible/roles/claude_session_sync/defaults/main.yml");
     assert_eq!(between(&role, "\nclaude_session_sync_version: \"", "\"\n"), VERSION, "the role");
+    let readme = text("README.md");
+    assert_eq!(between(&readme, "tar -xzf claude-session-sync-", "-x86_64"), VERSION, "the archive in the README");
+    assert_eq!(between(&readme, "apt install ./claude-session-sync_", "-1_amd64.deb"), VERSION, "the package in the README");
     let page = said(Command::new(PROGRAM).arg("man").env_clear().env("HOME", "/nowhere"));
     assert_eq!(between(&page, ".TH claude-session-sync 1 \"\" \"claude-session-sync ", "\""), VERSION, "the manual");
     // The number changes with a release; what came since then stands above it. Before the first release there is none.

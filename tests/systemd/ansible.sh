@@ -146,4 +146,13 @@ systemctl --user stop "$unit"
 play some home
 left=$(find "$units" ! -type d)
 [ -z "$left" ] || fail "left behind: $left"
+step 'a program that a package brings stays where it is'
+packaged=(-e claude_session_sync_program_managed=false -e "claude_session_sync_program=$program")
+play some work "${packaged[@]}"
+[ "$(property ActiveState)" = active ] || fail 'it does not run'
+[ ! -e "$installed" ] || fail 'it was installed'
+play 0 work "${packaged[@]}"
+play some home "${packaged[@]}"
+[ "$(property LoadState)" = not-found ] || fail 'the manager still knows it'
+[ -x "$program" ] || fail 'the program is gone'
 step 'done'
