@@ -7,7 +7,10 @@
 set -euo pipefail
 
 playbook=$1 program=$3
-export ANSIBLE_ROLES_PATH=$2 ANSIBLE_NOCOLOR=1 ANSIBLE_LOCALHOST_WARNING=0 ANSIBLE_PYTHON_INTERPRETER=auto_silent
+export ANSIBLE_ROLES_PATH=$2 ANSIBLE_NOCOLOR=1 ANSIBLE_LOCALHOST_WARNING=0
+# Fewer processes for each task.
+ANSIBLE_PYTHON_INTERPRETER=$(command -v python3) ANSIBLE_PIPELINING=1
+export ANSIBLE_PYTHON_INTERPRETER ANSIBLE_PIPELINING
 # Ansible refuses to start where Python would read files in another encoding.
 export LC_ALL=C.UTF-8
 unit=claude-session-sync.service
