@@ -16,6 +16,8 @@ mod agent_visits;
 #[cfg(test)]
 mod agent_world;
 #[cfg(test)]
+mod ansible;
+#[cfg(test)]
 mod answers;
 #[cfg(test)]
 mod api;
@@ -81,6 +83,8 @@ mod logs;
 mod logs_faults;
 #[cfg(test)]
 mod manual;
+#[cfg(test)]
+mod packages;
 #[cfg(test)]
 mod pass_first;
 #[cfg(test)]
