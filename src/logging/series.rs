@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::fs::{OpenOptionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
-use chrono::{Days, NaiveDate};
+use chrono::NaiveDate;
 
 /// A series of files, `STEM.YYYY-MM-DD.log` (days in UTC), and the lock that its only writer holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,11 +68,13 @@ impl Series {
         }
     }
 
-    /// Removes the files of the days before the last `keep`.
+    /// Leaves the files of today and of the last days before or after it, `keep` in all. They are counted, not compared with today: a
+    /// clock that is wrong for a minute must not cost the log.
     pub(super) fn prune(&self, directory: &Path, keep: u32, today: NaiveDate) -> io::Result<()> {
-        let Some(first) = today.checked_sub_days(Days::new(u64::from(keep.saturating_sub(1)))) else { return Ok(()) };
-        let mut old = self.days(directory)?.into_iter().filter(|day| *day < first);
-        old.try_for_each(|day| fs::remove_file(self.file(directory, day)))
+        let mut others = self.days(directory)?;
+        others.retain(|day| *day != today);
+        let others_kept = usize::try_from(keep.saturating_sub(1)).unwrap_or(usize::MAX);
+        others.iter().rev().skip(others_kept).try_for_each(|day| fs::remove_file(self.file(directory, *day)))
     }
 
     /// Lets `latest` name the file of that day. A link is a courtesy: the log goes on without it.
@@ -107,9 +109,22 @@ mod tests {
         for name in names {
             fs::write(place.path().join(name), "").unwrap();
         }
-        SERIES[0].prune(place.path(), 3, "2026-03-04".parse().unwrap()).unwrap();
+        SERIES[0].prune(place.path(), 2, "2026-03-04".parse().unwrap()).unwrap();
         let left: Vec<bool> = names.iter().map(|name| place.path().join(name).exists()).collect();
         assert_eq!(left, [false, true, true, true, true, true, true]);
+    }
+
+    #[test]
+    fn a_clock_that_is_wrong_for_a_minute_costs_one_file_at_most() {
+        for today in ["2027-09-09", "2025-01-01"] {
+            let place = tempfile::tempdir().unwrap();
+            let file = |day: &str| place.path().join(format!("claude-session-sync.{day}.log"));
+            let days = ["2026-03-01", "2026-03-02", "2026-03-04"];
+            days.iter().chain([&today]).for_each(|day| fs::write(file(day), "").unwrap());
+            SERIES[0].prune(place.path(), 3, today.parse().unwrap()).unwrap();
+            assert_eq!(days.map(|day| file(day).exists()), [false, true, true], "{today}");
+            assert!(file(today).exists());
+        }
     }
 
     #[test]

@@ -72,10 +72,11 @@ fn log(ended: &Result<Report, PassError>, said: &Said) {
     let report = match ended {
         Ok(report) => report,
         Err(error) => {
-            return match said.failed(Subject::Pass, &error.to_string()) {
-                Saying::News if matches!(error, PassError::Lock(LockError::Busy { .. })) => tracing::info!(%error, "no pass could be made"),
-                Saying::News => tracing::error!(%error, "no pass could be made"),
-                Saying::Again(times) => tracing::debug!(%error, times, "no pass could be made"),
+            let reason = error.whole();
+            return match said.failed(Subject::Pass, &reason) {
+                Saying::News if matches!(error, PassError::Lock(LockError::Busy { .. })) => tracing::info!(reason, "no pass could be made"),
+                Saying::News => tracing::error!(reason, "no pass could be made"),
+                Saying::Again(times) => tracing::debug!(reason, times, "no pass could be made"),
             };
         }
     };

@@ -86,6 +86,15 @@ pub enum PassError {
     Broken(String),
 }
 
+impl PassError {
+    /// With what is behind it, in one line: for a log, and for whoever has no place for a cause of its own.
+    #[must_use]
+    pub fn whole(&self) -> String {
+        let causes = std::iter::successors(std::error::Error::source(self), |error| error.source());
+        causes.fold(self.to_string(), |text, cause| format!("{text}: {cause}"))
+    }
+}
+
 fn here_error(what: &'static str) -> impl FnOnce(io::Error) -> PassError {
     move |source| PassError::Here { what, source }
 }

@@ -139,3 +139,25 @@ fn a_log_without_a_disk_is_said_by_status_and_costs_no_pass() {
     drop(agent);
     drop(disk);
 }
+
+#[test]
+fn a_pass_that_cannot_be_made_says_why_once_and_the_next_one_heals_it() {
+    let Some(laptop) = forgotten("") else { return };
+    let agent = agent(&laptop);
+    let good = |agent: &Agent, good: bool| agent.until("the pass is over", |status| status["last_pass"]["good"] == good && status["doing"]["is"] == "idle");
+    good(&agent, true);
+    let (vault, aside) = (laptop.data().join("vault"), laptop.data().join("aside"));
+    fs::rename(&vault, &aside).unwrap();
+    fs::write(&vault, "in the way").unwrap();
+    agent.ask("sync");
+    let status = good(&agent, false);
+    assert!(status["concerns"][0]["message"].as_str().unwrap().contains("Not a directory"), "{status}");
+    looks_again(&laptop, 5);
+    assert_eq!(agent.status()["last_pass"], status["last_pass"], "a list that is had is no reason for another try");
+    reached("the log says why", || log(&laptop).contains("no pass could be made reason=\"this machine's sessions cannot be used: Not a directory"));
+    assert_eq!(log(&laptop).matches("no pass could be made").count(), 1, "{}", log(&laptop));
+    fs::remove_file(&vault).unwrap();
+    fs::rename(&aside, &vault).unwrap();
+    agent.ask("sync");
+    assert_eq!(good(&agent, true)["concerns"], json!([]));
+}

@@ -95,7 +95,7 @@ fn of_error(error: &PassError, began: DateTime<Utc>) -> PassEnd {
     let outcome = match error {
         PassError::Lock(LockError::Busy { .. }) => PassOutcome::Busy,
         PassError::Here { source, .. } | PassError::Lock(LockError::Unusable { source, .. }) => {
-            PassOutcome::Failed(Fault { permanent: true, ..Fault::new(pass::faults::of_io(source), format!("{error}: {source}")) })
+            PassOutcome::Failed(Fault { permanent: true, ..Fault::new(pass::faults::of_io(source), error.whole()) })
         }
         PassError::Listing(fault) => PassOutcome::Unlisted(fault.clone()),
         error => PassOutcome::Failed(Fault::new(FaultKind::Other, error.to_string())),
