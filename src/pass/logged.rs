@@ -94,7 +94,7 @@ fn log(ended: &Result<Report, PassError>, said: &Said) {
 
 fn disk(report: &Report, said: &Said) {
     match &report.disk {
-        Some(fault) => match said.failed(Subject::Disk, &fault.message) {
+        Some(fault) => match said.failed(Subject::Disk, "") {
             Saying::News => tracing::error!(reason = %fault.message, "a disk of this machine cannot be written"),
             Saying::Again(times) => tracing::debug!(reason = %fault.message, times, "a disk of this machine cannot be written"),
         },
@@ -105,7 +105,9 @@ fn disk(report: &Report, said: &Said) {
         }
     }
     for note in &report.notes {
-        match said.failed(Subject::Note(note.clone()), note) {
+        // What follows a colon may name a file that is another one each time.
+        let kind = note.split(':').next().unwrap_or_default();
+        match said.failed(Subject::Note(kind.to_owned()), kind) {
             Saying::News => tracing::warn!(note, "pass warned"),
             Saying::Again(times) => tracing::debug!(note, times, "pass warned"),
         }
