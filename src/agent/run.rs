@@ -29,23 +29,7 @@ pub async fn run(given: Given) {
     let started = (given.clock)();
     let clocks = Clocks { wall: Arc::clone(&given.clock), start: Instant::now() };
     let config = ConfigStatus { file: given.config_file.clone(), read: started, problem: None };
-    let first = AgentStatus {
-        program: env!("CARGO_PKG_VERSION").to_owned(),
-        pid: std::process::id(),
-        started,
-        doing: Doing::Parked,
-        config: config.clone(),
-        next_pass: None,
-        last_pass: None,
-        last_good: None,
-        last_look: None,
-        next_visit: None,
-        stale: Vec::new(),
-        expiring: Vec::new(),
-        concerns: Vec::new(),
-        log: (given.log)(),
-        token: None,
-    };
+    let first = AgentStatus::at_start(started, config.clone(), (given.log)());
     let (status, published) = watch::channel(Arc::new(first));
     let (calls, called) = mpsc::channel(16);
     let door = Door::new(given.runtime, given.patience, published, calls);

@@ -47,6 +47,30 @@ pub struct AgentStatus {
     pub token: Option<String>,
 }
 
+impl AgentStatus {
+    /// This process, before it has read its configuration: parked, and nothing known.
+    #[must_use]
+    pub fn at_start(started: DateTime<Utc>, config: ConfigStatus, log: LogStatus) -> Self {
+        Self {
+            program: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            started,
+            doing: Doing::Parked,
+            config,
+            next_pass: None,
+            last_pass: None,
+            last_good: None,
+            last_look: None,
+            next_visit: None,
+            stale: Vec::new(),
+            expiring: Vec::new(),
+            concerns: Vec::new(),
+            log,
+            token: None,
+        }
+    }
+}
+
 /// What the agent is doing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "is")]

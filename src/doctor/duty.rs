@@ -196,23 +196,8 @@ mod tests {
     }
 
     fn at_work() -> AgentStatus {
-        AgentStatus {
-            program: OURS.to_owned(),
-            pid: 7,
-            started: now(),
-            doing: Doing::Idle,
-            config: ConfigStatus { file: "/c".into(), read: now(), problem: None },
-            next_pass: None,
-            last_pass: None,
-            last_good: None,
-            last_look: None,
-            next_visit: None,
-            stale: Vec::new(),
-            expiring: Vec::new(),
-            concerns: Vec::new(),
-            log: LogStatus::default(),
-            token: None,
-        }
+        let config = ConfigStatus { file: "/c".into(), read: now(), problem: None };
+        AgentStatus { program: OURS.to_owned(), doing: Doing::Idle, ..AgentStatus::at_start(now(), config, LogStatus::default()) }
     }
 
     fn unreached() -> Unreached {

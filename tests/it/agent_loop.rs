@@ -12,10 +12,16 @@ use claude_session_sync::agent::work::{LookEnd, PassOutcome};
 use claude_session_sync::reconcile::report::{Fault, FaultKind};
 use tokio::time::{Instant, sleep};
 
-use crate::agent_world::{AgentWorld, HOUR, MINUTE};
+use crate::agent_world::{AgentWorld, HOUR, MINUTE, PassScript};
 
 fn network() -> Fault {
     Fault::new(FaultKind::Network, "no route")
+}
+
+/// The first pass finds another one under way.
+fn busy_once() -> Rc<PassScript> {
+    let before = Cell::new(false);
+    Rc::new(move |_| (Duration::from_secs(1), if before.replace(true) { PassOutcome::Made } else { PassOutcome::Busy }))
 }
 
 #[tokio::test(start_paused = true)]
@@ -160,13 +166,7 @@ async fn without_a_look_github_is_asked_by_passes_alone() {
 
 #[tokio::test(start_paused = true)]
 async fn a_pass_that_found_another_one_under_way_is_tried_again_a_minute_later() {
-    let times = Rc::new(Cell::new(0));
-    let busy = Rc::clone(&times);
-    let script = move |_: &_| {
-        busy.set(busy.get() + 1);
-        (Duration::from_secs(1), if busy.get() == 1 { PassOutcome::Busy } else { PassOutcome::Made })
-    };
-    let world = Rc::new(AgentWorld { pass: Rc::new(script), last_good: None, ..AgentWorld::new() });
+    let world = Rc::new(AgentWorld { pass: busy_once(), last_good: None, ..AgentWorld::new() });
     Rc::clone(&world).play(|_| async { sleep(10 * MINUTE).await }).await;
     let passes = world.times();
     assert_eq!(passes.len(), 2);
@@ -325,13 +325,7 @@ async fn a_pass_that_this_machine_cannot_make_is_tried_at_the_next_ring_and_not_
 
 #[tokio::test(start_paused = true)]
 async fn a_pass_in_between_spares_the_one_that_was_to_be_tried_again() {
-    let times = Rc::new(Cell::new(0));
-    let busy = Rc::clone(&times);
-    let script = move |_: &_| {
-        busy.set(busy.get() + 1);
-        (Duration::from_secs(1), if busy.get() == 1 { PassOutcome::Busy } else { PassOutcome::Made })
-    };
-    let world = Rc::new(AgentWorld { pass: Rc::new(script), last_good: None, ..AgentWorld::new() });
+    let world = Rc::new(AgentWorld { pass: busy_once(), last_good: None, ..AgentWorld::new() });
     let play = |world: Rc<AgentWorld>| async move {
         sleep(MINUTE / 2).await;
         world.bell.ring(Ring::Request);
