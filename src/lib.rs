@@ -1,7 +1,8 @@
 //! Keeps Claude Code sessions equal between this machine and the codespaces that its user runs.
 //!
 //! The map, and the one rule of dependence: `main → cli → {agent, pass, service, doctor, demo}`;
-//! `pass → {codespace, store, state} → reconcile → nothing`.
+//! `pass → {codespace, store, state} → reconcile → nothing`. The agent is handed the pass and never imports it. `config`, `paths`,
+//! `lock` and `logging` lie below all but `reconcile`. The whole table is held by `tests/it/house.rs`.
 
 pub mod agent;
 pub mod cli;
