@@ -3,6 +3,7 @@
 //! Promises: one file per verb, each with its arguments and one `run`; only [`render`] prints; only this edge turns errors into
 //! [`Failure`]s. Never: work that a verb's library part could do.
 
+mod ask;
 mod complete;
 mod config;
 mod conflicts;

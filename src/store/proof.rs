@@ -1,7 +1,8 @@
 //! The only `unlink` of this program, and what must be shown before it.
 //!
 //! A name goes only if nothing goes with it: we made the file and it was never exchanged with a live one; another durable
-//! name of ours has the same inode; or its bytes are a proven prefix of what another object of the vault holds.
+//! name of ours has the same inode; its bytes are a proven prefix of what another object of the vault holds; or its user named
+//! the session it belongs to, and wants it gone.
 
 use std::fs::File;
 use std::io;
@@ -31,6 +32,24 @@ impl OnlyOurs {
 /// The file is only ours.
 #[must_use]
 pub fn only_ours(_: OnlyOurs) -> Proof {
+    Proof(())
+}
+
+/// A session that its user wants gone, by its id.
+#[derive(Debug)]
+pub struct Named(());
+
+impl Named {
+    /// Said by the verbs that remove a session for good, once the user has agreed to it.
+    #[must_use]
+    pub fn by_user() -> Self {
+        Self(())
+    }
+}
+
+/// Its user wants it gone. The caller removes only what is of that session.
+#[must_use]
+pub fn named(_: &Named) -> Proof {
     Proof(())
 }
 
