@@ -106,6 +106,8 @@ mod quiet_model;
 #[cfg(test)]
 mod quiet_weeks;
 #[cfg(test)]
+mod real;
+#[cfg(test)]
 mod remote_far;
 #[cfg(test)]
 mod remote_notes;
