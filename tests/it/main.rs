@@ -52,6 +52,8 @@ mod e2e_world;
 #[cfg(test)]
 mod far;
 #[cfg(test)]
+mod first_design;
+#[cfg(test)]
 mod gh;
 #[cfg(test)]
 mod github;
