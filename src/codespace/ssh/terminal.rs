@@ -53,6 +53,7 @@ pub struct Terminal {
     client: Arc<AtomicI32>,
     master: Option<Pid>,
     deaf: bool,
+    before: Modes,
 }
 
 /// Tells the client of a signal that came to us.
@@ -70,6 +71,7 @@ impl Terminal {
     ) -> Result<Self, SshError> {
         let master = handle.pid().await;
         yield_to_foreground(words.deaf);
+        let before = Modes::now();
         let mut ssh = environment.command(&handle.ssh);
         if configuration == Configuration::None {
             ssh.args(["-F", "none"]);
@@ -83,7 +85,7 @@ impl Terminal {
         // Not tokio's: its way of waiting does not see a client that is stopped.
         let child = ssh.into_std().spawn().map_err(|source| spawn_error(&handle.ssh, source))?;
         let client = Arc::new(AtomicI32::new(i32::try_from(child.id()).unwrap_or(0)));
-        Ok(Self { client, master, deaf: words.deaf })
+        Ok(Self { client, master, deaf: words.deaf, before })
     }
 
     /// A way to pass signals on.
@@ -103,7 +105,11 @@ impl Terminal {
         loop {
             let code = match waitpid(client, Some(WaitPidFlag::WUNTRACED)) {
                 Ok(WaitStatus::Exited(_, code)) => u8::try_from(code).unwrap_or(LOST),
-                Ok(WaitStatus::Signaled(_, signal, _)) => BY_SIGNAL.saturating_add(u8::try_from(signal as i32).unwrap_or(0)),
+                Ok(WaitStatus::Signaled(_, signal, _)) => {
+                    // It could not do that itself.
+                    self.before.put();
+                    BY_SIGNAL.saturating_add(u8::try_from(signal as i32).unwrap_or(0))
+                }
                 Ok(WaitStatus::Stopped(..)) => {
                     self.stop_too(client);
                     continue;
@@ -118,13 +124,14 @@ impl Terminal {
 
     /// Stops this process as the client is, until somebody continues it.
     fn stop_too(&self, client: Pid) {
-        let kept = Kept::now();
+        let modes = Modes::now();
+        self.before.put();
         let tell_master = |signal| self.master.map(|master| kill(master, signal));
         let _ = tell_master(Signal::SIGSTOP);
         // Not SIGTSTP, which this process hears to be able to follow.
         let _ = raise(Signal::SIGSTOP);
         yield_to_foreground(self.deaf);
-        kept.back();
+        modes.put();
         let _ = tell_master(Signal::SIGCONT);
         let _ = kill(client, Signal::SIGCONT);
     }
@@ -148,16 +155,18 @@ fn yield_to_foreground(deaf: bool) {
     }
 }
 
-/// The modes of the terminal, if standard input is one: ssh does not set its own again after a stop.
-struct Kept(Option<Termios>);
+/// The modes of the terminal, if standard input is one. ssh neither gives them back when it is stopped, nor sets its own again.
+#[derive(Debug)]
+struct Modes(Option<Termios>);
 
-impl Kept {
+impl Modes {
     fn now() -> Self {
         Self(tcgetattr(stdin()).ok())
     }
 
-    fn back(&self) {
+    fn put(&self) {
         if let Some(modes) = &self.0 {
+            // A terminal that is gone has none.
             let _ = tcsetattr(stdin(), OptionalActions::Now, modes);
         }
     }
