@@ -182,7 +182,7 @@ impl Laptop {
     }
 
     /// What the program is started with: nothing of this process's environment but the end of its PATH.
-    fn environment(&self) -> BTreeMap<String, String> {
+    pub(crate) fn environment(&self) -> BTreeMap<String, String> {
         let inherited = std::env::var("PATH").unwrap();
         let path = format!("{}:/usr/local/bin:/usr/bin:/bin:{inherited}", self.gh.dir().display());
         let pairs = [("HOME".to_owned(), self.home().display().to_string()), ("PATH".to_owned(), path)];

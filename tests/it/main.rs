@@ -26,6 +26,16 @@ mod clinic;
 #[cfg(test)]
 mod config;
 #[cfg(test)]
+mod connect;
+#[cfg(test)]
+mod connect_faults;
+#[cfg(test)]
+mod connect_idle;
+#[cfg(test)]
+mod connect_start;
+#[cfg(test)]
+mod connect_terminal;
+#[cfg(test)]
 mod connection;
 #[cfg(test)]
 mod demo;
@@ -131,6 +141,8 @@ mod sshd;
 mod strace;
 #[cfg(test)]
 mod talk;
+#[cfg(test)]
+mod tmux;
 #[cfg(test)]
 mod token;
 #[cfg(test)]
