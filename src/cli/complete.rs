@@ -19,7 +19,7 @@ use crate::state::State;
 const VARIABLE: &str = "CLAUDE_SESSION_SYNC_COMPLETE";
 
 /// The verbs that take a NAME.
-const NAMED: [&str; 4] = ["sync", "status", "logs", "verify"];
+const NAMED: [&str; 5] = ["sync", "status", "connect", "logs", "verify"];
 
 /// What `completions` is asked.
 #[derive(Debug, clap::Args)]

@@ -24,10 +24,12 @@ pub enum Exit {
     NoAgent,
     /// 75: another pass is running.
     Busy,
+    /// Whatever the ssh of `connect` ended with.
+    OfSsh(u8),
 }
 
 impl Exit {
-    /// All of them, in the order of their numbers.
+    /// Those with a meaning of their own, in the order of their numbers.
     pub const ALL: [Self; 6] = [Self::Done, Self::Failed, Self::Usage, Self::Partly, Self::NoAgent, Self::Busy];
 
     /// What it means, for people.
@@ -40,6 +42,7 @@ impl Exit {
             Self::Partly => "Done in part, or a session was refused; or a codespace that was named does not run.",
             Self::NoAgent => "No agent runs.",
             Self::Busy => "Another pass is running.",
+            Self::OfSsh(_) => "What the ssh of connect ended with; 255 if the connection was lost.",
         }
     }
 
@@ -53,6 +56,7 @@ impl Exit {
             Self::Partly => 3,
             Self::NoAgent => 4,
             Self::Busy => 75,
+            Self::OfSsh(code) => code,
         }
     }
 }

@@ -3,10 +3,12 @@
 //! Promises: one file per verb, each with its arguments and one `run`; only [`render`] prints; only this edge turns errors into
 //! [`Failure`]s. Never: work that a verb's library part could do.
 
+mod apart;
 mod ask;
 mod complete;
 mod config;
 mod conflicts;
+mod connect;
 mod demo;
 mod doctor;
 pub mod failure;
@@ -41,8 +43,11 @@ use crate::paths::{Environment, Paths};
 pub const PROGRAM: &str = env!("CARGO_PKG_NAME");
 
 /// The verbs as the help groups them, everyday ones first.
-const GROUPS: [(&str, &[&str]); 3] =
-    [("Everyday", &["sync", "status", "logs", "doctor"]), ("Set-up", &["config", "service", "demo"]), ("Repair", &["list", "conflicts", "verify", "vault"])];
+const GROUPS: [(&str, &[&str]); 3] = [
+    ("Everyday", &["sync", "status", "connect", "logs", "doctor"]),
+    ("Set-up", &["config", "service", "demo"]),
+    ("Repair", &["list", "conflicts", "verify", "vault"]),
+];
 
 /// Keeps Claude Code sessions equal between this machine and GitHub Codespaces.
 #[derive(Debug, Parser)]
@@ -67,6 +72,8 @@ enum Verb {
     Sync(sync::Arguments),
     /// Show what is equal, ahead, behind or waiting
     Status(status::Arguments),
+    /// Open a shell in a codespace, with a visit before it and after it
+    Connect(connect::Arguments),
     /// Show what the passes wrote down
     Logs(logs::Arguments),
     /// Find what keeps sessions from travelling, and what mends it
@@ -88,6 +95,9 @@ enum Verb {
     /// Be the agent, in the foreground; `service install` lets the system do it
     #[command(hide = true)]
     Run(run::Arguments),
+    /// Become another program, in a session of its own
+    #[command(hide = true)]
+    Apart(apart::Arguments),
     /// Print the lines that let a shell complete verbs, options and names
     #[command(hide = true)]
     Completions(complete::Arguments),
@@ -169,6 +179,7 @@ impl Verb {
         match self {
             Self::Sync(arguments) => sync::run(arguments, context),
             Self::Status(arguments) => status::run(arguments, context),
+            Self::Connect(arguments) => connect::run(arguments, context),
             Self::Logs(arguments) => logs::run(arguments, context),
             Self::Doctor(arguments) => doctor::run(arguments, context),
             Self::List(arguments) => list::run(arguments, context),
@@ -179,6 +190,7 @@ impl Verb {
             Self::Service(arguments) => service::run(arguments, context),
             Self::Demo(arguments) => demo::run(arguments, context),
             Self::Run(arguments) => run::run(arguments, context),
+            Self::Apart(arguments) => apart::run(arguments),
             Self::Completions(arguments) => complete::run(arguments, context),
             Self::Man(arguments) => man::run(arguments, context),
         }

@@ -94,7 +94,7 @@ fn sync(arguments: &Arguments, context: &mut Context) -> Result<Exit, Failure> {
 }
 
 /// Who was not visited, and why.
-fn asleep(report: &Report) -> impl Iterator<Item = String> {
+pub(super) fn asleep(report: &Report) -> impl Iterator<Item = String> {
     report.visits.iter().filter_map(|visit| match &visit.outcome {
         Outcome::NotVisited { why } => Some(format!("{}: not visited ({why})", visit.name)),
         Outcome::Visited | Outcome::Failed(_) => None,
@@ -113,6 +113,7 @@ fn pass(arguments: &Arguments, context: &Context, settings: Settings) -> Result<
         dry_run: arguments.dry_run,
         wait: arguments.wait.map(Span::duration),
         occasion: None,
+        lent: None,
     };
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| Failure::new(Kind::Failed, "cannot start").because(&error))?;

@@ -91,7 +91,19 @@ impl Far {
         self.connection.counts()
     }
 
-    /// Ends the connection.
+    /// The same replica over the same connection, for somebody who knows nothing of it yet.
+    #[must_use]
+    pub fn share(&self) -> Self {
+        Self { connection: self.connection.share(), claude: self.claude.clone(), workspaces: self.workspaces.clone(), agent: None }
+    }
+
+    /// The connection, for what is no visit.
+    #[must_use]
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Ends the connection, unless it is shared.
     pub async fn close(self) {
         self.connection.close().await;
     }

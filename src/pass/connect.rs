@@ -11,6 +11,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::bases::Bases;
+use super::lend::Lent;
 use super::quiet::Contact;
 use super::round::Visiting;
 use super::target::{NameError, Reach, Target, choose};
@@ -20,7 +21,7 @@ use crate::codespace::failure::{Class as FailureClass, Failure};
 use crate::codespace::github::{CodespaceName, GitHub, install_crypto};
 use crate::codespace::guard::{Guard, REMOVED_VARIABLES};
 use crate::codespace::replica::Far;
-use crate::codespace::ssh::{self, Connection, Guarded, Programs, READY_DEADLINE, SshError};
+use crate::codespace::ssh::{self, Connection, Guarded, Programs, Purpose, READY_DEADLINE, SshError};
 use crate::config::Reach as Way;
 use crate::paths::make_private;
 use crate::reconcile::plan::Window;
@@ -40,6 +41,7 @@ pub struct Doorway {
     gh_home: PathBuf,
     gh: Option<Fault>,
     codespace_claude: Option<String>,
+    lent: Option<Lent>,
 }
 
 /// Who is there.
@@ -87,25 +89,13 @@ pub async fn who(setting: &Setting, options: &Options) -> Who {
     who
 }
 
-/// Lists codespaces and machines, and prepares to visit them.
+/// Lists codespaces and machines, and prepares to visit them; not where the connection is lent.
 pub async fn list(setting: &Setting, options: &Options) -> Listed {
-    let Setting { config, paths, environment, .. } = setting;
-    let program = |program: &crate::config::Program| PathBuf::from(program.to_string());
-    let programs = Programs { gh: program(&config.programs.gh), ssh: program(&config.programs.ssh), ssh_keygen: program(&config.programs.ssh_keygen) };
-    let pairs = environment.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let ssh = ssh::Setting { programs, environment: ssh::Environment::from_pairs(pairs), runtime: paths.runtime.clone(), ready_deadline: READY_DEADLINE };
-    let codespace_claude = config.claude.codespace_directory.as_ref().map(ToString::to_string);
-    let Who { github, targets, fault, mut notes, whole } = who(setting, options).await;
-    let mut door = Doorway { github, ssh, key: None, gh_home: paths.data.join("gh"), gh: None, codespace_claude };
-    if let Err(error) = make_private(&door.ssh.runtime) {
-        notes.push(format!("the runtime directory {}: {error}", door.ssh.runtime.display()));
-    }
-    match ssh::clean_stale(&door.ssh.runtime) {
-        Ok(cleaned) if cleaned.masters > 0 => notes.push(format!("ended {} connections that an earlier process left", cleaned.masters)),
-        Ok(_) => {}
-        Err(error) => tracing::debug!(%error, "stale sockets were not looked at"),
-    }
-    if targets.iter().any(|target| target.not_visited.is_none() && matches!(target.reach, Reach::Codespace(_))) {
+    let mut who = who(setting, options).await;
+    let mut notes = std::mem::take(&mut who.notes);
+    let mut door = Doorway { lent: options.lent.clone(), ..Doorway::of(setting, &who, Purpose::Visit, &mut notes) };
+    let Who { targets, fault, whole, .. } = who;
+    if options.lent.is_none() && targets.iter().any(|target| target.not_visited.is_none() && matches!(target.reach, Reach::Codespace(_))) {
         door.prepare(setting, &mut notes).await;
     }
     Listed { door: Some(door), targets, fault, notes, whole }
@@ -146,8 +136,28 @@ fn on_their_way(targets: &[Target], options: &Options) -> bool {
 }
 
 impl Doorway {
+    /// For connections of that purpose. What earlier processes left is cleared away.
+    pub(super) fn of(setting: &Setting, who: &Who, purpose: Purpose, notes: &mut Vec<String>) -> Self {
+        let Setting { config, paths, environment, .. } = setting;
+        let program = |program: &crate::config::Program| PathBuf::from(program.to_string());
+        let programs = Programs { gh: program(&config.programs.gh), ssh: program(&config.programs.ssh), ssh_keygen: program(&config.programs.ssh_keygen) };
+        let pairs = environment.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let (environment, runtime) = (ssh::Environment::from_pairs(pairs), paths.runtime.clone());
+        let ssh = ssh::Setting { programs, environment, runtime, ready_deadline: READY_DEADLINE, purpose };
+        if let Err(error) = make_private(&ssh.runtime) {
+            notes.push(format!("the runtime directory {}: {error}", ssh.runtime.display()));
+        }
+        match ssh::clean_stale(&ssh.runtime) {
+            Ok(cleaned) if cleaned.masters > 0 => notes.push(format!("ended {} connections that an earlier process left", cleaned.masters)),
+            Ok(_) => {}
+            Err(error) => tracing::debug!(%error, "stale sockets were not looked at"),
+        }
+        let codespace_claude = config.claude.codespace_directory.as_ref().map(ToString::to_string);
+        Self { github: who.github.clone(), ssh, key: None, gh_home: paths.data.join("gh"), gh: None, codespace_claude, lent: None }
+    }
+
     /// The key and the version of gh, once for all codespaces of the pass.
-    async fn prepare(&mut self, setting: &Setting, notes: &mut Vec<String>) {
+    pub(super) async fn prepare(&mut self, setting: &Setting, notes: &mut Vec<String>) {
         let told = |error: &SshError| Fault { permanent: true, ..faults::of_ssh(error) };
         match ssh::gh_version(&self.ssh.programs, &self.ssh.environment).await {
             Ok(version) => notes.extend(version.warning()),
@@ -167,6 +177,9 @@ impl Doorway {
     /// Connects. The guard must live until that is done.
     pub(super) async fn open(&self, target: &Target) -> Result<(Far, Option<Guard>), (Outcome, Contact)> {
         let here = |outcome| (outcome, Contact::None);
+        if let Some(lent) = &self.lent {
+            return if lent.name == target.name { Ok((lent.far(), None)) } else { Err(here(failed("another connection was lent".to_owned()))) };
+        }
         match &target.reach {
             Reach::Machine(machine) => {
                 let way = match &machine.reach {

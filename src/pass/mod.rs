@@ -16,6 +16,7 @@ pub mod group;
 pub mod here;
 pub mod install;
 pub mod leftovers;
+pub mod lend;
 pub mod logged;
 pub mod look;
 pub mod member;

@@ -60,6 +60,7 @@ pub fn next(memory: &VisitMemory, config: &Config, now: DateTime<Utc>) -> Option
 /// A name that fits nothing, or is the beginning of several.
 pub fn chosen(targets: Vec<Target>, options: &Options, state: &State, config: &Config, now: DateTime<Utc>) -> Result<Vec<Target>, NameError> {
     let mut chosen = match options.occasion {
+        _ if options.lent.is_some() => targets.into_iter().filter(|target| options.lent.as_ref().is_some_and(|lent| lent.name == target.name)).collect(),
         Some(Occasion::Look) => targets.into_iter().filter(|target| options.names.contains(&target.name)).collect(),
         Some(Occasion::Pass) | None => choose(targets, &options.names, options.dot.as_ref())?,
     };

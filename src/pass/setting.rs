@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::account::Account;
 use super::contacts::Contacts;
+use super::lend::Lent;
 use super::round::Direction;
 use super::said::Said;
 use crate::config::Config;
@@ -54,4 +55,6 @@ pub struct Options {
     /// Why the agent asks; then the quiet rule decides who is visited, and on a look a name that is gone is no error. By hand, whatever
     /// runs is visited.
     pub occasion: Option<Occasion>,
+    /// A connection that is there already: only its place is visited, and over that alone.
+    pub lent: Option<Lent>,
 }

@@ -296,6 +296,19 @@ async fn a_machine_is_reached_with_the_users_own_ssh_configuration() {
 }
 
 #[tokio::test]
+async fn a_shared_connection_ends_with_its_last_share() {
+    let Some(way) = Way::new().await else { return };
+    let (first, group) = (way.open().await.unwrap(), way.gh.calls()[0].pid);
+    let second = first.share();
+    first.close().await;
+    assert_eq!(run(&second, "exit 3").await.unwrap().1.code, Some(3));
+    assert!(second.reaches(LONGEST).await);
+    assert_eq!((second.counts(), way.codespace.connections()), (Counts { connections: 0, channels: 2 }, 1));
+    second.close().await;
+    assert_eq!((members(i32::try_from(group).unwrap()), way.left_in_runtime()), (vec![], 0));
+}
+
+#[tokio::test]
 async fn a_command_reaches_a_far_machine_without_a_master() {
     let (far, dir) = (Far::new().with_tools("/nowhere"), short_directory());
     fs::write(far.workspaces().join("there"), "x").unwrap();

@@ -182,7 +182,7 @@ impl Laptop {
     }
 
     /// What the program is started with: nothing of this process's environment but the end of its PATH.
-    fn environment(&self) -> BTreeMap<String, String> {
+    pub(crate) fn environment(&self) -> BTreeMap<String, String> {
         let inherited = std::env::var("PATH").unwrap();
         let path = format!("{}:/usr/local/bin:/usr/bin:/bin:{inherited}", self.gh.dir().display());
         let pairs = [("HOME".to_owned(), self.home().display().to_string()), ("PATH".to_owned(), path)];
@@ -251,7 +251,7 @@ pub(crate) struct Told {
 }
 
 impl Told {
-    fn of(output: Output) -> Self {
+    pub(crate) fn of(output: Output) -> Self {
         let text = |bytes| String::from_utf8(bytes).unwrap();
         Self { code: output.status.code().unwrap(), stdout: text(output.stdout), stderr: text(output.stderr) }
     }

@@ -174,6 +174,23 @@ fn a_name_is_removed_with_a_proof_and_nowhere_else() {
 }
 
 #[test]
+fn one_request_to_github_is_no_get_and_only_connect_reaches_it() {
+    let saying = |words: &[&str]| -> Vec<String> {
+        let says = |source: &Source| words.iter().any(|word| source.program().contains(word));
+        sources("src").into_iter().filter(says).map(|source| source.path).collect()
+    };
+    let (here, elsewhere): (Vec<String>, Vec<String>) = saying(&["use reqwest::{", "reqwest::Client", "reqwest::get", "reqwest::blocking"])
+        .into_iter()
+        .partition(|path| path.starts_with("src/codespace/github/"));
+    assert!(!here.is_empty() && elsewhere.is_empty(), "only there is GitHub asked: {elsewhere:?}");
+    let not_get = [".post(", ".put(", ".patch(", ".delete(", ".request(", ".execute(", "Method::", "Request::"];
+    let asks: Vec<String> = saying(&not_get).into_iter().filter(|path| path.starts_with("src/codespace/github/")).collect();
+    assert_eq!(asks, ["src/codespace/github/start.rs"]);
+    assert_eq!(saying(&["start_codespace"]), ["src/cli/connect/start.rs", "src/codespace/github/start.rs"]);
+    assert_eq!(saying(&["make_available"]), ["src/cli/connect/mod.rs", "src/cli/connect/start.rs"]);
+}
+
+#[test]
 fn no_file_is_named_after_nothing() {
     let empty = ["util", "utils", "helper", "helpers", "manager", "common", "misc", "handler"];
     let named = |source: &Source| source.path.split(['/', '.']).any(|part| empty.contains(&part));
@@ -200,7 +217,8 @@ fn every_command_of_the_readme_exists() {
     for line in readme("sh").iter().flat_map(|block| block.lines()) {
         let line = line.split('#').next().unwrap().trim();
         let Some(at) = line.find("claude-session-sync ").filter(|_| !line.contains("git clone") && !line.contains("install")) else { continue };
-        let words: Vec<&str> = line[at..].split_whitespace().skip(1).take_while(|word| !["|", "||", "&&", ";"].contains(word)).collect();
+        // Behind `--` another program's words begin.
+        let words: Vec<&str> = line[at..].split_whitespace().skip(1).take_while(|word| !["|", "||", "&&", ";", "--"].contains(word)).collect();
         let verb: Vec<&str> = words.iter().take_while(|word| word.bytes().all(|byte| byte.is_ascii_lowercase())).copied().collect();
         let help = Command::new(env!("CARGO_BIN_EXE_claude-session-sync")).args(&verb[..1]).arg("--help").env_clear().output().unwrap();
         let help_text = String::from_utf8(help.stdout).unwrap();

@@ -26,6 +26,16 @@ mod clinic;
 #[cfg(test)]
 mod config;
 #[cfg(test)]
+mod connect;
+#[cfg(test)]
+mod connect_faults;
+#[cfg(test)]
+mod connect_idle;
+#[cfg(test)]
+mod connect_start;
+#[cfg(test)]
+mod connect_terminal;
+#[cfg(test)]
 mod connection;
 #[cfg(test)]
 mod demo;
@@ -51,6 +61,8 @@ mod e2e_shells;
 mod e2e_world;
 #[cfg(test)]
 mod far;
+#[cfg(test)]
+mod first_design;
 #[cfg(test)]
 mod gh;
 #[cfg(test)]
@@ -106,6 +118,8 @@ mod quiet_model;
 #[cfg(test)]
 mod quiet_weeks;
 #[cfg(test)]
+mod real;
+#[cfg(test)]
 mod remote_far;
 #[cfg(test)]
 mod remote_notes;
@@ -127,6 +141,8 @@ mod sshd;
 mod strace;
 #[cfg(test)]
 mod talk;
+#[cfg(test)]
+mod tmux;
 #[cfg(test)]
 mod token;
 #[cfg(test)]

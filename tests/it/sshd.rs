@@ -310,7 +310,8 @@ fn configuration(root: &Path, shell: Shell, invocation: &str) -> String {
     let forced = if shell == Shell::Bash && Uid::effective().is_root() {
         String::new()
     } else {
-        format!("ForceCommand exec {invocation} -c \"$SSH_ORIGINAL_COMMAND\"\n")
+        let command = format!("exec {invocation} -c \"$SSH_ORIGINAL_COMMAND\"");
+        format!("ForceCommand if test -n \"$SSH_ORIGINAL_COMMAND\"; then {command}; else exec {invocation}; fi\n")
     };
     format!(
         "HostKey {at}/host\nAuthorizedKeysFile {at}/authorized_keys\nSetEnv HOME={at}/home\n{forced}\

@@ -5,7 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use claude_session_sync::codespace::failure::Failure;
-use claude_session_sync::codespace::ssh::{Channel, Connection, Environment, Finished, Guarded, Programs, Setting, SshError, TOKEN_VARIABLES, Target, key};
+use claude_session_sync::codespace::ssh::{
+    Channel, Connection, Environment, Finished, Guarded, Programs, Purpose, Setting, SshError, TOKEN_VARIABLES, Target, key,
+};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 
 use crate::api::Api;
@@ -76,7 +78,7 @@ pub(crate) fn setting(dir: &Path, gh: Option<&Gh>) -> Setting {
     let tokens = TOKEN_VARIABLES.iter().map(|name| (OsString::from(name), OsString::from(TOKEN)));
     let environment = Environment::from_pairs(std::env::vars_os().chain(tokens).chain([("GH_DEBUG".into(), "1".into())]));
     let programs = Programs { gh: gh.map_or_else(|| "gh".into(), Gh::program), ..Programs::default() };
-    Setting { programs, environment, runtime: dir.join("run"), ready_deadline: LONGEST }
+    Setting { programs, environment, runtime: dir.join("run"), ready_deadline: LONGEST, purpose: Purpose::Visit }
 }
 
 /// Runs a script to its end: what it said, and how it ended.

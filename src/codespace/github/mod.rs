@@ -2,14 +2,15 @@
 //!
 //! Promises: a listing is whole or an error, never a part; a row that cannot be read is told and does not fail the others;
 //! every error has a class, names the token's source and says what to do. Bodies are bounded before they are parsed, and
-//! requests have deadlines. Never: a request other than GET; the token sent to another origin, over plain http (but to this
-//! machine), along a redirect, or shown in any text.
+//! requests have deadlines. Never: a request other than GET, except [`GitHub::start_codespace`], which `connect --start` alone
+//! reaches; the token sent to another origin, over plain http (but to this machine), along a redirect, or shown in any text.
 
 mod error;
 mod grant;
 mod link;
 mod row;
 mod shown;
+mod start;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -24,6 +25,7 @@ pub use self::error::{Class, ListError, NetworkFailure};
 pub use self::grant::{Grant, Scopes};
 pub use self::row::{Codespace, CodespaceName, NotACodespaceName, State};
 pub use self::shown::shown;
+pub use self::start::{StartError, Step, step};
 
 use self::error::Asked;
 use self::row::{Listed, Rows};

@@ -13,7 +13,7 @@ use tokio::process::{Child, Command};
 use super::name::{CodespaceName, Host};
 use super::runtime::{Socket, plain};
 use super::tail::Tail;
-use super::{Environment, Guarded, Setting, SshError, spawn_error};
+use super::{Environment, Guarded, Purpose, Setting, SshError, spawn_error};
 use crate::codespace::failure::{Failure, Phase};
 
 /// Between two looks whether the master is usable.
@@ -42,28 +42,31 @@ impl Master {
     pub(super) async fn through_gh(name: &CodespaceName, guarded: &Guarded, key: &Path, setting: &Setting) -> Result<Self, SshError> {
         plain(key)?;
         let socket = Socket::reserve(&setting.runtime)?;
-        let mut gh = setting.environment.command(&setting.programs.gh);
+        let mut gh = command(&setting.programs.gh, setting);
         for name in &guarded.remove {
             gh.env_remove(name);
         }
         gh.envs(guarded.set.iter().map(|(name, value)| (name, value)));
         gh.args(["codespace", "ssh", "-c", &name.to_string(), "--", "-F", "none", "-i"]).arg(key);
         gh.args(["-o", "IdentitiesOnly=yes", "-o", "UserKnownHostsFile=/dev/null", "-o", "StrictHostKeyChecking=no"]);
-        options(&mut gh, &socket);
+        options(&mut gh, &socket, &setting.purpose);
         Self::start(gh, &setting.programs.gh, socket, setting, Failure::of_gh).await
     }
 
     /// Through ssh, with the user's own configuration and keys.
     pub(super) async fn to_host(host: &Host, setting: &Setting) -> Result<Self, SshError> {
         let socket = Socket::reserve(&setting.runtime)?;
-        let mut ssh = setting.environment.command(&setting.programs.ssh);
-        options(&mut ssh, &socket);
+        let mut ssh = command(&setting.programs.ssh, setting);
+        options(&mut ssh, &socket, &setting.purpose);
         ssh.args(["-o", "RemoteCommand=none", "-o", "PermitLocalCommand=no", "--"]).arg(host.to_string());
         Self::start(ssh, &setting.programs.ssh, socket, setting, Failure::of_ssh).await
     }
 
     async fn start(mut command: Command, program: &Path, socket: Socket, setting: &Setting, reading: Reading) -> Result<Self, SshError> {
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+        if matches!(setting.purpose, Purpose::Visit) {
+            command.process_group(0);
+        }
         let mut child = command.spawn().map_err(|source| spawn_error(program, source))?;
         // From here on, dropping the group ends it, whatever happens to this future.
         let group = Group::of(&child);
@@ -142,6 +145,14 @@ impl Handle {
         self.control("check").await
     }
 
+    /// The process that serves the socket, if it says so within 2 s.
+    pub(super) async fn pid(&self) -> Option<Pid> {
+        let mut command = self.environment.command(&self.ssh);
+        command.args(["-F", "none", "-o", &self.control_path, "-O", "check", "x"]).stdin(Stdio::null()).kill_on_drop(true);
+        let output = tokio::time::timeout(PATIENCE, command.output()).await.ok()?.ok()?;
+        pid_in(&String::from_utf8_lossy(&output.stderr))
+    }
+
     async fn control(&self, word: &str) -> bool {
         let mut command = self.environment.command(&self.ssh);
         command.args(["-F", "none", "-o", &self.control_path, "-O", word, "x"]);
@@ -158,7 +169,7 @@ impl Handle {
 pub(super) struct Group(AtomicI32);
 
 impl Group {
-    /// Of a child that was just started with `process_group(0)`.
+    /// Of a child that was just started with `process_group(0)`, or that makes itself the leader of a session first of all.
     pub(super) fn of(child: &Child) -> Self {
         Self(AtomicI32::new(child.id().and_then(|id| i32::try_from(id).ok()).unwrap_or(0)))
     }
@@ -189,12 +200,49 @@ impl Drop for Group {
     }
 }
 
+/// `Master running (pid=1234)`.
+fn pid_in(said: &str) -> Option<Pid> {
+    let (_, rest) = said.split_once("(pid=")?;
+    rest.split_once(')')?.0.parse().ok().filter(|pid| *pid > 1).map(Pid::from_raw)
+}
+
+/// A command of that program, in a session of its own where a terminal is to be carried.
+fn command(program: &Path, setting: &Setting) -> Command {
+    match &setting.purpose {
+        Purpose::Visit => setting.environment.command(program),
+        Purpose::Terminal(apart) => {
+            let mut command = setting.environment.command(&apart.program);
+            command.args(apart.before(program));
+            command
+        }
+    }
+}
+
 /// Options that both kinds of master share. gh adds `-C` itself; a host's compression is the user's choice.
-fn options(command: &mut Command, socket: &Socket) {
-    let fixed = ["BatchMode=yes", "ControlMaster=yes", "ControlPersist=no", "ConnectTimeout=20", "ServerAliveInterval=15", "ServerAliveCountMax=3"];
+fn options(command: &mut Command, socket: &Socket, purpose: &Purpose) {
+    let fixed = ["BatchMode=yes", "ControlMaster=yes", "ControlPersist=no", "ConnectTimeout=20"];
+    // The second kind sends nothing of its own accord: see the prose of the module above.
+    let alive: &[&str] = match purpose {
+        Purpose::Visit => &["ServerAliveInterval=15", "ServerAliveCountMax=3"],
+        Purpose::Terminal(_) => &["ServerAliveInterval=0", "TCPKeepAlive=no", "RekeyLimit=default none"],
+    };
     // LogLevel: a banner of the far side must not stand among the words that are classified.
-    for option in fixed.into_iter().chain(["ForwardAgent=no", "ClearAllForwardings=yes", "LogLevel=ERROR"]) {
+    let closed = ["ForwardAgent=no", "ClearAllForwardings=yes", "LogLevel=ERROR"];
+    for option in fixed.iter().chain(alive).chain(&closed) {
         command.args(["-o", option]);
     }
     command.args(["-o", &socket.option(), "-N"]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_master_says_who_it_is() {
+        assert_eq!(pid_in("Master running (pid=1680)\r\n"), Some(Pid::from_raw(1680)));
+        for other in ["", "Master running", "(pid=)", "(pid=-1)", "(pid=0)", "(pid=1)", "(pid=99999999999)"] {
+            assert_eq!(pid_in(other), None, "{other}");
+        }
+    }
 }

@@ -6,6 +6,11 @@
 //! Promises: one connection however many channels, at most four of these at once; every wait has an end; what was started is gone
 //! when the [`Connection`] is dropped; no child ever sees a GitHub token of ours. Never: a second connection behind the caller's
 //! back. A channel on a dead master fails at once, because connecting anew could start a codespace.
+//!
+//! A connection may be shared ([`Connection::share`]) and is closed with its last share. One that is made for a terminal
+//! ([`Purpose::Terminal`]) writes nothing of its own accord: no ServerAlive, no TCPKeepAlive. GitHub takes any byte for activity, so a
+//! connection that somebody forgot would keep its codespace awake for ever. The price: a link that died is noticed only by
+//! whoever uses it, so each use of ours has a deadline ([`Connection::reaches`]).
 
 pub mod key;
 
@@ -14,7 +19,9 @@ mod master;
 mod name;
 mod runtime;
 mod tail;
+mod terminal;
 mod version;
+mod words;
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -29,7 +36,9 @@ use tokio::sync::Semaphore;
 pub use channel::{Channel, ChannelEnd, Finished};
 pub use name::{CodespaceName, Host, NameError};
 pub use runtime::{Cleaned, LONGEST_SOCKET_PATH, clean_stale, takes_sockets};
+pub use terminal::{Apart, Configuration, Relay, Terminal};
 pub use version::{GhVersion, OLDEST, RECOMMENDED, gh_version};
+pub use words::{Words, WordsError};
 
 use crate::codespace::failure::Failure;
 pub use crate::codespace::token::TOKEN_VARIABLES;
@@ -114,6 +123,15 @@ pub enum Target {
     Command(Vec<String>),
 }
 
+/// What a connection is made for.
+#[derive(Debug, Clone)]
+pub enum Purpose {
+    /// A visit: what is not heard from for 45 s is lost.
+    Visit,
+    /// A terminal beside visits: nothing is sent that nobody asked for, and the master has a session of its own.
+    Terminal(Apart),
+}
+
 /// What a connection needs of this machine.
 #[derive(Debug, Clone)]
 pub struct Setting {
@@ -125,12 +143,14 @@ pub struct Setting {
     pub runtime: PathBuf,
     /// How long a master may take to become usable.
     pub ready_deadline: Duration,
+    /// What the connection is for.
+    pub purpose: Purpose,
 }
 
 /// How much a connection was used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counts {
-    /// Masters that became usable; 1 for a command, too.
+    /// Masters that became usable; 1 for a command, too; 0 for a share, which made none.
     pub connections: u32,
     /// Channels that were started.
     pub channels: u32,
@@ -224,12 +244,13 @@ fn spawn_error(program: &Path, source: io::Error) -> SshError {
     SshError::Spawn { program: program.to_owned(), source }
 }
 
-/// An open way to a far machine. Dropped, it kills what it started at once; [`Connection::close`] is the polite way.
+/// An open way to a far machine. Dropped with all its shares, it kills what it started at once; [`Connection::close`] is the polite way.
 #[derive(Debug)]
 pub struct Connection {
-    route: Route,
+    route: Arc<Route>,
     environment: Environment,
     channels: Arc<Semaphore>,
+    made: u32,
     started: AtomicU32,
 }
 
@@ -253,7 +274,14 @@ impl Connection {
             Target::Command(command) => Route::Command(command),
         };
         let channels = Arc::new(Semaphore::new(CHANNELS_AT_ONCE));
-        Ok(Self { route, environment: setting.environment.clone(), channels, started: AtomicU32::new(0) })
+        Ok(Self { route: Arc::new(route), environment: setting.environment.clone(), channels, made: 1, started: AtomicU32::new(0) })
+    }
+
+    /// The same connection for somebody else, whose use of it is counted by itself.
+    #[must_use]
+    pub fn share(&self) -> Self {
+        let (route, channels) = (Arc::clone(&self.route), Arc::clone(&self.channels));
+        Self { route, environment: self.environment.clone(), channels, made: 0, started: AtomicU32::new(0) }
     }
 
     /// Runs `script` with `sh` on the far machine; waits while four channels are open. The script is plain POSIX sh: it is wrapped
@@ -264,7 +292,7 @@ impl Connection {
     pub async fn channel(&self, script: &str) -> Result<Channel, SshError> {
         // The semaphore is never closed.
         let permit = Arc::clone(&self.channels).acquire_owned().await.map_err(|_| SshError::MasterGone)?;
-        let opened = match &self.route {
+        let opened = match &*self.route {
             Route::Master(master) => Channel::over(master, &self.environment, &quoted(script)?, permit),
             Route::Command(command) => Channel::of_command(command, &self.environment, script, permit),
         }?;
@@ -272,24 +300,43 @@ impl Connection {
         Ok(opened)
     }
 
+    /// Whether the far machine still answers, within that time; asked by a channel of its own.
+    pub async fn reaches(&self, deadline: Duration) -> bool {
+        match self.channel("exit 0").await {
+            Ok(channel) => channel.finish(deadline).await.is_ok_and(|finished| finished.code == Some(0)),
+            Err(_) => false,
+        }
+    }
+
+    /// Hands this process's terminal, or whatever its three streams are, to ssh; none where there is no ssh.
+    ///
+    /// # Errors
+    /// ssh cannot be run.
+    pub async fn terminal(&self, destination: &str, configuration: Configuration, words: &Words) -> Result<Option<Terminal>, SshError> {
+        match &*self.route {
+            Route::Master(master) => Terminal::start(master.handle(), &self.environment, destination, configuration, words).await.map(Some),
+            Route::Command(_) => Ok(None),
+        }
+    }
+
     /// How much it was used so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        Counts { connections: 1, channels: self.started.load(Ordering::Relaxed) }
+        Counts { connections: self.made, channels: self.started.load(Ordering::Relaxed) }
     }
 
     /// The process group of the master; `None` for a command, 0 once it was found dead.
     #[must_use]
     pub fn process_group(&self) -> Option<i32> {
-        match &self.route {
+        match &*self.route {
             Route::Master(master) => Some(master.process_group()),
             Route::Command(_) => None,
         }
     }
 
-    /// Ends the master: asked, then told, then killed; 6 s at most. Channels still open end with it.
+    /// Ends the master, if nobody else shares it: asked, then told, then killed; 6 s at most. Channels still open end with it.
     pub async fn close(self) {
-        if let Route::Master(master) = self.route {
+        if let Some(Route::Master(master)) = Arc::into_inner(self.route) {
             master.close().await;
         }
     }

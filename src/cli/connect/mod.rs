@@ -1,0 +1,231 @@
+//! `connect`: a shell in a codespace, with a visit before it and one after it, all over one connection.
+//!
+//! Promises: the terminal is ssh's, untouched, and the exit status is ssh's. A visit that fails is one line of warning and stands
+//! in nobody's way; only a connection that cannot be made ends this. A terminal that is closed, the commonest way to leave, does not
+//! keep the last visit from happening. No lock is held, and no byte of ours moves, while ssh runs. Never: a second connection; a
+//! codespace started without `--start`.
+
+mod choice;
+mod signals;
+mod start;
+
+use std::ffi::OsString;
+use std::pin::pin;
+
+use chrono::Utc;
+use nix::sys::signal::{Signal, raise};
+use tokio::runtime::Runtime;
+
+use super::ask::Person;
+use super::failure::fault;
+use super::spinner::Spinner;
+use super::sync::{asleep, dot};
+use super::told;
+use super::{Context, Exit, Failure, Kind};
+use crate::codespace::ssh::{Apart, Words};
+use crate::logging;
+use crate::pass::connect::who;
+use crate::pass::lend::{self, Lent};
+use crate::pass::target::Target;
+use crate::pass::{Doing, Options, Setting, run_telling};
+use crate::reconcile::report::Outcome;
+use signals::Signals;
+
+/// What `connect` is asked.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// A codespace's name, display name or unique prefix, owner/repo, a machine, or `.`; asked for where it is missing
+    #[arg(id = "names", value_name = "NAME")]
+    name: Option<String>,
+    /// Start the codespace if it is stopped; nothing else in this program ever does
+    #[arg(long)]
+    start: bool,
+    /// Flags for ssh (as -t, or -L 8080:localhost:8080), then a command; a shell without one
+    #[arg(last = true, value_name = "SSH FLAGS AND COMMAND")]
+    words: Vec<OsString>,
+}
+
+/// Runs the verb.
+pub(super) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, Failure> {
+    let words = Words::read(&arguments.words).map_err(|error| Failure::of(Kind::Usage, &error))?;
+    let apart = apart()?;
+    let settings = context.settings()?;
+    let log = logging::start(&settings.paths.logs, &settings.config.log);
+    if let Some(trouble) = log.trouble() {
+        context.render.note(&trouble);
+    }
+    let setting = Setting::new(settings.config, settings.paths, context.environment.clone());
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| Failure::new(Kind::Failed, "cannot start").because(&error))?;
+    let Opened { target, lent, mut signals } = match open(arguments, context, &setting, &runtime, apart)? {
+        Ok(opened) => opened,
+        Err(signal) => return Ok(ended_by(signal)),
+    };
+    let mut connected = Connected { setting: &setting, target: &target, lent, context };
+    let exit = runtime.block_on(connected.stay(&words, &mut signals));
+    runtime.block_on(connected.lent.close());
+    exit
+}
+
+/// Our own program, as what starts others in a session of their own.
+fn apart() -> Result<Apart, Failure> {
+    let program = std::env::current_exe().map_err(|error| Failure::new(Kind::Failed, "this program does not know where it lies").because(&error))?;
+    Ok(Apart { program, words: vec!["apart".into(), "--".into()] })
+}
+
+/// What there is once somebody answered.
+struct Opened {
+    target: Target,
+    lent: Lent,
+    signals: Signals,
+}
+
+/// Finds the place, makes sure that it may be connected to, and connects, unless a signal wants the end first.
+fn open(arguments: &Arguments, context: &mut Context, setting: &Setting, runtime: &Runtime, apart: Apart) -> Result<Result<Opened, Signal>, Failure> {
+    let name = arguments.name.as_deref();
+    let dot = if name == Some(".") { Some(dot(&setting.config)?) } else { None };
+    let options = Options { names: name.iter().map(|name| (*name).to_owned()).collect(), ..Options::default() };
+    let spinner = Spinner::default();
+    spinner.note(&Doing::Listing);
+    let who = runtime.block_on(spinner.during(who(setting, &options)));
+    let target = choice::one(name, &who, dot.as_ref(), Person::at_terminal(&context.environment))?;
+    if arguments.start {
+        let made = async {
+            let github = setting.account.of_pass(setting).await.map_err(|told| fault(Kind::Failed, "GitHub cannot be asked", &told))?;
+            start::make_available(&github, &target, &mut context.render).await
+        };
+        runtime.block_on(made)?;
+    } else {
+        start::is_available(&target)?;
+    }
+    let spinner = Spinner::default();
+    spinner.note(&Doing::Visiting(vec![&target.display_name]));
+    let opened = async {
+        let mut signals = Signals::listen()?;
+        let mut notes = Vec::new();
+        let connecting = spinner.during(unless_ended(&mut signals, lend::connect(setting, &who, &target, apart, &mut notes))).await;
+        notes.iter().for_each(|note| tracing::warn!(note, "connect warned"));
+        match connecting {
+            Ok(connected) => connected.map(|lent| (lent, signals)).map(Ok).map_err(|outcome| not_connected(&target, outcome)),
+            Err(signal) => Ok(Err(signal)),
+        }
+    };
+    let opened = runtime.block_on(opened)?;
+    Ok(opened.map(|(lent, signals)| Opened { target, lent, signals }))
+}
+
+fn not_connected(target: &Target, outcome: Outcome) -> Failure {
+    match outcome {
+        Outcome::Failed(told) => fault(Kind::Failed, &format!("cannot connect to {}", target.name), &told),
+        Outcome::NotVisited { why } => {
+            Failure::new(Kind::Partly, format!("cannot connect to {}", target.name)).because(&*Box::<dyn std::error::Error>::from(why))
+        }
+        Outcome::Visited => Failure::new(Kind::Failed, format!("cannot connect to {}", target.name)),
+    }
+}
+
+/// Does that unless a signal wants the end first. A wish to stop is obeyed.
+async fn unless_ended<T>(signals: &mut Signals, work: impl Future<Output = T>) -> Result<T, Signal> {
+    let mut work = pin!(work);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return Ok(done),
+            heard = signals.next() => match heard {
+                Signal::SIGTSTP => drop(raise(Signal::SIGSTOP)),
+                signal => return Err(signal),
+            },
+        }
+    }
+}
+
+fn ended_by(signal: Signal) -> Exit {
+    Exit::OfSsh(128_u8.saturating_add(u8::try_from(signal as i32).unwrap_or(0)))
+}
+
+/// A place that is connected.
+struct Connected<'a> {
+    setting: &'a Setting,
+    target: &'a Target,
+    lent: Lent,
+    context: &'a mut Context,
+}
+
+impl Connected<'_> {
+    /// Visit, ssh, visit.
+    async fn stay(&mut self, words: &Words, signals: &mut Signals) -> Result<Exit, Failure> {
+        let synced = !self.target.admitted.is_empty();
+        if synced {
+            match unless_ended(signals, self.visit()).await {
+                Ok(warning) => self.warn("before", warning),
+                Err(signal) => return Ok(ended_by(signal)),
+            }
+        }
+        let code = self.terminal(words, signals).await?;
+        tracing::info!(name = %self.target.name, code, "the terminal ended");
+        if synced {
+            self.last_visit().await?;
+        }
+        Ok(Exit::OfSsh(code))
+    }
+
+    /// One pass over this place alone; what went wrong, in one line.
+    async fn visit(&self) -> Option<String> {
+        let options = Options { names: vec![self.target.name.clone()], lent: Some(self.lent.clone()), ..Options::default() };
+        let spinner = Spinner::default();
+        let tell = |doing: &Doing<'_>| spinner.note(doing);
+        match spinner.during(run_telling(self.setting, &options, Utc::now(), &tell)).await {
+            Ok(report) => told::worst(&report).or_else(|| asleep(&report).next()).or_else(|| report.disk.map(|fault| fault.message)),
+            Err(error) => Some(error.whole()),
+        }
+    }
+
+    fn warn(&mut self, when: &str, warning: Option<String>) {
+        if let Some(warning) = warning {
+            self.context.render.warning(&format!("the visit {when} the terminal: {warning}"));
+        }
+    }
+
+    /// Hands the terminal over, and gives ssh's exit status. What ends a process ends ssh; this process stays.
+    async fn terminal(&self, words: &Words, signals: &mut Signals) -> Result<u8, Failure> {
+        let started = self.lent.terminal(self.target, words).await.map_err(|error| {
+            let failure = Failure::of(Kind::Failed, &error);
+            Failure { hint: error.hint(), ..failure }
+        })?;
+        let terminal = started.ok_or_else(|| Failure::new(Kind::Usage, format!("there is no ssh to {}", self.target.name)))?;
+        let relay = terminal.relay();
+        let mut ended = pin!(terminal.ended());
+        loop {
+            tokio::select! {
+                biased;
+                code = &mut ended => return Ok(code),
+                // What comes from the keyboard goes to ssh as well: it is for ssh to end or to stop, and this process follows. A terminal
+                // that is closed tells ssh, too, but whoever ends this process alone does not.
+                heard = signals.next() => if matches!(heard, Signal::SIGHUP | Signal::SIGTERM) { relay.send(heard) },
+            }
+        }
+    }
+
+    /// The visit after the terminal; Ctrl-C breaks it off, and nothing else does.
+    async fn last_visit(&mut self) -> Result<(), Failure> {
+        // What was heard so far was meant for ssh.
+        let mut signals = Signals::listen()?;
+        let warning = {
+            let mut visit = pin!(async {
+                if !self.lent.reaches().await {
+                    return Some("the connection is lost; what was made there comes at the next visit".to_owned());
+                }
+                self.visit().await
+            });
+            loop {
+                match unless_ended(&mut signals, &mut visit).await {
+                    Ok(warning) => break warning,
+                    Err(Signal::SIGINT | Signal::SIGQUIT) => break Some("broken off; what was made there comes at the next visit".to_owned()),
+                    Err(_) => {}
+                }
+            }
+        };
+        self.warn("after", warning);
+        Ok(())
+    }
+}

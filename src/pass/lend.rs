@@ -1,0 +1,75 @@
+//! A connection that outlives a pass: made once, lent to the passes before and after, and to a terminal between them.
+//!
+//! Promises: one connection, by the same door and the same guard as every visit's; a pass that is lent one opens none, and visits
+//! nobody else. What is held sends nothing of its own accord ([`Purpose::Terminal`]).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Setting;
+use super::connect::{Doorway, Who};
+use super::target::{Reach, Target};
+use crate::codespace::replica::Far;
+use crate::codespace::ssh::{Apart, Configuration, Purpose, SshError, Terminal, Words};
+use crate::config::Reach as Way;
+use crate::reconcile::report::Outcome;
+
+/// Longest wait for a far side that may be gone: the master of such a connection does not find that out by itself.
+const REACHED_WITHIN: Duration = Duration::from_secs(10);
+
+/// An open connection to one place, which its clones share.
+#[derive(Debug, Clone)]
+pub struct Lent {
+    /// Whose, by its permanent name.
+    pub name: String,
+    far: Arc<Far>,
+}
+
+/// Connects to one place.
+///
+/// # Errors
+/// Why that cannot be done: [`Outcome::NotVisited`] where a codespace is not Available (any more), else [`Outcome::Failed`].
+pub async fn connect(setting: &Setting, who: &Who, target: &Target, apart: Apart, notes: &mut Vec<String>) -> Result<Lent, Outcome> {
+    let mut door = Doorway::of(setting, who, Purpose::Terminal(apart), notes);
+    if matches!(target.reach, Reach::Codespace(_)) {
+        door.prepare(setting, notes).await;
+    }
+    // gh asks the guard before anything else, and only then; it is not needed once the master is connected.
+    let (far, _guard) = door.open(target).await.map_err(|(outcome, _)| outcome)?;
+    Ok(Lent { name: target.name.clone(), far: Arc::new(far) })
+}
+
+impl Lent {
+    /// For a visit of that place.
+    #[must_use]
+    pub fn far(&self) -> Far {
+        self.far.share()
+    }
+
+    /// Whether the far side still answers.
+    pub async fn reaches(&self) -> bool {
+        self.far.connection().reaches(REACHED_WITHIN).await
+    }
+
+    /// Hands this process's three streams to ssh; none where there is no ssh.
+    ///
+    /// # Errors
+    /// ssh cannot be run.
+    pub async fn terminal(&self, target: &Target, words: &Words) -> Result<Option<Terminal>, SshError> {
+        let (destination, configuration) = match &target.reach {
+            Reach::Codespace(codespace) => (codespace.name.to_string(), Configuration::None),
+            Reach::Machine(machine) => match &machine.reach {
+                Way::Ssh(host) => (host.to_string(), Configuration::Users),
+                Way::Command(_) => return Ok(None),
+            },
+        };
+        self.far.connection().terminal(&destination, configuration, words).await
+    }
+
+    /// Ends the connection, if nobody else holds it.
+    pub async fn close(self) {
+        if let Some(far) = Arc::into_inner(self.far) {
+            far.close().await;
+        }
+    }
+}

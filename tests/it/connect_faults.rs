@@ -1,0 +1,133 @@
+//! What can go wrong around a `connect`: a visit that fails is one line and nothing more, a connection that is lost is not made anew.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+
+use claude_session_sync::lock::{Alone, Lock};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::json;
+
+use crate::connect::{BOX, connect, copying, ended, master, tunnels, world};
+use crate::e2e_world::{id, transcripts};
+use crate::wait::{members, reached};
+
+#[tokio::test]
+async fn another_pass_costs_one_warning_and_the_shell_opens() {
+    let Some(laptop) = world() else { return };
+    laptop.report(&[]).good();
+    let lock = Lock::take(&laptop.data().join("state"), Alone::Pass, std::time::Duration::ZERO).await.unwrap();
+    let child = copying(&laptop);
+    drop(lock);
+    drop(Lock::take(&laptop.data().join("state"), Alone::Pass, std::time::Duration::ZERO).await.expect("nobody holds it while ssh runs"));
+    laptop.session_at(BOX, 2, "grew meanwhile", 1);
+    let told = ended(child);
+    assert_eq!((told.code, told.stderr.lines().count()), (0, 1), "{told:?}");
+    assert!(told.stderr.starts_with("warning: the visit before the terminal: another pass is running"), "{told:?}");
+    assert!(transcripts(&laptop.claude()).contains_key(&id(2)), "the last visit was not made");
+}
+
+#[test]
+fn a_far_side_that_refuses_costs_one_line_for_each_visit() {
+    let Some(laptop) = world() else { return };
+    let claude = laptop.claude_at(BOX);
+    fs::remove_dir_all(&claude).unwrap();
+    fs::write(&claude, "no directory").unwrap();
+    fs::set_permissions(&claude, fs::Permissions::from_mode(0o600)).unwrap();
+    laptop.configure("[claude]\ncodespace_directory = \"/dev/null/nowhere\"\n");
+    let told = connect(&laptop, &[BOX, "--", "echo there; exit 7"]);
+    assert_eq!((told.code, told.stdout.as_str()), (7, "there\n"), "{told:?}");
+    let warnings: Vec<&str> = told.stderr.lines().collect();
+    assert!(warnings.len() == 2 && warnings[0].starts_with("warning: the visit before") && warnings[1].starts_with("warning: the visit after"), "{told:?}");
+}
+
+#[test]
+fn a_store_here_that_cannot_be_written_is_no_obstacle() {
+    let Some(laptop) = world() else { return };
+    laptop.session_at(BOX, 2, "there", 20);
+    fs::create_dir_all(laptop.data()).unwrap();
+    fs::write(laptop.data().join("vault"), "a file in the way").unwrap();
+    let told = connect(&laptop, &[BOX, "--", "echo there"]);
+    assert_eq!((told.code, told.stdout.as_str(), told.stderr.lines().count()), (0, "there\n", 2), "{told:?}");
+}
+
+#[test]
+fn a_repository_that_is_not_synced_is_connected_to_without_a_visit_and_without_a_word() {
+    let Some(laptop) = world() else { return };
+    laptop.configure("[[repository]]\nname = \"acme/widget\"\nsync = \"off\"\n");
+    laptop.session_at(BOX, 2, "there", 20);
+    let told = connect(&laptop, &[BOX, "--", "exit 7"]);
+    assert_eq!((told.code, told.stderr.as_str()), (7, ""));
+    assert!(transcripts(&laptop.claude()).is_empty());
+    assert_eq!(laptop.at(BOX).sessions(), 1, "only the user's own");
+}
+
+#[test]
+fn a_connection_that_cannot_be_made_is_the_one_thing_that_ends_it() {
+    let Some(laptop) = world() else { return };
+    laptop.gh.entry(BOX, json!({"fail": "failed to start SSH server: Please check if an SSH server is installed in the container."}));
+    let told = connect(&laptop, &[BOX, "--", "echo there"]);
+    assert!(told.code == 1 && told.stdout.is_empty() && told.stderr.contains(&format!("error: cannot connect to {BOX}")), "{told:?}");
+    assert!(told.stderr.contains("the codespace has no SSH server") && told.stderr.contains("devcontainers/features/sshd"), "{told:?}");
+    laptop.gh.entry(BOX, json!({"fail": null}));
+    // It went to sleep since it was listed: the guard says so, and it stays asleep.
+    laptop.api.once("GET", &format!("/user/codespaces/{BOX}"), crate::api::Answer::json(200, &crate::rows::row(BOX, "acme/widget", "Shutdown")));
+    let told = connect(&laptop, &[BOX, "--", "echo there"]);
+    assert!(told.code == 3 && told.stderr.contains("is not Available"), "{told:?}");
+    assert!(laptop.api.posts().is_empty());
+}
+
+#[test]
+fn a_master_that_dies_ends_ssh_with_255_and_nothing_connects_anew() {
+    let Some(laptop) = world() else { return };
+    let child = copying(&laptop);
+    laptop.session_at(BOX, 2, "grew meanwhile", 1);
+    kill(Pid::from_raw(master(&laptop)), Signal::SIGKILL).unwrap();
+    let told = ended(child);
+    assert_eq!(told.code, 255, "{told:?}");
+    let ours: Vec<&str> = told.stderr.lines().filter(|line| line.starts_with("warning:")).collect();
+    assert_eq!(ours, ["warning: the visit after the terminal: the connection is lost; what was made there comes at the next visit"], "{told:?}");
+    assert_eq!((tunnels(&laptop), laptop.at(BOX).connections(), laptop.api.posts().len()), (1, 1, 0));
+    assert!(!transcripts(&laptop.claude()).contains_key(&id(2)));
+    laptop.report(&[]).good();
+    assert!(transcripts(&laptop.claude()).contains_key(&id(2)), "the next visit");
+}
+
+#[test]
+fn a_link_that_goes_dumb_does_not_hold_up_the_end() {
+    let Some(laptop) = world() else { return };
+    let child = copying(&laptop);
+    laptop.at(BOX).stall(true);
+    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
+    let began = std::time::Instant::now();
+    let told = ended(child);
+    assert!(began.elapsed() < std::time::Duration::from_secs(30), "{:?}", began.elapsed());
+    assert!(told.code != 0 && told.stderr.contains("the connection is lost"), "{told:?}");
+}
+
+#[test]
+fn whoever_ends_the_program_ends_ssh_and_the_last_visit_is_made() {
+    let Some(laptop) = world() else { return };
+    let mut child = copying(&laptop);
+    child.stdin.as_mut().unwrap().write_all(b"x").unwrap();
+    laptop.session_at(BOX, 2, "grew meanwhile", 1);
+    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
+    let told = ended(child);
+    assert!(told.code != 0 && !told.stderr.contains("warning:"), "{told:?}");
+    assert!(transcripts(&laptop.claude()).contains_key(&id(2)));
+}
+
+#[test]
+fn a_signal_before_ssh_ends_it_and_leaves_nothing() {
+    let Some(laptop) = world() else { return };
+    laptop.gh.entry(BOX, json!({"hang": true}));
+    let child = laptop.command(&["connect", BOX]).spawn().unwrap();
+    reached("gh runs", || tunnels(&laptop) == 1);
+    let gh = laptop.gh.calls().into_iter().find(|call| call.argv[0] == "codespace").unwrap().pid;
+    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGINT).unwrap();
+    assert_eq!(ended(child).code, 130);
+    // gh led a session, so a group, of its own.
+    let group = i32::try_from(gh).unwrap();
+    reached("gh and what it started is gone", || members(group).is_empty());
+}
