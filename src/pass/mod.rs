@@ -21,6 +21,7 @@ pub mod look;
 pub mod member;
 pub mod quiet;
 pub mod remember;
+pub mod restore;
 pub mod round;
 pub mod said;
 mod setting;

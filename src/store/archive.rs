@@ -13,6 +13,7 @@ use std::io::{self, BufRead as _, BufReader, Seek as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -44,6 +45,9 @@ pub struct Record {
     /// Side files.
     #[serde(default)]
     pub side: BTreeMap<SidePath, SideContent>,
+    /// When its user let go of the bytes that the archive held. What lay in the store is known still.
+    #[serde(default)]
+    pub dropped: Option<DateTime<Utc>>,
 }
 
 /// What the archive's copy of a side file holds.
@@ -132,7 +136,7 @@ impl Archive {
     /// The archive's copy of a transcript or side file, if it is there.
     #[must_use]
     pub fn file(&self, session: SessionId, part: &Part) -> Option<PathBuf> {
-        self.records.get(&session)?;
+        self.records.get(&session).filter(|record| record.dropped.is_none())?;
         let path = self.root.join(part.path(session));
         let is_here = match part {
             Part::Transcript => self.present.contains(&session),
@@ -152,7 +156,7 @@ impl Archive {
         let content = &lines.content;
         let record = self.records.get(&session).cloned();
         let title = record.as_ref().and_then(|record| record.title.clone());
-        let held = record.map(|record| record.content);
+        let held = record.filter(|record| record.dropped.is_none()).map(|record| record.content);
         let (path, there) = (self.path(session), self.present.contains(&session));
         let noted = |of: &Content| if of.digest == content.digest { note(of) } else { Note { title: title.clone(), ..note(of) } };
         let from = match self.compare(vault, (held.as_ref(), there, &path), (lines, source), noted)? {
@@ -165,7 +169,7 @@ impl Archive {
         }
         let old = self.records.remove(&session);
         let (place, here, side) = old.map_or((None, None, BTreeMap::new()), |old| (old.place, old.here, old.side));
-        let record = Record { version: VERSION, session, content: content.clone(), title: lines.title.clone(), place, here, side };
+        let record = Record { version: VERSION, session, content: content.clone(), title: lines.title.clone(), place, here, side, dropped: None };
         self.records.insert(session, record);
         self.changed.insert(session);
         Ok(())
@@ -252,6 +256,25 @@ impl Archive {
             (record.here, record.place) = (here, place);
             self.changed.insert(session);
         }
+    }
+
+    /// An empty store lost nothing, and goes on as if none of these had ever been in it.
+    pub fn lost_nothing(&mut self, replica: Uuid) {
+        for (session, record) in self.records.iter_mut().filter(|(_, record)| record.here.is_some_and(|here| here.replica == replica)) {
+            record.here = None;
+            self.changed.insert(*session);
+        }
+    }
+
+    /// Notes that the bytes of a session go because its user wants that. Gives the files that held them; the caller settles this
+    /// before it removes them.
+    pub fn let_go(&mut self, session: SessionId, at: DateTime<Utc>) -> Vec<Part> {
+        let Some(record) = self.records.get_mut(&session) else { return Vec::new() };
+        record.dropped = Some(at);
+        let side = std::mem::take(&mut record.side).into_keys().map(Part::Side);
+        self.present.remove(&session);
+        self.changed.insert(session);
+        side.chain([Part::Transcript]).collect()
     }
 
     fn path(&self, session: SessionId) -> PathBuf {

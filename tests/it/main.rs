@@ -60,6 +60,8 @@ mod guard;
 #[cfg(test)]
 mod house;
 #[cfg(test)]
+mod kept;
+#[cfg(test)]
 mod launchd;
 #[cfg(test)]
 mod laws_apply;
@@ -128,11 +130,17 @@ mod strace;
 #[cfg(test)]
 mod talk;
 #[cfg(test)]
+mod terminal;
+#[cfg(test)]
 mod token;
 #[cfg(test)]
 mod verbs_doctor;
 #[cfg(test)]
 mod verbs_list;
+#[cfg(test)]
+mod verbs_restore;
+#[cfg(test)]
+mod verbs_restore_not;
 #[cfg(test)]
 mod verbs_service;
 #[cfg(test)]
