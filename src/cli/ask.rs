@@ -62,7 +62,6 @@ impl Person {
     ///
     /// # Errors
     /// As [`Person::pick`].
-    #[expect(dead_code, reason = "the verb that asks this comes next")]
     pub(super) fn types(self, question: &str, word: &str) -> Result<bool, Failure> {
         let question = plain(question);
         let text = Text::new(&question).with_render_config(self.config());

@@ -12,6 +12,7 @@ pub mod compare;
 pub mod connect;
 pub mod contacts;
 pub mod faults;
+pub mod gc;
 pub mod group;
 pub mod here;
 pub mod install;

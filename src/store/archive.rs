@@ -50,6 +50,17 @@ pub struct Record {
     pub dropped: Option<DateTime<Utc>>,
 }
 
+impl Record {
+    /// Bytes and digest of the archive's copy of a part.
+    #[must_use]
+    pub fn target(&self, part: &Part) -> Option<(u64, Digest)> {
+        match part {
+            Part::Transcript => Some((self.content.length, self.content.digest)),
+            Part::Side(side) => self.side.get(side).map(SideContent::target),
+        }
+    }
+}
+
 /// What the archive's copy of a side file holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -167,7 +178,8 @@ impl Archive {
             write(&path, content, source, from)?;
             self.present.insert(session);
         }
-        let old = self.records.remove(&session);
+        // Of what was let go of, no side file is here either.
+        let old = self.records.remove(&session).map(|old| if old.dropped.is_some() { Record { side: BTreeMap::new(), ..old } } else { old });
         let (place, here, side) = old.map_or((None, None, BTreeMap::new()), |old| (old.place, old.here, old.side));
         let record = Record { version: VERSION, session, content: content.clone(), title: lines.title.clone(), place, here, side, dropped: None };
         self.records.insert(session, record);
@@ -266,15 +278,19 @@ impl Archive {
         }
     }
 
-    /// Notes that the bytes of a session go because its user wants that. Gives the files that held them; the caller settles this
-    /// before it removes them.
-    pub fn let_go(&mut self, session: SessionId, at: DateTime<Utc>) -> Vec<Part> {
-        let Some(record) = self.records.get_mut(&session) else { return Vec::new() };
-        record.dropped = Some(at);
-        let side = std::mem::take(&mut record.side).into_keys().map(Part::Side);
+    /// Notes that the bytes of a session go because its user wants that; the caller settles this before it removes them.
+    pub fn let_go(&mut self, session: SessionId, at: DateTime<Utc>) {
+        let Some(record) = self.records.get_mut(&session) else { return };
+        record.dropped = record.dropped.or(Some(at));
         self.present.remove(&session);
         self.changed.insert(session);
-        side.chain([Part::Transcript]).collect()
+    }
+
+    /// The files that hold a session's bytes: also such as a crash left after they had been let go of.
+    #[must_use]
+    pub fn files(&self, session: SessionId) -> Vec<PathBuf> {
+        let side = self.records.get(&session).map(|record| &record.side).into_iter().flat_map(|side| side.keys().cloned().map(Part::Side));
+        side.chain([Part::Transcript]).map(|part| self.root.join(part.path(session))).filter(|path| path.exists()).collect()
     }
 
     fn path(&self, session: SessionId) -> PathBuf {

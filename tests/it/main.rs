@@ -136,6 +136,8 @@ mod token;
 #[cfg(test)]
 mod verbs_doctor;
 #[cfg(test)]
+mod verbs_gc;
+#[cfg(test)]
 mod verbs_list;
 #[cfg(test)]
 mod verbs_restore;
