@@ -290,8 +290,8 @@ impl Vault {
     ///
     /// # Errors
     /// As `write` and `rename`.
-    pub fn annotate(&mut self, session: SessionId, digest: Digest, change: impl FnOnce(&mut Note)) -> io::Result<()> {
-        let Some(object) = self.objects.iter_mut().find(|object| object.note.session == session && object.note.digest == digest) else { return Ok(()) };
+    pub fn annotate(&mut self, path: &Path, change: impl FnOnce(&mut Note)) -> io::Result<()> {
+        let Some(object) = self.objects.iter_mut().find(|object| object.path == path) else { return Ok(()) };
         let before = object.note.clone();
         change(&mut object.note);
         if object.note == before { Ok(()) } else { write_note(&object.path, &object.note) }

@@ -139,6 +139,8 @@ fn a_copy_that_lost_without_a_message_of_its_own_becomes_a_session() {
     assert!(made.bytes.starts_with(&lost), "{said:#}");
     made.stays(&world);
     assert_eq!(world.run("restore --json").json()["sessions"], json!([]), "what is a session here is no loss");
+    let conflict = world.run("conflicts --json").json()["conflicts"][0].clone();
+    assert_eq!(conflict["fork"], json!({"session": said["restored"]["session"], "lies_here": true}), "{conflict:#}");
 }
 
 #[test]
@@ -157,6 +159,15 @@ fn a_forks_origin_is_the_fork_while_that_is_here_and_makes_it_again_when_it_was_
     let said = restored(&world, &format!("{} --version {digest}", short(1)));
     assert_eq!((&said["did"], &said["restored"]["session"]), (&json!("restored"), &json!(fork)), "{said:#}");
     kept.stays(&world);
+    // Its folder stayed behind elsewhere: one id, one directory.
+    fs::remove_file(&kept.file).unwrap();
+    let elsewhere = world.claude().join("projects/-elsewhere");
+    fs::create_dir_all(elsewhere.join(&fork)).unwrap();
+    fs::write(elsewhere.join(&fork).join("a.txt"), "left").unwrap();
+    let said = restored(&world, &format!("{} --version {digest}", short(1)));
+    assert_eq!(made(&world, &said).file.parent(), Some(&*elsewhere), "{said:#}");
+    fs::remove_dir_all(&elsewhere).unwrap();
+    restored(&world, &format!("{} --version {digest}", short(1)));
     // Continued, and then deleted: what was said in it comes back, too.
     go_on(&kept.file, "and on", 1);
     world.sync();

@@ -28,7 +28,7 @@ use super::words::{ago, counted, cut, newest, short, titled};
 use super::{Context, Exit, Failure, Kind, sync};
 use crate::logging;
 use crate::pass::Setting;
-use crate::pass::restore::{Did, Ended, Request, RestoreError, Row, known, restore, rows};
+use crate::pass::restore::{Did, Ended, Lack, Request, RestoreError, Row, known, restore, rows};
 use crate::pass::survey::Survey;
 use crate::reconcile::manifest::SessionId;
 use crate::reconcile::plain::plain;
@@ -125,9 +125,8 @@ fn failure(error: &RestoreError, request: &Request) -> Failure {
     };
     let failure = Failure::new(kind, format!("session {id} is not restored")).because(error);
     match error {
-        RestoreError::Damaged(..) => failure.hint("claude-session-sync vault verify"),
-        RestoreError::NoBytes { archive: true } => failure.hint("claude-session-sync vault verify"),
-        RestoreError::NoBytes { archive: false } => failure.hint("[vault] archive = true keeps a copy of every session that is seen from then on"),
+        RestoreError::Damaged(..) | RestoreError::NoBytes(Lack::Unknown) => failure.hint("claude-session-sync vault verify"),
+        RestoreError::NoBytes(Lack::NoArchive) => failure.hint("[vault] archive = true keeps a copy of every session that is seen from then on"),
         RestoreError::Live | RestoreError::Changed(_) => failure.hint("close it there, and try again"),
         RestoreError::Refused(_) => failure.hint(format!("claude-session-sync verify; or claude-session-sync restore {id} --as-new")),
         RestoreError::NoVersion(_) | RestoreError::SeveralVersions(_) => failure.hint(format!("claude-session-sync restore {id} --json lists them")),

@@ -164,9 +164,10 @@ fn versions(ended: &Ended, among: Option<&[Digest]>, mut say: impl FnMut(&str)) 
 
 fn say(restored: &Restored, ended: &Ended, request: &Request, render: &mut Render) {
     let Restored { session, path, title, bytes: length, side, left_out, expired, short: is_short } = restored;
-    let label = if request.dry_run { "would be" } else { "restored" };
+    let label = if request.dry_run { "dry run" } else { "restored" };
     let with = if *side > 0 { format!(", with {}", counted(*side, "side file")) } else { String::new() };
-    let text = format!("{} ({}{with}) in {}", titled(title.as_deref(), *session), bytes(*length), path.display());
+    let come = if request.dry_run { "would come" } else { "came" };
+    let text = format!("{} ({}{with}) {come} to {}", titled(title.as_deref(), *session), bytes(*length), path.display());
     render.say_entry((Style::Good, label), (Style::Plain, &text));
     let mut more = |text: &str| render.say_entry((Style::Plain, ""), (Style::Faint, text));
     if *session != ended.session {

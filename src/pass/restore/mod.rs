@@ -87,6 +87,27 @@ pub struct Restored {
     pub short: bool,
 }
 
+/// Why no bytes of a session are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lack {
+    /// Its user let go of them then.
+    LetGo(DateTime<Utc>),
+    /// The archive is switched off.
+    NoArchive,
+    /// That is not known.
+    Unknown,
+}
+
+impl Lack {
+    fn words(self) -> String {
+        match self {
+            Self::LetGo(at) => format!(": the vault let go of them on {}", at.format("%Y-%m-%d")),
+            Self::NoArchive => ": the archive is switched off".to_owned(),
+            Self::Unknown => String::new(),
+        }
+    }
+}
+
 /// Why nothing came back.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
@@ -106,11 +127,8 @@ pub enum RestoreError {
     #[error("what lies here of it cannot be used: {0}")]
     Refused(String),
     /// Nothing is kept.
-    #[error("no bytes of it are kept{}", if *.archive { "" } else { ": the archive is switched off" })]
-    NoBytes {
-        /// Whether the archive keeps copies.
-        archive: bool,
-    },
+    #[error("no bytes of it are kept{}", .0.words())]
+    NoBytes(Lack),
     /// The bytes are not those that were kept.
     #[error("the version {} is damaged: {} does not hold the bytes that were put there", .0.short(), .1.display())]
     Damaged(Digest, PathBuf),
@@ -166,6 +184,15 @@ impl Work {
         Ok(Ended { session: id, versions, did })
     }
 
+    fn lack(&self, id: SessionId) -> Lack {
+        let here = &self.survey.here;
+        match here.archive.records().get(&id).and_then(|record| record.dropped) {
+            Some(at) => Lack::LetGo(at),
+            None if here.setting.archive => Lack::Unknown,
+            None => Lack::NoArchive,
+        }
+    }
+
     fn decided(&mut self, request: &Request, versions: &[Version]) -> Result<Did, RestoreError> {
         let id = request.session;
         let lying = self.survey.here.sessions.get(&id).filter(|session| session.transcript.is_some());
@@ -189,11 +216,11 @@ impl Work {
         };
         Ok(match (decide(lies, &known, wanted.transpose()?, request.form), path) {
             (Decision::Nothing, Some(path)) => Did::Nothing { path },
-            (Decision::NoBytes | Decision::Nothing, _) => return Err(RestoreError::NoBytes { archive: self.survey.here.setting.archive }),
+            (Decision::NoBytes | Decision::Nothing, _) => return Err(RestoreError::NoBytes(self.lack(id))),
             (Decision::Choose(among), _) => Did::Choose(among),
             (Decision::InPlace { version, short }, _) => {
                 let version = chosen(version)?;
-                let project = self.place(id, &version.directories).ok_or(RestoreError::NoPlace)?;
+                let project = self.place(id, id, &version.directories).ok_or(RestoreError::NoPlace)?;
                 Did::Restored(self.in_place(id, version, short, project)?)
             }
             (Decision::AsNew { version }, _) => self.as_new(id, chosen(version)?)?,

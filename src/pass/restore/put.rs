@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::Path;
 
-use super::versions::{Version, versions};
+use super::versions::{Kept, Version, versions};
 use super::{Did, RestoreError, Restored, Work, disk};
 use crate::pass::group::write_fork;
 use crate::pass::round::{DEFAULT_RETENTION, retention_here, window};
@@ -67,11 +67,13 @@ impl Work {
         if let Some(why) = self.survey.here.refused.get(&id) {
             return Err(RestoreError::Refused(why.clone()));
         }
-        let project = self.place(origin, &version.directories).ok_or(RestoreError::NoPlace)?;
+        let project = self.place(id, origin, &version.directories).ok_or(RestoreError::NoPlace)?;
         // It was here once, and may have been continued since: then that comes back.
         let mut kept = versions(&self.survey.here, id).map_err(disk("the vault"))?;
         if let Some(newest) = kept.drain(..).find(|kept| kept.standing == Standing::Counts && !kept.damaged) {
-            return Ok(Did::Restored(self.in_place(id, &newest, false, project)?));
+            let restored = self.in_place(id, &newest, false, project)?;
+            self.note_fork(origin, version)?;
+            return Ok(Did::Restored(restored));
         }
         if self.survey.here.registry.is_live(id, None, self.survey.here.now) {
             return Err(RestoreError::Live);
@@ -87,9 +89,23 @@ impl Work {
         let restored = self.announced(id, &lines, &project);
         let place = self.belongs(origin);
         let done = self.ready(id, &lines, &staged).and_then(|()| self.transcript(&project, id, &lines, &staged)).and_then(|()| self.settle(id, &lines, place));
+        let done = done.and_then(|()| self.note_fork(origin, version));
         let discarded = Vault::discard_fetched(&staged).map_err(disk("the stage"));
         done.and(discarded)?;
         Ok(Did::Restored(restored))
+    }
+
+    /// A copy that lost is a session now: `conflicts` says so.
+    fn note_fork(&mut self, origin: SessionId, version: &Version) -> Result<(), RestoreError> {
+        if self.dry_run || !matches!(version.kept, Kept::Displaced { reason: Reason::Lost, .. }) {
+            return Ok(());
+        }
+        let vault = &mut self.survey.here.vault;
+        // It may lie there twice, and any of the two may be the one that speaks.
+        let is_it = |note: &Note| note.session == origin && note.digest == version.digest() && note.reason == Reason::Lost;
+        let paths: Vec<_> = vault.objects().iter().filter(|object| is_it(&object.note)).map(|object| object.path.clone()).collect();
+        let noted = paths.iter().try_for_each(|path| vault.annotate(path, |note| note.fork = Some(version.fork)));
+        noted.map_err(disk("the vault"))
     }
 
     /// The repository that a session belongs to, as far as that is known.
@@ -176,14 +192,15 @@ impl Work {
         Ok(())
     }
 
-    /// The project directory of a session: where it lies, or its folder does; else by its repository, in the clone that its lines
-    /// name if that is one; else by the working directory that its lines name.
-    pub(super) fn place(&mut self, id: SessionId, directories: &[String]) -> Option<ProjectName> {
-        if let Some(session) = self.survey.here.sessions.get(&id) {
+    /// The project directory of a session: where its folder lies, or its origin does; else by the origin's repository, in the clone
+    /// that its lines name if that is one; else by the working directory that its lines name. What is no fork is its own origin.
+    pub(super) fn place(&mut self, id: SessionId, origin: SessionId, directories: &[String]) -> Option<ProjectName> {
+        let sessions = &self.survey.here.sessions;
+        if let Some(session) = sessions.get(&id).or_else(|| sessions.get(&origin)) {
             return Some(session.project.clone());
         }
         let named = directories.iter().find(|directory| directory.starts_with('/')).map(|directory| ProjectName::of(directory));
-        let Some(place) = self.belongs(id) else { return named };
+        let Some(place) = self.belongs(origin) else { return named };
         if let Some(own) = self.own_clone(&place, directories) {
             return Some(own);
         }
