@@ -37,10 +37,11 @@ impl Kept {
     #[track_caller]
     pub(crate) fn stays(&self, world: &World) {
         self.is_there();
-        for _ in 0..2 {
-            world.sync();
-            self.is_there();
-        }
+        world.sync();
+        self.is_there();
+        let second = world.run("sync box --json");
+        assert!(second.code == 0 && second.json()["actions"] == serde_json::json!([]), "the second pass installs nothing: {second:?}");
+        self.is_there();
     }
 }
 

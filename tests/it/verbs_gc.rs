@@ -265,6 +265,8 @@ fn what_was_let_go_of_is_archived_again_when_it_is_seen_again_and_finished_after
     // As a crash leaves it: the index says that it was let go of, and the file is still there.
     fs::write(archived(&world, 1), &bytes).unwrap();
     is_sound(&world);
+    let listed = world.run("restore --json").json()["sessions"].clone();
+    assert!(!listed.to_string().contains(&id(1)), "what its user let go of is not offered: {listed:#}");
     let told = world.run("vault gc --older-than 90d --dry-run --json").json();
     assert_eq!((&told["sessions"][0]["session"], &told["sessions"][0]["files"]), (&json!(id(1)), &json!(1)), "{told:#}");
     // From a backup it comes to lie here again, shorter than it was known.

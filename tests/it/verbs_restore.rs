@@ -34,6 +34,7 @@ fn what_the_clients_retention_deleted_comes_back_in_place_with_the_present_time(
     let said = world.run(&format!("restore {}", short(1)));
     assert!(said.code == 0 && said.out.contains("fix the build") && said.out.contains("30 days"), "{said:?}");
     assert!(is_now(modified(&kept.file)));
+    assert_eq!(world.run("verify").code, 0, "the client would resume it");
     kept.stays(&world);
     assert!(!far_file(&world, 1).exists(), "it is as old as it was");
 }
@@ -99,6 +100,25 @@ fn what_lies_far_only_comes_back_whatever_the_far_copy_holds_by_then() {
         restored(&world, &short(1));
         kept.stays(&world);
     }
+}
+
+#[test]
+fn what_is_older_than_every_window_stays_although_it_lies_far_too() {
+    let world = World::new();
+    world.here(2, "write the docs", 50);
+    let file = world.here(1, "fix the build", 40 * DAY);
+    fs::copy(&file, world.there(1, "fix the build", 40 * DAY)).unwrap();
+    // And one that never came, because it was too old for that.
+    let never = Kept::of(&world.there(3, "plan the week", 20 * DAY));
+    world.sync();
+    let kept = Kept::deleted(&file);
+    world.sync();
+    assert!(!file.exists() && !world.came(3).exists());
+    restored(&world, &short(1));
+    kept.stays(&world);
+    restored(&world, &short(3));
+    Kept { file: world.came(3), bytes: never.bytes }.stays(&world);
+    kept.is_there();
 }
 
 #[test]
@@ -217,6 +237,21 @@ fn an_emptied_store_gets_the_one_back_and_the_others_do_not_count_as_deleted() {
     assert!(!other.file.exists());
     kept.stays(&world);
     other.is_there();
+}
+
+#[test]
+fn what_came_back_and_is_deleted_before_any_pass_counts_as_deleted() {
+    let world = World::new();
+    let file = world.here(1, "fix the build", 300);
+    let other = world.here(2, "write the docs", 50);
+    world.sync();
+    fs::remove_dir_all(world.claude().join("projects")).unwrap();
+    restored(&world, &short(1));
+    restored(&world, &short(2));
+    fs::remove_file(&file).unwrap();
+    world.sync();
+    world.sync();
+    assert!(!file.exists() && other.exists() && far_file(&world, 1).exists());
 }
 
 #[test]
