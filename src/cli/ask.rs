@@ -3,8 +3,6 @@
 //! Promises: asked only where standard input and standard error are terminals, on standard error, so that a result can still be
 //! piped; whoever leaves with Esc or Ctrl-C said no, and the terminal is as it was. Foreign text in a question is escaped.
 
-#![expect(dead_code, reason = "the verbs that ask come next")]
-
 use std::io::{self, IsTerminal as _};
 
 use inquire::error::InquireError;
@@ -53,6 +51,7 @@ impl Person {
     ///
     /// # Errors
     /// As [`Person::pick`].
+    #[expect(dead_code, reason = "the verb that asks this comes next")]
     pub(super) fn agrees(self, question: &str) -> Result<bool, Failure> {
         let question = plain(question);
         let confirm = Confirm::new(&question).with_default(false).with_render_config(self.config());

@@ -15,7 +15,9 @@ pub mod failure;
 mod list;
 mod logs;
 mod man;
+mod named;
 pub mod render;
+mod restore;
 mod run;
 mod service;
 mod spinner;
@@ -46,7 +48,7 @@ pub const PROGRAM: &str = env!("CARGO_PKG_NAME");
 const GROUPS: [(&str, &[&str]); 3] = [
     ("Everyday", &["sync", "status", "connect", "logs", "doctor"]),
     ("Set-up", &["config", "service", "demo"]),
-    ("Repair", &["list", "conflicts", "verify", "vault"]),
+    ("Repair", &["list", "conflicts", "restore", "verify", "vault"]),
 ];
 
 /// Keeps Claude Code sessions equal between this machine and GitHub Codespaces.
@@ -82,6 +84,8 @@ enum Verb {
     List(list::Arguments),
     /// Show what diverged, which copy won, and where the other lies
     Conflicts(conflicts::Arguments),
+    /// Take a session back: deleted, older, or a copy that lost
+    Restore(restore::Arguments),
     /// Ask whether the client would resume every synced session, here or there
     Verify(verify::Arguments),
     /// Look after what this machine keeps
@@ -184,6 +188,7 @@ impl Verb {
             Self::Doctor(arguments) => doctor::run(arguments, context),
             Self::List(arguments) => list::run(arguments, context),
             Self::Conflicts(arguments) => conflicts::run(arguments, context),
+            Self::Restore(arguments) => restore::run(arguments, context),
             Self::Verify(arguments) => verify::run(arguments, context),
             Self::Vault(arguments) => vault::run(arguments, context),
             Self::Config(arguments) => config::run(arguments, context),

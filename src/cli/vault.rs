@@ -1,10 +1,13 @@
 //! `vault`: what this machine keeps. `vault verify` hashes every displaced copy and the whole archive again; exit 1 where one is damaged.
+//! `vault gc` lets go of what may go.
 //!
 //! `vault verify --json` is one object:
 //! - `version`: 1. `now`. `vault`: where it lies.
 //! - `objects`, `copies`: how many displaced objects and files of the archive were looked at. `bytes`: how many they hold.
 //! - `damaged`: `session` (null where its place does not say), `path`, and `what`: `missing`, `truncated` (`bytes`, `of`), `changed`,
 //!   `unnoted`, `unindexed`, `unreadable` (`why`); and `text`, for people.
+
+mod gc;
 
 use std::path::PathBuf;
 
@@ -38,6 +41,8 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
+    /// Let go of what it holds twice, by proof; with --older-than, of sessions that were deleted here
+    Gc(gc::Arguments),
 }
 
 #[derive(Debug, Serialize)]
@@ -60,7 +65,13 @@ struct Found<'r> {
 
 /// Runs the verb.
 pub(super) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, Failure> {
-    let Action::Verify { json } = arguments.action;
+    match &arguments.action {
+        Action::Verify { json } => verify(*json, context),
+        Action::Gc(arguments) => gc::run(arguments, context),
+    }
+}
+
+fn verify(json: bool, context: &mut Context) -> Result<Exit, Failure> {
     let settings = context.settings()?;
     let refuse = |error: std::io::Error| Failure::new(Kind::Failed, "the vault cannot be read").because(&error);
     let root = match Tree::open(&settings.paths.claude).map_err(refuse)? {

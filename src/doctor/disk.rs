@@ -216,7 +216,7 @@ fn sizes(facts: &Facts) -> [Check; 2] {
     let vault = bytes(facts.vault_bytes);
     let vault = if facts.vault_bytes > facts.vault_warns_at {
         Check::note(Topic::Vault, format!("{vault}, more than [vault] warn_at ({})", bytes(facts.vault_warns_at)))
-            .advise("raise [vault] warn_at, or see what is large: du -h ~/.local/share/claude-session-sync/vault | sort -h | tail")
+            .advise("claude-session-sync vault gc --dry-run, for what may go; or raise [vault] warn_at")
     } else {
         Check::good(Topic::Vault, vault)
     };

@@ -196,7 +196,11 @@ fn prove_lines(mut copies: Vec<&mut Lines>, offered: Option<Lines>, sources: &So
     Ok(())
 }
 
-fn write_fork(vault: &Vault, loser: &Lines, source: &Path, title_line: &[u8]) -> io::Result<(Lines, PathBuf)> {
+/// The fork of a copy, put together in the stage: what it holds, and where it lies.
+///
+/// # Errors
+/// As `read` and `write`; `InvalidData` where `source` does not begin with the copy.
+pub(super) fn write_fork(vault: &Vault, loser: &Lines, source: &Path, title_line: &[u8]) -> io::Result<(Lines, PathBuf)> {
     let (path, mut file) = Vault::new_fetched(&vault.stage_path())?;
     crate::store::vault::copy_prefix(source, &mut file, loser.content.length)?;
     io::Write::write_all(&mut file, title_line)?;

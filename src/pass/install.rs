@@ -175,7 +175,8 @@ impl Work<'_> {
             here.vault.copy(source, settled.clone())?;
             // It may be here already, noted when it was fetched: then nothing was decided, and the archive's copy, which it
             // displaced or by which it was displaced, may have been anybody's.
-            here.vault.annotate(settled.session, settled.digest, |note| {
+            let Some(path) = here.vault.find(settled.session, settled.digest).map(|object| object.path.clone()) else { continue };
+            here.vault.annotate(&path, |note| {
                 (note.winner, note.fork, note.won_at) = (settled.winner, settled.fork, settled.won_at.clone());
                 note.from.clone_from(&settled.from);
             })?;

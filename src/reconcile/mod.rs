@@ -17,6 +17,7 @@ pub mod project;
 pub mod quiet;
 pub mod relation;
 pub mod report;
+pub mod restore;
 pub mod transcript;
 pub mod turn;
 pub mod words;

@@ -13,6 +13,7 @@ use std::io::{self, BufRead as _, BufReader, Seek as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -44,6 +45,20 @@ pub struct Record {
     /// Side files.
     #[serde(default)]
     pub side: BTreeMap<SidePath, SideContent>,
+    /// When its user let go of the bytes that the archive held. What lay in the store is known still.
+    #[serde(default)]
+    pub dropped: Option<DateTime<Utc>>,
+}
+
+impl Record {
+    /// Bytes and digest of the archive's copy of a part.
+    #[must_use]
+    pub fn target(&self, part: &Part) -> Option<(u64, Digest)> {
+        match part {
+            Part::Transcript => Some((self.content.length, self.content.digest)),
+            Part::Side(side) => self.side.get(side).map(SideContent::target),
+        }
+    }
 }
 
 /// What the archive's copy of a side file holds.
@@ -132,7 +147,7 @@ impl Archive {
     /// The archive's copy of a transcript or side file, if it is there.
     #[must_use]
     pub fn file(&self, session: SessionId, part: &Part) -> Option<PathBuf> {
-        self.records.get(&session)?;
+        self.records.get(&session).filter(|record| record.dropped.is_none())?;
         let path = self.root.join(part.path(session));
         let is_here = match part {
             Part::Transcript => self.present.contains(&session),
@@ -152,7 +167,7 @@ impl Archive {
         let content = &lines.content;
         let record = self.records.get(&session).cloned();
         let title = record.as_ref().and_then(|record| record.title.clone());
-        let held = record.map(|record| record.content);
+        let held = record.filter(|record| record.dropped.is_none()).map(|record| record.content);
         let (path, there) = (self.path(session), self.present.contains(&session));
         let noted = |of: &Content| if of.digest == content.digest { note(of) } else { Note { title: title.clone(), ..note(of) } };
         let from = match self.compare(vault, (held.as_ref(), there, &path), (lines, source), noted)? {
@@ -163,9 +178,10 @@ impl Archive {
             write(&path, content, source, from)?;
             self.present.insert(session);
         }
-        let old = self.records.remove(&session);
+        // Of what was let go of, no side file is here either.
+        let old = self.records.remove(&session).map(|old| if old.dropped.is_some() { Record { side: BTreeMap::new(), ..old } } else { old });
         let (place, here, side) = old.map_or((None, None, BTreeMap::new()), |old| (old.place, old.here, old.side));
-        let record = Record { version: VERSION, session, content: content.clone(), title: lines.title.clone(), place, here, side };
+        let record = Record { version: VERSION, session, content: content.clone(), title: lines.title.clone(), place, here, side, dropped: None };
         self.records.insert(session, record);
         self.changed.insert(session);
         Ok(())
@@ -252,6 +268,29 @@ impl Archive {
             (record.here, record.place) = (here, place);
             self.changed.insert(session);
         }
+    }
+
+    /// An empty store lost nothing, and goes on as if none of these had ever been in it.
+    pub fn lost_nothing(&mut self, replica: Uuid) {
+        for (session, record) in self.records.iter_mut().filter(|(_, record)| record.here.is_some_and(|here| here.replica == replica)) {
+            record.here = None;
+            self.changed.insert(*session);
+        }
+    }
+
+    /// Notes that the bytes of a session go because its user wants that; the caller settles this before it removes them.
+    pub fn let_go(&mut self, session: SessionId, at: DateTime<Utc>) {
+        let Some(record) = self.records.get_mut(&session) else { return };
+        record.dropped = record.dropped.or(Some(at));
+        self.present.remove(&session);
+        self.changed.insert(session);
+    }
+
+    /// The files that hold a session's bytes: also such as a crash left after they had been let go of.
+    #[must_use]
+    pub fn files(&self, session: SessionId) -> Vec<PathBuf> {
+        let side = self.records.get(&session).map(|record| &record.side).into_iter().flat_map(|side| side.keys().cloned().map(Part::Side));
+        side.chain([Part::Transcript]).map(|part| self.root.join(part.path(session))).filter(|path| path.exists()).collect()
     }
 
     fn path(&self, session: SessionId) -> PathBuf {

@@ -5,6 +5,7 @@
 pub mod apply;
 pub mod archive;
 pub mod branches;
+pub mod gc;
 pub mod inspect;
 pub mod live;
 pub mod proof;

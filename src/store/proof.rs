@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::AsFd;
 
 use rustix::fs::AtFlags;
+use rustix::io::Errno;
 
 use super::read;
 use super::tree::{open_regular, status_at};
@@ -93,6 +94,17 @@ pub fn bytes_are(directory: impl AsFd, name: &str, holder: &File, digest: Digest
 /// As `unlinkat`.
 pub fn unlink(directory: impl AsFd, name: &str, _: Proof) -> io::Result<()> {
     Ok(rustix::fs::unlinkat(directory, name, AtFlags::empty())?)
+}
+
+/// Removes a directory that is empty: nothing goes with it, so it needs no proof. One that is not empty stays.
+///
+/// # Errors
+/// As `unlinkat`, but for a directory that holds something.
+pub fn remove_empty(directory: impl AsFd, name: &str) -> io::Result<()> {
+    match rustix::fs::unlinkat(directory, name, AtFlags::REMOVEDIR) {
+        Ok(()) | Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOENT) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn refuse(why: &str) -> io::Error {

@@ -226,6 +226,9 @@ fn again(vault: &Vault, enabled: bool, doubtful: Vec<(SessionId, PathBuf, Damage
 
 /// Every file that a record speaks of, with its bytes and their digest.
 fn held(vault: &Vault, record: &Record) -> Vec<(PathBuf, u64, Digest)> {
+    if record.dropped.is_some() {
+        return Vec::new();
+    }
     let root = vault.path().join("archive");
     let transcript = (record.content.length > 0).then(|| (root.join(Part::Transcript.path(record.session)), record.content.length, record.content.digest));
     let side = record.side.iter().map(|(side, content)| {

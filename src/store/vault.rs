@@ -115,7 +115,11 @@ impl Vault {
 
     fn list(&mut self) -> io::Result<()> {
         for session in std::fs::read_dir(self.root.join("vault/displaced"))? {
-            for entry in std::fs::read_dir(session?.path())? {
+            let entries = match std::fs::read_dir(session?.path()) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                entries => entries?,
+            };
+            for entry in entries {
                 let path = entry?.path();
                 if path.extension().is_none_or(|extension| extension != "json") {
                     continue;
@@ -286,8 +290,8 @@ impl Vault {
     ///
     /// # Errors
     /// As `write` and `rename`.
-    pub fn annotate(&mut self, session: SessionId, digest: Digest, change: impl FnOnce(&mut Note)) -> io::Result<()> {
-        let Some(object) = self.objects.iter_mut().find(|object| object.note.session == session && object.note.digest == digest) else { return Ok(()) };
+    pub fn annotate(&mut self, path: &Path, change: impl FnOnce(&mut Note)) -> io::Result<()> {
+        let Some(object) = self.objects.iter_mut().find(|object| object.path == path) else { return Ok(()) };
         let before = object.note.clone();
         change(&mut object.note);
         if object.note == before { Ok(()) } else { write_note(&object.path, &object.note) }
@@ -325,12 +329,22 @@ impl Vault {
             let (_, directory) = self.folder(note.session)?;
             let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
             let Ok(proved) = proof::prefix_of(&directory, name, &File::open(holder)?) else { continue };
-            proof::unlink(&directory, name, proved)?;
-            proof::unlink(&directory, &format!("{name}.json"), proof::only_ours(proof::OnlyOurs::created()))?;
-            self.objects.retain(|object| object.path != path);
+            self.let_go(&directory, name, proved)?;
             gone += 1;
         }
         Ok(gone)
+    }
+
+    /// Lets go of an object in its directory, and of its note.
+    ///
+    /// # Errors
+    /// As the system's.
+    pub fn let_go(&mut self, directory: impl AsFd, name: &str, proved: proof::Proof) -> io::Result<()> {
+        let directory = directory.as_fd();
+        proof::unlink(directory, name, proved)?;
+        proof::unlink(directory, &format!("{name}.json"), proof::only_ours(proof::OnlyOurs::created()))?;
+        self.objects.retain(|object| object.path.file_name().is_none_or(|other| other != name));
+        Ok(())
     }
 }
 

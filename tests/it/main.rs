@@ -72,6 +72,8 @@ mod guard;
 #[cfg(test)]
 mod house;
 #[cfg(test)]
+mod kept;
+#[cfg(test)]
 mod launchd;
 #[cfg(test)]
 mod laws_apply;
@@ -148,7 +150,13 @@ mod token;
 #[cfg(test)]
 mod verbs_doctor;
 #[cfg(test)]
+mod verbs_gc;
+#[cfg(test)]
 mod verbs_list;
+#[cfg(test)]
+mod verbs_restore;
+#[cfg(test)]
+mod verbs_restore_not;
 #[cfg(test)]
 mod verbs_service;
 #[cfg(test)]

@@ -1,5 +1,6 @@
-//! A real terminal: a pane of a tmux server of its own, with an interactive bash in it that has a laptop's environment.
+//! A real terminal: a pane of a tmux server of its own, with an interactive bash in it that has the environment of a world.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::symlink;
@@ -7,6 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 use crate::e2e_world::Laptop;
 use crate::skip::have;
+use crate::verbs_world::World;
 use crate::wait::reached;
 use crate::way::short_directory;
 
@@ -16,19 +18,33 @@ pub(crate) struct Pane {
 }
 
 impl Pane {
-    /// A pane of 100 columns and 30 lines, in which the program is called `css`. `None`: something is missing, and the test was said
-    /// to be skipped.
+    /// A pane of 100 columns and 30 lines with a laptop's environment, in which the program is called `css`. `None`: something is
+    /// missing, and the test was said to be skipped.
     pub(crate) fn open(laptop: &Laptop, more: &[(&str, &str)]) -> Option<Self> {
+        let mut environment = laptop.environment();
+        environment.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        Self::with(environment)
+    }
+
+    /// The same in the home of the verbs' world, without colours, beside the clone.
+    pub(crate) fn at(world: &World) -> Option<Self> {
+        let home = world.home().display().to_string();
+        let own = [("HOME", home.as_str()), ("PATH", "/usr/local/bin:/usr/bin:/bin"), ("NO_COLOR", "1"), ("LC_ALL", "C.UTF-8")];
+        let pane = Self::with(own.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())?;
+        pane.line(&format!("cd {}", world.root().display()));
+        Some(pane)
+    }
+
+    fn with(mut environment: BTreeMap<String, String>) -> Option<Self> {
         if !have("tmux", "-V") || !have("bash", "--version") {
             return None;
         }
         let dir = short_directory();
         fs::create_dir(dir.path().join("bin")).unwrap();
         symlink(env!("CARGO_BIN_EXE_claude-session-sync"), dir.path().join("bin/css")).unwrap();
-        let mut environment = laptop.environment();
         let path = format!("{}:{}", dir.path().join("bin").display(), environment["PATH"]);
         let own = [("PATH", path.as_str()), ("TERM", "screen"), ("PS1", "here> ")];
-        environment.extend(own.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        environment.extend(own.map(|(name, value)| (name.to_owned(), value.to_owned())));
         let pane = Self { dir };
         let mut arguments: Vec<String> = ["-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "30", "env", "-i"].map(str::to_owned).into();
         arguments.extend(environment.iter().map(|(name, value)| format!("{name}={value}")));
@@ -50,9 +66,14 @@ impl Pane {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
+    /// Types letters.
+    pub(crate) fn types(&self, text: &str) {
+        self.tmux(&["send-keys", "-l", text]);
+    }
+
     /// Types a line.
     pub(crate) fn line(&self, text: &str) {
-        self.tmux(&["send-keys", "-l", text]);
+        self.types(text);
         self.key("Enter");
     }
 
@@ -76,9 +97,10 @@ impl Pane {
         self.tmux(&["capture-pane", "-p", "-e", "-J", "-S", "-"])
     }
 
-    /// Waits until this is shown.
-    pub(crate) fn shows(&self, text: &str) {
+    /// Waits until this is shown, and gives all that was.
+    pub(crate) fn shows(&self, text: &str) -> String {
         reached(&format!("the terminal shows {text:?}"), || self.screen().contains(text));
+        self.screen()
     }
 
     pub(crate) fn resize(&self, columns: u32, lines: u32) {

@@ -13,11 +13,12 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::{Conflict, Fork, VERSION};
+use crate::cli::named::{NotOne, meant};
 use crate::cli::render::{Render, Style};
 use crate::cli::words::{ago, bytes, counted, joined, short, time, titled};
 use crate::cli::{Failure, Kind};
 use crate::pass::survey::Survey;
-use crate::reconcile::manifest::Part;
+use crate::reconcile::manifest::{Part, SessionId};
 use crate::reconcile::plain::plain;
 use crate::reconcile::transcript::Digest;
 use crate::reconcile::turn::{Turn, Who};
@@ -79,21 +80,23 @@ impl From<Branch> for Side {
 /// # Errors
 /// An id that means none, or conflicts of several sessions.
 pub(super) fn show(id: &str, conflicts: Vec<Conflict>, survey: &Survey) -> Result<Shown, Failure> {
-    let shown = plain(id).into_owned();
-    let is_meant = |conflict: &Conflict| {
-        let fork = conflict.fork.as_ref().is_some_and(|fork| fork.session.to_string().starts_with(id));
-        !id.is_empty() && (fork || conflict.session.to_string().starts_with(id))
-    };
-    let meant: Vec<Conflict> = conflicts.into_iter().filter(is_meant).collect();
-    let hint = "claude-session-sync conflicts";
-    let Some(first) = meant.first().map(|conflict| conflict.session) else {
-        return Err(Failure::new(Kind::Usage, format!("no conflict of a session `{shown}` is known here")).hint(hint));
-    };
-    if meant.iter().any(|conflict| conflict.session != first) {
-        return Err(Failure::new(Kind::Usage, format!("`{shown}` begins the ids of several sessions")).hint(hint));
-    }
-    let conflicts = meant.into_iter().map(|conflict| told(conflict, survey)).collect();
+    let session = meant(id, conflicts.iter().flat_map(ids)).map_err(|not| {
+        let shown = plain(id);
+        let what = match not {
+            NotOne::None => format!("no conflict of a session `{shown}` is known here"),
+            NotOne::Several => format!("`{shown}` begins the ids of several sessions"),
+        };
+        Failure::new(Kind::Usage, what).hint("claude-session-sync conflicts")
+    })?;
+    let meant = conflicts.into_iter().filter(|conflict| meant(id, ids(conflict)) == Ok(session));
+    let conflicts = meant.map(|conflict| told(conflict, survey)).collect();
     Ok(Shown { version: VERSION, now: survey.now, conflicts })
+}
+
+/// The ids by which a conflict can be named, each with its session.
+fn ids(conflict: &Conflict) -> impl Iterator<Item = (SessionId, SessionId)> {
+    let session = conflict.session;
+    std::iter::once(session).chain(conflict.fork.as_ref().map(|fork| fork.session)).map(move |typed| (typed, session))
 }
 
 fn told(conflict: Conflict, survey: &Survey) -> Told {
