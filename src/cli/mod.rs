@@ -10,6 +10,7 @@ mod conflicts;
 mod demo;
 mod doctor;
 pub mod failure;
+mod forget;
 mod list;
 mod logs;
 mod man;
@@ -41,8 +42,11 @@ use crate::paths::{Environment, Paths};
 pub const PROGRAM: &str = env!("CARGO_PKG_NAME");
 
 /// The verbs as the help groups them, everyday ones first.
-const GROUPS: [(&str, &[&str]); 3] =
-    [("Everyday", &["sync", "status", "logs", "doctor"]), ("Set-up", &["config", "service", "demo"]), ("Repair", &["list", "conflicts", "verify", "vault"])];
+const GROUPS: [(&str, &[&str]); 3] = [
+    ("Everyday", &["sync", "status", "logs", "doctor"]),
+    ("Set-up", &["config", "service", "demo"]),
+    ("Repair", &["list", "conflicts", "forget", "verify", "vault"]),
+];
 
 /// Keeps Claude Code sessions equal between this machine and GitHub Codespaces.
 #[derive(Debug, Parser)]
@@ -75,6 +79,8 @@ enum Verb {
     List(list::Arguments),
     /// Show what diverged, which copy won, and where the other lies
     Conflicts(conflicts::Arguments),
+    /// Remove a session by name: here, and in every codespace at its next visit
+    Forget(forget::Arguments),
     /// Ask whether the client would resume every synced session, here or there
     Verify(verify::Arguments),
     /// Look after what this machine keeps
@@ -173,6 +179,7 @@ impl Verb {
             Self::Doctor(arguments) => doctor::run(arguments, context),
             Self::List(arguments) => list::run(arguments, context),
             Self::Conflicts(arguments) => conflicts::run(arguments, context),
+            Self::Forget(arguments) => forget::run(arguments, context),
             Self::Verify(arguments) => verify::run(arguments, context),
             Self::Vault(arguments) => vault::run(arguments, context),
             Self::Config(arguments) => config::run(arguments, context),

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::vault::{Note, Vault, copy_prefix, write_durably};
+use super::vault::{Note, TEMPORARY, Vault, copy_prefix, write_durably};
 use crate::reconcile::manifest::{Part, SessionId, SidePath};
 use crate::reconcile::order::{Whole, rank};
 use crate::reconcile::plan::Side;
@@ -254,6 +254,31 @@ impl Archive {
         }
     }
 
+    /// Writes the index again without the lines of these sessions; all others stay as they are, byte for byte.
+    ///
+    /// # Errors
+    /// As `read`, `write` and `rename`; the old index then stays.
+    pub fn forget(&mut self, sessions: &BTreeSet<SessionId>) -> io::Result<()> {
+        let path = self.root.join("index.jsonl");
+        let index = match std::fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            index => index?,
+        };
+        let finders: Vec<String> = sessions.iter().map(ToString::to_string).collect();
+        let named = |line: &[u8]| finders.iter().any(|id| memchr::memmem::find(line, id.as_bytes()).is_some());
+        let kept: Vec<&[u8]> = index.split_inclusive(|byte| *byte == b'\n').filter(|line| !named(line)).collect();
+        let kept = kept.concat();
+        if kept.len() != index.len() {
+            write_durably(&path, &kept)?;
+        }
+        for session in sessions {
+            self.records.remove(session);
+            self.changed.remove(session);
+            self.present.remove(session);
+        }
+        Ok(())
+    }
+
     fn path(&self, session: SessionId) -> PathBuf {
         self.root.join(session.file_name())
     }
@@ -303,7 +328,7 @@ fn write(path: &Path, content: &Content, source: &Path, from: u64) -> io::Result
     if from > 0 && append(path, content, source, from)? {
         return Ok(());
     }
-    let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(path.parent().unwrap_or(Path::new("/")))?;
+    let mut file = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(path.parent().unwrap_or(Path::new("/")))?;
     copy_prefix(source, file.as_file_mut(), content.length)?;
     if super::read::prefix(&File::open(file.path())?, content.length)? != Some(content.digest) {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "the bytes to be archived are not those that were read"));

@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::AsFd;
 
 use rustix::fs::AtFlags;
+use rustix::path::Arg;
 
 use super::read;
 use super::tree::{open_regular, status_at};
@@ -91,8 +92,16 @@ pub fn bytes_are(directory: impl AsFd, name: &str, holder: &File, digest: Digest
 ///
 /// # Errors
 /// As `unlinkat`.
-pub fn unlink(directory: impl AsFd, name: &str, _: Proof) -> io::Result<()> {
+pub fn unlink(directory: impl AsFd, name: impl Arg, _: Proof) -> io::Result<()> {
     Ok(rustix::fs::unlinkat(directory, name, AtFlags::empty())?)
+}
+
+/// Removes an empty directory.
+///
+/// # Errors
+/// As `unlinkat`.
+pub fn rmdir(directory: impl AsFd, name: impl Arg, _: Proof) -> io::Result<()> {
+    Ok(rustix::fs::unlinkat(directory, name, AtFlags::REMOVEDIR)?)
 }
 
 fn refuse(why: &str) -> io::Error {

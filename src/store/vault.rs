@@ -23,6 +23,13 @@ const VERSION: u32 = 1;
 
 /// How the name of a fetched file begins.
 const FETCHED: &str = "fetched-";
+/// How the name of a file begins that is put in the place of another once it is whole.
+pub(super) const TEMPORARY: &str = ".new-";
+
+/// Whether a file of the stage is one of [`Vault::new_fetched`].
+pub(super) fn is_fetched(name: &str) -> bool {
+    name.starts_with(FETCHED)
+}
 
 /// Why bytes are in the vault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -253,7 +260,7 @@ impl Vault {
     /// As the system's.
     pub fn take_back(&mut self, linked: &Linked, proved: proof::Proof) -> io::Result<()> {
         proof::unlink(&linked.directory, &linked.name, proved)?;
-        proof::unlink(&linked.directory, &format!("{}.json", linked.name), proof::only_ours(proof::OnlyOurs::created()))?;
+        proof::unlink(&linked.directory, format!("{}.json", linked.name), proof::only_ours(proof::OnlyOurs::created()))?;
         self.objects.retain(|object| object.path != linked.path);
         Ok(())
     }
@@ -326,7 +333,7 @@ impl Vault {
             let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
             let Ok(proved) = proof::prefix_of(&directory, name, &File::open(holder)?) else { continue };
             proof::unlink(&directory, name, proved)?;
-            proof::unlink(&directory, &format!("{name}.json"), proof::only_ours(proof::OnlyOurs::created()))?;
+            proof::unlink(&directory, format!("{name}.json"), proof::only_ours(proof::OnlyOurs::created()))?;
             self.objects.retain(|object| object.path != path);
             gone += 1;
         }
@@ -363,7 +370,7 @@ fn write_note(object: &Path, note: &Note) -> io::Result<()> {
 /// As `write`, `fsync` and `rename`; the old file is then untouched.
 pub fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("/"));
-    let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(directory)?;
+    let mut file = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(directory)?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;

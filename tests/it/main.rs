@@ -108,6 +108,8 @@ mod quiet_weeks;
 #[cfg(test)]
 mod remote_far;
 #[cfg(test)]
+mod remote_forget;
+#[cfg(test)]
 mod remote_notes;
 #[cfg(test)]
 mod remote_put;
