@@ -52,6 +52,8 @@ mod e2e_world;
 #[cfg(test)]
 mod far;
 #[cfg(test)]
+mod forget_world;
+#[cfg(test)]
 mod gh;
 #[cfg(test)]
 mod github;
@@ -87,6 +89,8 @@ mod manual;
 mod packages;
 #[cfg(test)]
 mod pass_first;
+#[cfg(test)]
+mod pass_forget;
 #[cfg(test)]
 mod pass_hostile;
 #[cfg(test)]
@@ -133,6 +137,8 @@ mod talk;
 mod token;
 #[cfg(test)]
 mod verbs_doctor;
+#[cfg(test)]
+mod verbs_forget;
 #[cfg(test)]
 mod verbs_list;
 #[cfg(test)]
