@@ -178,9 +178,10 @@ fn killed_at_any_call_it_is_finished_by_saying_it_again() {
                 let words: Vec<String> = before.iter().cloned().chain(program).collect();
                 Command::new(&words[0]).args(&words[1..]).env_clear().env("HOME", &world).env("PATH", crate::world::PATH).output().unwrap()
             };
-            let inject = format!("inject={}:signal=KILL:when={at}", call.split(',').map(|call| format!("?{call}")).collect::<Vec<_>>().join(","));
+            let calls = format!("?{}", call.replace(',', ",?"));
+            let (trace, inject) = (format!("trace={calls}"), format!("inject={calls}:signal=KILL:when={at}"));
             let log = copies.path().join("log").display().to_string();
-            let killed = run(&["strace", "-f", "-qq", "-o", &log, "-e", "trace=none", "-e", &inject].map(str::to_owned));
+            let killed = run(&["strace", "-f", "-qq", "-o", &log, "-e", &trace, "-e", &inject].map(str::to_owned));
             let again = run(&[]);
             assert!(again.status.success(), "{call} {at}: {again:?}");
             let left: Vec<String> = traces(&world).into_iter().filter(|path| !path.contains("/.config/")).collect();

@@ -171,7 +171,9 @@ fn forget_here(setting: &Setting, session: SessionId, now: DateTime<Utc>) -> Res
     }
     let date = found.before.unwrap_or(now);
     let sessions = found.sessions();
-    let removed = sessions.iter().try_for_each(|session| here.forgotten.set(*session, date)).and_then(|()| remove_all(&mut here, &found));
+    // Its own comes first: whoever takes this up again goes by its date.
+    let mut named = std::iter::once(&session).chain(&sessions);
+    let removed = named.try_for_each(|session| here.forgotten.set(*session, date)).and_then(|()| remove_all(&mut here, &found));
     removed.and_then(|()| clear_temporary(&setting.paths.state)).map_err(here_error("vault"))?;
     // Read once more: what is not of them is looked at by its stamp, and what is remembered of them is not asked for.
     let (_, mut state) = open(setting)?;
