@@ -11,6 +11,7 @@
 //! - `fork_of`: the session that it is a fork of itself, and that stays. `held_by`: who is remembered to hold one of them.
 //! - `mentions`: files of the client itself that name one of them, and `behind_links`: links that were not followed; empty in a dry run.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
@@ -127,7 +128,7 @@ fn agreed(found: &Found, title: &str, context: &Context) -> Result<bool, Failure
         0 | 1 => String::new(),
         many => format!(" and its {}", counted(many - 1, "fork")),
     };
-    person.agrees(&format!("Remove \"{}\"{forks} for good, here and everywhere at the next visit?", cut(title, LONGEST_TITLE)))
+    person.agrees(&format!("Forget \"{}\"{forks}, everywhere and for good?", cut(title, LONGEST_TITLE)))
 }
 
 fn failure(error: &ForgetError) -> Failure {
@@ -152,7 +153,7 @@ fn told(found: &Found, render: &mut Render) {
     }
     render.table(&table);
     let entry = |render: &mut Render, label: &str, text: &str| render.say_entry((Style::Faint, label), (Style::Plain, text));
-    for project in found.members.iter().flat_map(|member| &member.lies.projects) {
+    for project in found.members.iter().flat_map(|member| &member.lies.projects).collect::<BTreeSet<_>>() {
         entry(render, "lies in", project);
     }
     if !found.held_by.is_empty() {
@@ -171,6 +172,10 @@ fn told(found: &Found, render: &mut Render) {
 fn done(forgotten: &Forgotten, render: &mut Render) {
     let all = forgotten.found.members.iter().flat_map(|member| heaps(&member.lies)).fold(Heap::default(), add);
     render.say_entry((Style::Good, "forgotten"), (Style::Plain, &format!("removed here: {}", heap(all))));
+    if !forgotten.found.held_by.is_empty() {
+        let text = format!("{} at the next visit; `claude-session-sync sync` visits those that run", joined(&forgotten.found.held_by));
+        render.say_entry((Style::Plain, "and in"), (Style::Plain, &text));
+    }
     for path in &forgotten.behind_links {
         render.note(&format!("{} is a symbolic link and was not followed: something of that name lies behind it", path.display()));
     }

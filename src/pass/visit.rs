@@ -222,7 +222,10 @@ impl Seen {
             for (id, session) in &member.sessions {
                 let young = session.transcript.as_ref().is_some_and(|part| part.stamp.modified.div_euclid(1_000_000_000) > oldest);
                 let known = !bases.of_part(*id, &Part::Transcript).is_empty();
-                if session.closed.is_some() || !(young || known) {
+                // What may be a fork of a forgotten session is told by its bytes only, however old it is: it is read once.
+                let unread = session.transcript.as_ref().is_some_and(|part| part.held.is_none());
+                let suspect = unread && fork::may_be_fork(*id) && !bases.forgotten().dates().is_empty();
+                if session.closed.is_some() || !(young || known || suspect) {
                     continue;
                 }
                 let mut ask = |part: Part, far: &FarPart| {

@@ -32,6 +32,7 @@ impl Spilled {
     pub(crate) fn everywhere() -> Self {
         let (mut world, near) = World::with_box();
         let late = world.machine("late", &["acme/widget"]);
+        world.set("[log]\nlevel = \"trace\"");
         late.clone_of("widget", "git@github.com:acme/widget.git");
         let cwd = world.here.at("widget");
         let talk = Talk::begun(&id(1), &cwd, 60, &format!("the password is {SECRET}")).titled(TITLE);

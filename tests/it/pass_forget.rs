@@ -199,13 +199,18 @@ fn a_fork_that_nobody_here_knew_is_told_by_its_bytes_and_goes_too() {
     let second = fork.clone().says(&format!("{SECRET} again"));
     let second = second.clone().called(&second.fork_id()).says("further");
     let innocent = Talk::begun(&Uuid::new_v5(&Uuid::nil(), b"x").to_string(), &spilled.near.at("widget"), 30, "of another session");
-    for talk in [&fork, &second, &innocent] {
+    // One that is too old for anybody to ask for it.
+    let old = strange.clone().says(&format!("{SECRET} of old"));
+    let old = old.clone().called(&old.fork_id());
+    for talk in [&fork, &second, &innocent, &old] {
         spilled.near.put(&talk.clone().in_project_of(&spilled.near.at("widget")));
     }
+    let month = std::time::Duration::from_secs(40 * 86_400);
+    fs::File::options().append(true).open(spilled.near.path(&old.id)).unwrap().set_modified(std::time::SystemTime::now() - month).unwrap();
     spilled.near.put_side(&fork.clone().in_project_of(&spilled.near.at("widget")), "tool-results/b.txt", SECRET.as_bytes(), 9);
     let ran = spilled.visits("box", &[]);
     assert_eq!(ran.code, 0, "{ran:?}");
-    assert!(spilled.is_forgotten(&fork.id) && spilled.is_forgotten(&second.id) && !spilled.is_forgotten(&innocent.id));
+    assert!([&fork, &second, &old].iter().all(|fork| spilled.is_forgotten(&fork.id)) && !spilled.is_forgotten(&innocent.id));
     assert_eq!((traces(&spilled.world.here.home), traces(&spilled.near.home)), (Vec::new(), Vec::new()));
     assert_eq!(spilled.world.here.bytes(&innocent.id), innocent.bytes, "an id of that kind alone says nothing");
 }
@@ -257,7 +262,7 @@ fn what_is_planted_there_leads_nowhere() {
 }
 
 #[test]
-fn a_million_names_that_it_says_are_forgotten_hold_nothing_up() {
+fn more_names_than_can_be_listed_of_what_it_says_is_forgotten_hold_nothing_up() {
     let spilled = Spilled::everywhere();
     let notes = spilled.near.claude.join(".claude-session-sync/forgotten");
     fs::create_dir_all(&notes).unwrap();

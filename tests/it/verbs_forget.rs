@@ -1,8 +1,9 @@
 //! `forget ID`: what it shows, whom it asks, what it refuses, and that it can be cut off anywhere.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::symlink;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use claude_session_sync::reconcile::report::Forgetting;
 use serde_json::Value;
@@ -40,6 +41,44 @@ fn without_a_terminal_it_wants_to_be_told_yes() {
     let ran = spilled.forget(&[&id(1)]);
     assert!(ran.code == 2 && ran.err.contains("--yes"), "{ran:?}");
     assert_eq!(everything(&spilled.world.here.home), before);
+}
+
+#[test]
+fn at_a_terminal_it_asks_and_a_no_changes_nothing() {
+    if !crate::skip::have("script", "--version") {
+        return;
+    }
+    let spilled = Spilled::everywhere();
+    let before = everything(&spilled.world.here.home);
+    let answer = |word: &str| {
+        let line = format!("stty cols 120; {} forget {}", env!("CARGO_BIN_EXE_claude-session-sync"), id(1));
+        let mut terminal = Command::new("script");
+        terminal.args(["-q", "-e", "-c", &line, "/dev/null"]).env_clear().env("HOME", &spilled.world.here.home).env("PATH", crate::world::PATH);
+        let mut child = terminal.env("TERM", "xterm").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let mut stdout = child.stdout.take().unwrap();
+        let mut said = Vec::new();
+        let mut asked = false;
+        loop {
+            let mut chunk = [0; 4096];
+            let count = stdout.read(&mut chunk).unwrap();
+            said.extend_from_slice(&chunk[..count]);
+            if count == 0 {
+                break;
+            }
+            if !asked && String::from_utf8_lossy(&said).contains("for good") {
+                asked = true;
+                stdin.write_all(word.as_bytes()).unwrap();
+            }
+        }
+        assert!(asked && child.wait().unwrap().success(), "{}", String::from_utf8_lossy(&said));
+        String::from_utf8_lossy(&said).into_owned()
+    };
+    let said = answer("n\r");
+    assert!(said.contains(TITLE) && said.contains("1 fork") && said.contains("nothing was changed"), "{said}");
+    assert_eq!(everything(&spilled.world.here.home), before);
+    let said = answer("y\r");
+    assert!(said.contains("removed here") && traces(&spilled.world.here.home).is_empty(), "{said}");
 }
 
 #[test]

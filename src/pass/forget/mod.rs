@@ -5,8 +5,8 @@
 //! finished by doing it again. Far sides are told at their next visit: [`there`].
 //! Never: a removal here because of what a far side says.
 //!
-//! What it does not know: a fork that this machine never read, until it is read; and, where only a fork is forgotten, the copy that it
-//! was made from, while a machine that is away holds that as the origin's own.
+//! A fork that this machine never read is told by its bytes at the next visit. What cannot be told: where only a fork is forgotten,
+//! the copy that it was made from, while a machine that is away holds that as the origin's own.
 
 pub mod family;
 mod memory;
