@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use claude_session_sync::reconcile::report::Forgetting;
@@ -133,6 +134,25 @@ fn one_that_lies_in_two_directories_goes_from_both_and_a_link_is_only_told_of() 
 }
 
 #[test]
+fn a_fork_is_told_by_its_bytes_where_no_note_speaks_of_it() {
+    let spilled = Spilled::everywhere();
+    fs::remove_dir_all(spilled.data().join("vault/displaced")).unwrap();
+    let cwd = spilled.world.here.at("widget");
+    let fork = spilled.world.here.bytes(&spilled.fork);
+    let fork = spilled.talk.clone().holding(&fork).called(&spilled.fork).says(&format!("{SECRET}, grown"));
+    spilled.world.here.goes_on(&fork);
+    // A fork of that one, in a directory of no known repository; and one of another session, to be left.
+    let second = fork.clone().says("on another machine");
+    let second = second.clone().called(&second.fork_id()).says(&format!("{SECRET} there")).in_project_of("/nowhere");
+    spilled.world.here.put(&second);
+    let other = Talk::begun(&id(2), &cwd, 50, "innocent");
+    let stays = spilled.world.here.put(&other.clone().called(&other.fork_id()).says("on"));
+    spilled.forgets();
+    assert!(spilled.is_forgotten(&spilled.fork) && spilled.is_forgotten(&second.id) && stays.exists());
+    assert_eq!(traces(&spilled.world.here.home), Vec::<String>::new());
+}
+
+#[test]
 fn the_clients_own_files_that_name_it_are_told_and_left() {
     let spilled = Spilled::everywhere();
     let history = spilled.world.here.claude.join("history.jsonl");
@@ -221,6 +241,10 @@ fn killed_at_any_call_it_is_finished_by_saying_it_again() {
             let (trace, inject) = (format!("trace={calls}"), format!("inject={calls}:signal=KILL:when={at}"));
             let log = copies.path().join("log").display().to_string();
             let killed = run(&["strace", "-f", "-qq", "-o", &log, "-e", &trace, "-e", &inject].map(str::to_owned));
+            let of_it = |world: &Path| everything(world).into_keys().filter(|name| name.contains(&id(1)) && !name.contains("/forgotten/")).count();
+            let begun = of_it(&world) < of_it(&whole.world.here.home);
+            let tombstones = [&id(1), &whole.fork].map(|id| world.join(".local/share/claude-session-sync/vault/forgotten").join(id).exists());
+            assert!(!begun || tombstones == [true, true], "{call} {at}: nothing goes before it is noted");
             let again = run(&[]);
             assert!(again.status.success(), "{call} {at}: {again:?}");
             let left: Vec<String> = traces(&world).into_iter().filter(|path| !path.contains("/.config/")).collect();
