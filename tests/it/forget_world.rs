@@ -23,6 +23,8 @@ pub(crate) struct Spilled {
     pub(crate) near: Side,
     pub(crate) late: Side,
     pub(crate) talk: Talk,
+    /// The copy that lost, and the session that it became.
+    pub(crate) lost: Talk,
     pub(crate) fork: String,
 }
 
@@ -59,7 +61,7 @@ impl Spilled {
             assert_eq!((side.bytes(&id(1)), side.paths(&fork).len()), (won.bytes.clone(), 1), "{}", side.name);
         }
         assert!(!far_vault(&near).is_empty() && !far_vault(&late).is_empty() && !world.displaced(&id(1)).is_empty());
-        Self { world, near, late, talk: won, fork }
+        Self { world, near, late, talk: won, lost, fork }
     }
 
     /// Whether the last one is switched on.

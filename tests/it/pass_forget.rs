@@ -234,6 +234,49 @@ fn only_the_fork_can_be_forgotten_and_is_not_made_again() {
     assert_eq!(said_here(&spilled.world.root()), "", "nor do the copies stay that it was made from");
 }
 
+/// A session there that nobody knows yet: a visit that finds one asks for digests, and reads what the far vault holds.
+fn asks_for_digests(spilled: &Spilled, n: u32) {
+    spilled.near.put(&Talk::begun(&id(n), &spilled.near.at("widget"), 40, "asks for digests"));
+}
+
+/// Puts a displaced copy into the vault beside the store of `box`.
+fn displaced_there(spilled: &Spilled, bytes: &[u8]) {
+    let name = format!("{}.{}.0123456789abcdef.{}-1", id(1), bytes.len(), "0".repeat(32));
+    fs::write(spilled.near.claude.join(".claude-session-sync/vault").join(name), bytes).unwrap();
+}
+
+#[test]
+fn what_a_far_vault_holds_of_it_is_not_brought_home_first() {
+    let spilled = Spilled::everywhere();
+    spilled.forgets();
+    displaced_there(&spilled, &spilled.lost.clone().says("and nobody else has that").bytes);
+    asks_for_digests(&spilled, 5);
+    assert_eq!(told(&spilled.visits("box", &[])), both(&spilled, "box", &Forgetting::Removed));
+    assert_eq!(spilled.world.here.paths(&id(5)).len(), 1);
+    assert_eq!((traces(&spilled.world.here.home), traces(&spilled.near.home)), (Vec::new(), Vec::new()));
+}
+
+#[test]
+fn the_copy_that_a_forgotten_fork_was_made_from_is_let_go_there_and_forked_no_more() {
+    let spilled = Spilled::everywhere();
+    assert_eq!(spilled.forget(&[&spilled.fork, "--yes"]).code, 0);
+    displaced_there(&spilled, &spilled.lost.bytes);
+    asks_for_digests(&spilled, 5);
+    spilled.world.passes();
+    asks_for_digests(&spilled, 6);
+    spilled.world.passes();
+    assert!(!spilled.world.displaced(&id(1)).contains(&spilled.lost.bytes), "it did not come home");
+    assert!(far_vault(&spilled.near).iter().all(|object| fs::read(object).unwrap() != spilled.lost.bytes.0));
+    // Somebody who was away has it still as the session itself.
+    spilled.near.goes_on(&spilled.lost);
+    for _ in 0..2 {
+        assert_eq!(spilled.world.sync(&[]).code, 0);
+    }
+    for side in [&spilled.world.here, &spilled.near, &spilled.late] {
+        assert_eq!((side.bytes(&id(1)), side.paths(&spilled.fork).len()), (spilled.talk.bytes.clone(), 0), "{}", side.name);
+    }
+}
+
 #[test]
 fn what_is_planted_there_leads_nowhere() {
     let spilled = Spilled::everywhere();
