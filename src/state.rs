@@ -3,7 +3,7 @@
 //! Promises: a cache. Lost, corrupt or of an unknown format, it costs time and nothing else; it is replaced as a whole, from
 //! outcomes, never from intentions.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -57,6 +57,12 @@ pub struct ReplicaMemory {
     pub files: Vec<(StorePath, FarMemory)>,
     /// The last content seen there of every session: what is gone now was deleted there.
     pub seen: BTreeMap<SessionId, Lines>,
+    /// Forgotten sessions that lay there when that was last known: it is still to be told.
+    #[serde(default)]
+    pub due: BTreeSet<SessionId>,
+    /// Sessions of this machine that another one forgot there.
+    #[serde(default)]
+    pub forgotten: BTreeSet<SessionId>,
 }
 
 /// What a place to visit is.

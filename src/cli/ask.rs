@@ -51,7 +51,6 @@ impl Person {
     ///
     /// # Errors
     /// As [`Person::pick`].
-    #[expect(dead_code, reason = "the verb that asks this comes next")]
     pub(super) fn agrees(self, question: &str) -> Result<bool, Failure> {
         let question = plain(question);
         let confirm = Confirm::new(&question).with_default(false).with_render_config(self.config());

@@ -12,6 +12,7 @@ mod connect;
 mod demo;
 mod doctor;
 pub mod failure;
+mod forget;
 mod list;
 mod logs;
 mod man;
@@ -48,7 +49,7 @@ pub const PROGRAM: &str = env!("CARGO_PKG_NAME");
 const GROUPS: [(&str, &[&str]); 3] = [
     ("Everyday", &["sync", "status", "connect", "logs", "doctor"]),
     ("Set-up", &["config", "service", "demo"]),
-    ("Repair", &["list", "conflicts", "restore", "verify", "vault"]),
+    ("Repair", &["list", "conflicts", "restore", "forget", "verify", "vault"]),
 ];
 
 /// Keeps Claude Code sessions equal between this machine and GitHub Codespaces.
@@ -86,6 +87,8 @@ enum Verb {
     Conflicts(conflicts::Arguments),
     /// Take a session back: deleted, older, or a copy that lost
     Restore(restore::Arguments),
+    /// Remove a session by name: here, and in every codespace at its next visit
+    Forget(forget::Arguments),
     /// Ask whether the client would resume every synced session, here or there
     Verify(verify::Arguments),
     /// Look after what this machine keeps
@@ -189,6 +192,7 @@ impl Verb {
             Self::List(arguments) => list::run(arguments, context),
             Self::Conflicts(arguments) => conflicts::run(arguments, context),
             Self::Restore(arguments) => restore::run(arguments, context),
+            Self::Forget(arguments) => forget::run(arguments, context),
             Self::Verify(arguments) => verify::run(arguments, context),
             Self::Vault(arguments) => vault::run(arguments, context),
             Self::Config(arguments) => config::run(arguments, context),

@@ -1,11 +1,11 @@
 //! A report in words: what a pass did, for people at a terminal and for pipes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::render::{Cell, Render, Style, Table};
 use super::words::{bytes, counted, cut, joined, sessions, short, titled};
 use crate::reconcile::manifest::{Part, SessionId};
-use crate::reconcile::report::{Action, ActionResult, Outcome, Report, Verb, Visit};
+use crate::reconcile::report::{Action, ActionResult, Forgetting, Forgotten, Outcome, Report, Verb, Visit};
 
 /// Lines of one kind that a terminal is shown; the rest is counted.
 const MOST_LINES: usize = 6;
@@ -16,6 +16,7 @@ const LONGEST_TITLE: usize = 60;
 pub(super) fn report(report: &Report, render: &mut Render) {
     actions(report, render);
     conflicts(report, render);
+    forgotten(report, render);
     refused(report, render);
     for placed in &report.unplaced {
         let name = placed.repository.full_name();
@@ -136,6 +137,38 @@ fn conflicts(report: &Report, render: &mut Render) {
             None => "the other had no message of its own and is in the vault".to_owned(),
         };
         render.note(&format!("\"{title}\" was continued on both sides ({} lost); {kept}", joined(&conflict.lost_at)));
+    }
+}
+
+/// What it meant that sessions were forgotten: counted by place where something was, or is to be, removed.
+fn forgotten(report: &Report, render: &mut Render) {
+    let places: BTreeSet<&str> = report.forgotten.iter().map(|forgotten| forgotten.at.as_str()).collect();
+    for at in places {
+        for what in [Forgetting::Removed, Forgetting::Due, Forgetting::Open] {
+            let count = report.forgotten.iter().filter(|forgotten| forgotten.at == at && forgotten.what == what).count();
+            if count > 0 {
+                render.note(&format!("{at}: {} {}", counted(count, "forgotten session"), phrase(&what, count)));
+            }
+        }
+    }
+    let lines = report.forgotten.iter().filter_map(|Forgotten { at, session, what }| match what {
+        Forgetting::Failed { why } => Some(format!("{at}: the forgotten session {session} cannot be removed: {why}")),
+        Forgetting::Again => Some(format!("{session} was forgotten and lies here again: `claude-session-sync forget {session}`")),
+        Forgetting::ByAnother => {
+            Some(format!("{at}: {session} was forgotten there by another machine; `claude-session-sync forget {session}` forgets it here too"))
+        }
+        Forgetting::Removed | Forgetting::Due | Forgetting::Noted | Forgetting::Open => None,
+    });
+    bounded(lines.collect(), render);
+}
+
+fn phrase(what: &Forgetting, count: usize) -> &'static str {
+    match (what, count) {
+        (Forgetting::Due, _) => "would be removed there",
+        (Forgetting::Open, 1) => "is open there, and goes once it is closed",
+        (Forgetting::Open, _) => "are open there, and go once they are closed",
+        (_, 1) => "was removed there",
+        _ => "were removed there",
     }
 }
 

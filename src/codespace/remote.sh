@@ -365,6 +365,13 @@ list_agents() {
         sed -n "s|^\([1-9][0-9]\{0,17\}\)[.0-9]* \./\([0-9a-f-]\{36\}\)\$|\1 \2|p" | sort -rn | head -n 64
 }
 
+# The sessions that their user forgot, by any machine: one note each, written by a put.
+list_forgotten() {
+    [ -d "$own/forgotten" ] && [ ! -L "$own/forgotten" ] && cd "$own/forgotten" || return 0
+    find . -type f -name "????????-????-????-????-????????????" -print 2>/dev/null |
+        sed -n "s|^\./\([0-9a-f]\{8\}\(-[0-9a-f]\{4\}\)\{3\}-[0-9a-f]\{12\}\)\$|\1|p" | sort | head -n 10000
+}
+
 # What is not in the form of a note was not written by a put.
 list_pushed() {
     [ -f "$own/pushed" ] && [ ! -L "$own/pushed" ] || return 0
@@ -411,6 +418,7 @@ verb_list() {
     item vault "$([ -d "$own/vault" ] && cd "$own/vault" && find . -type f -exec stat "$stat_flag" "$size $name" {} + 2>/dev/null | sed "s| \./| |")"
     item pushed "$(list_pushed)"
     item agents "$(list_agents)"
+    item forgotten "$(list_forgotten)"
 }
 
 # ---- hash
@@ -542,6 +550,7 @@ clean() {
 }
 
 take_lock() {
+    locked=
     command -v flock >/dev/null 2>&1 || return 0
     (: >>"$own/lock") 2>/dev/null || fail "cannot open $own/lock"
     exec 9>>"$own/lock"
@@ -551,6 +560,7 @@ take_lock() {
         [ "$waited" -le 20 ] || fail "another writer holds $own/lock"
         sleep 1
     done
+    locked=yes
 }
 
 # Whether a directory on the way to a path below projects/ is a symbolic link.
@@ -686,6 +696,8 @@ prepare() {
         esac
         if [ "$verdict" != ok ]; then
             :
+        elif [ -e "$own/forgotten/$3" ]; then
+            verdict="failed forgotten there"
         elif live "$3" || { [ "$2" = r ] && fresh "$4"; }; then
             verdict=live
         elif [ "$2" = c ] && { [ -e "$target" ] || [ -L "$target" ]; }; then
@@ -805,6 +817,78 @@ drop() {
 s/.*/drop & kept/"
 }
 
+# What a put that was cut off left of a forgotten session: its plan names the sessions whose bytes lie beside it. Who holds the
+# lock may clear away what waits for it, too: that would bring the session back. Otherwise only what is older than a day.
+sweep() {
+    set +f
+    for other in "$own/stage"/*; do
+        set -f
+        if [ "$other" = "$stage" ] || [ -L "$other" ] || [ ! -d "$other" ]; then continue; fi
+        if [ -z "$locked" ] || { [ -f "$other/plan" ] && ! grep -q -F "$ids" "$other/plan"; }; then
+            [ -n "$(find "$other" -prune -mtime +0)" ] || continue
+        fi
+        rm -rf "$other"
+        [ ! -d "$projects" ] || find "$projects/" -name ".css-${other##*/}-*" -exec rm -f {} +
+    done
+    set -f
+    [ ! -d "$projects" ] || find "$projects/" -type f -name ".css-????????????????????????????????-*" -ctime +0 -exec rm -f {} +
+}
+
+# Where there is no registry to ask: whether one of the transcripts was written less than 120 s ago.
+young() {
+    [ -n "$1" ] && [ ! -d "$claude/sessions" ] || return 1
+    for written in $(printf "%s\n" "$1" | sed -n "/\.jsonl\$/p" | (cd "$projects" && stats "$stat_flag" "$inode:$size:$modified")); do
+        if fresh "$written"; then return 0; fi
+    done
+    return 1
+}
+
+# Removes names below projects/. They come from a walk that follows no link, and a link among them goes as a link.
+erase() {
+    if [ -n "$1" ]; then
+        printf "%s\n" "$1" | tr "\n" "\0" | (cd "$projects" && xargs -0 rm -rf) || return 1
+    fi
+    set +f
+    for object in "$own/vault/$2".*; do
+        set -f
+        if [ -e "$object" ] || [ -L "$object" ]; then rm -rf "$object" || return 1; fi
+    done
+    set -f
+}
+
+# A session that its user forgot goes from every project directory and from the vault, unless it is open; the note that it was
+# forgotten comes last, so that half a removal is done again.
+forget() {
+    asked=$(printf "%s\n" "$plan" | sed -n "s/^forget \([0-9a-f-]\{36\} [0-9TZ:.-]\{20,40\}\)\$/\1/p")
+    [ -n "$asked" ] || return 0
+    ids=$(printf "%s\n" "$asked" | sed "s/ .*//")
+    now=$(date +%s) walked=yes lies=
+    if [ -d "$projects" ]; then
+        lies=$(cd "$projects" && find . -name "*$nl*" -prune -o -path "./*/*" -prune -name "????????-????-????-????-????????????*" -print) || walked=
+    fi
+    sweep 2>/dev/null
+    trouble=$({ [ -d "$own/forgotten" ] || mkdir "$own/forgotten"; } 2>&1)
+    for line in $asked; do
+        id=${line%% *}
+        names=$(printf "%s\n" "$lies" | sed -n "s|^\(\./[^/]*/$id\)\$|\1|p
+s|^\(\./[^/]*/$id\.jsonl\)\$|\1|p")
+        kept=$(set +f && printf "%s" "$own/vault/$id".*)
+        verdict=noted
+        if [ -n "$names" ] || [ "$kept" != "$own/vault/$id.*" ]; then verdict=removed; fi
+        if [ -L "$own/vault" ] || [ -L "$own/forgotten" ] || [ -L "$own/forgotten/$id" ] || [ -d "$own/forgotten/$id" ]; then
+            verdict="failed symlink"
+        elif [ -z "$walked" ]; then
+            verdict="failed cannot list $projects"
+        elif live "$id" || young "$names"; then
+            verdict=live
+        elif ! trouble=$({ erase "$names" "$id" && printf "%s\n" "${line#* }" >"$stage/note" && mv -f "$stage/note" "$own/forgotten/$id"; } 2>&1); then
+            verdict="failed $(reason "$trouble")"
+        fi
+        printf "forget %s %s\n" "$id" "$verdict"
+    done
+    sync
+}
+
 # The id of this store, written once; a file that holds none (a power cut) is replaced.
 name_replica() {
     [ -n "$1" ] && [ -z "$(replica_id)" ] || return 0
@@ -850,6 +934,7 @@ verb_put() {
     name_replica "$(planned replica)"
     note_agent "$(planned agent)"
     lines=
+    forgets=$(forget)
     case "$nl$plan" in
         *"${nl}file "*)
             trouble=$(mkdir -p "$projects" 2>&1) || fail "cannot make $projects: $trouble"
@@ -868,6 +953,7 @@ verb_put() {
     outcomes=$(
         [ -z "$lines" ] || report
         drop
+        [ -z "$forgets" ] || printf "%s\n" "$forgets"
     )
     replica=$(replica_id)
     note_pushed 2>/dev/null

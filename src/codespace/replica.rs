@@ -69,6 +69,17 @@ impl Hashes {
     }
 }
 
+/// What a put takes along.
+#[derive(Debug, Clone, Default)]
+pub struct Parcel {
+    /// Files to install.
+    pub files: Vec<wire::PutFile>,
+    /// Vault objects to drop.
+    pub drops: Vec<wire::VaultDrop>,
+    /// Sessions that their user forgot.
+    pub forgets: Vec<wire::Forget>,
+}
+
 /// A far replica that is connected.
 #[derive(Debug)]
 pub struct Far {
@@ -141,12 +152,14 @@ impl Far {
         Ok(Getting { answer, rest })
     }
 
-    /// Files to install.
+    /// Files to install, and what is to go. Where nothing is installed, a full disk is no reason to leave the rest.
     ///
     /// # Errors
     /// Whatever breaks the channel or the answer. What was done then is not known: the next listing tells.
-    pub async fn put(&mut self, files: Vec<wire::PutFile>, replica: Uuid, need_kib: u64, drops: Vec<wire::VaultDrop>) -> Result<PutAnswer, VisitError> {
-        let request = PutRequest { claude: self.directory(), replica: Some(replica), agent: self.agent, need_kib: Some(need_kib), files, drops };
+    pub async fn put(&mut self, parcel: Parcel, replica: Uuid, need_kib: u64) -> Result<PutAnswer, VisitError> {
+        let Parcel { files, drops, forgets } = parcel;
+        let need_kib = (!files.is_empty()).then_some(need_kib);
+        let request = PutRequest { claude: self.directory(), replica: Some(replica), agent: self.agent, need_kib, files, drops, forgets };
         let call = self.call(Request::Put(request.clone()), WORKING).await?;
         let (answer, rest) = call.split();
         rest.judge(PutAnswer::read(answer, &request).await).await

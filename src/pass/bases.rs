@@ -12,6 +12,7 @@ use crate::reconcile::plan::Side;
 use crate::reconcile::project::RepositoryId;
 use crate::reconcile::transcript::Digest;
 use crate::state::Held;
+use crate::store::forgotten::Tombstones;
 use crate::store::read;
 
 /// A content here.
@@ -30,6 +31,7 @@ pub struct Base {
 pub struct Bases {
     bases: HashMap<(SessionId, Part), Vec<Base>>,
     places: BTreeMap<SessionId, (RepositoryId, String)>,
+    forgotten: Tombstones,
     vault: PathBuf,
 }
 
@@ -37,7 +39,7 @@ impl Bases {
     /// Of this machine: live files, the archive, displaced objects.
     #[must_use]
     pub fn of(here: &Here) -> Self {
-        let mut all = Self { vault: here.vault.path(), ..Self::default() };
+        let mut all = Self { vault: here.vault.path(), forgotten: here.forgotten.clone(), ..Self::default() };
         for (id, session) in &here.sessions {
             if let Some((_, lines)) = &session.transcript {
                 let path = here.file(&session.project, *id, &Part::Transcript);
@@ -132,6 +134,12 @@ impl Bases {
         kept.sort();
         kept.dedup();
         kept
+    }
+
+    /// The sessions that their user forgot.
+    #[must_use]
+    pub fn forgotten(&self) -> &Tombstones {
+        &self.forgotten
     }
 
     /// The repository that a session belongs to on this machine.

@@ -57,6 +57,11 @@ pub enum Stand {
         /// Where.
         at: At,
     },
+    /// Forgotten on that side by its user, from another machine.
+    Forgotten {
+        /// Where.
+        at: At,
+    },
     /// Not to be touched on that side.
     Refused {
         /// Where.
@@ -106,6 +111,7 @@ fn stand(at: At, standing: &Standing, length: u64) -> Stand {
         Standing::Older => Stand::Older { at },
         Standing::Silent => Stand::Silent { at },
         Standing::Deleted => Stand::Deleted { at },
+        Standing::Forgotten => Stand::Forgotten { at },
         Standing::Closed(why) => Stand::Refused { at, why: why.clone() },
         Standing::Withheld => Stand::Withheld { at },
     }

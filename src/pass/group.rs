@@ -75,7 +75,7 @@ impl Here {
             return Presence { closed, ..Presence::default() };
         }
         let side = session.side.iter().map(|(path, (_, side))| (path.clone(), side.clone())).collect();
-        Presence { transcript: session.transcript.as_ref().map(|(_, lines)| lines.clone()), side, live: session.live, gone, closed: None }
+        Presence { transcript: session.transcript.as_ref().map(|(_, lines)| lines.clone()), side, live: session.live, gone, ..Presence::default() }
     }
 }
 

@@ -22,6 +22,7 @@ use crate::reconcile::report::Skipped;
 use crate::reconcile::transcript::Content;
 use crate::state::{Held, State};
 use crate::store::archive::{Archive, Here as LastHere, Place};
+use crate::store::forgotten::Tombstones;
 use crate::store::live::{Registry, registry};
 use crate::store::read::{self, Wanted};
 use crate::store::repositories::{Checkout, Clones};
@@ -99,6 +100,10 @@ pub struct Here {
     pub sessions: BTreeMap<SessionId, Session>,
     /// Sessions that are here and are neither read nor touched, and why.
     pub refused: BTreeMap<SessionId, String>,
+    /// Sessions that their user forgot. What lies here of them is not among the sessions.
+    pub forgotten: Tombstones,
+    /// Of those, what lies in the store again: as if it did not.
+    pub again: BTreeSet<SessionId>,
     /// What was passed over.
     pub skipped: Vec<Skipped>,
     /// Clones that sessions here name, with the newest modification time of such a session.
@@ -126,7 +131,9 @@ impl Here {
         let vault = Vault::open(&root)?;
         let archive = Archive::open(&vault, setting.archive)?;
         let registry = registry(&setting.claude)?;
-        let scanned = tree.as_ref().map(scan).transpose()?.unwrap_or_default();
+        let forgotten = Tombstones::open(&vault.path())?;
+        let mut scanned = tree.as_ref().map(scan).transpose()?.unwrap_or_default();
+        let again = scanned.set_aside(|session| forgotten.has(session));
         let replica = replica_id(&setting.claude)?;
         let skipped = scanned.skipped.iter().map(|skipped| Skipped { name: skipped.name.clone(), why: skipped.why.clone() }).collect();
         let mut here = Self {
@@ -138,6 +145,8 @@ impl Here {
             registry,
             sessions: BTreeMap::new(),
             refused: scanned.refused.clone(),
+            forgotten,
+            again,
             skipped,
             clones: BTreeMap::new(),
             spoken_for: BTreeMap::new(),

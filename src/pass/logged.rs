@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::said::{Said, Saying, Subject};
 use super::{Options, PassError, Setting};
 use crate::lock::LockError;
-use crate::reconcile::report::{Action, ActionResult, Fault, Outcome, Report, Visit};
+use crate::reconcile::report::{Action, ActionResult, Fault, Forgetting, Outcome, Report, Visit};
 
 /// Where a transfer goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +82,7 @@ fn log(ended: &Result<Report, PassError>, said: &Said) {
     };
     let _ = said.healed(&Subject::Pass);
     report.visits.iter().for_each(|of| codespace_span(&of.name).in_scope(|| visit(of, said)));
+    report.visits.iter().for_each(|of| codespace_span(&of.name).in_scope(|| forgotten(&of.name, report, said)));
     failures(&report.actions, said);
     listed(report.listing.as_ref(), said);
     disk(report, said);
@@ -149,6 +150,25 @@ fn visit(visit: &Visit, said: &Said) {
             Saying::News => tracing::warn!(reason = %fault.message, connections, channels, bytes_in, bytes_out, "visit failed"),
             Saying::Again(times) => tracing::debug!(reason = %fault.message, times, connections, channels, bytes_in, bytes_out, "visit failed"),
         },
+    }
+}
+
+/// Forgotten sessions at one place: one line, without a word of what they were.
+fn forgotten(at: &str, report: &Report, said: &Said) {
+    let of: Vec<&Forgetting> = report.forgotten.iter().filter(|of| of.at == at).map(|of| &of.what).collect();
+    let count = |what: &Forgetting| of.iter().filter(|of| **of == what).count();
+    let failed = of.iter().find_map(|of| if let Forgetting::Failed { why } = of { Some(why) } else { None });
+    let (removed, noted, open, due) = (count(&Forgetting::Removed), count(&Forgetting::Noted), count(&Forgetting::Open), count(&Forgetting::Due));
+    if removed + noted > 0 {
+        tracing::info!(removed, noted, open, "forgotten sessions were removed");
+    } else if open + due > 0 {
+        tracing::debug!(open, due, "forgotten sessions lie there still");
+    }
+    if let Some(reason) = failed {
+        match said.failed(Subject::Files(at.to_owned()), reason) {
+            Saying::News => tracing::warn!(reason, "forgotten sessions cannot be removed"),
+            Saying::Again(times) => tracing::debug!(reason, times, "forgotten sessions cannot be removed"),
+        }
     }
 }
 

@@ -12,6 +12,7 @@ pub mod compare;
 pub mod connect;
 pub mod contacts;
 pub mod faults;
+pub mod forget;
 pub mod gc;
 pub mod group;
 pub mod here;
@@ -44,7 +45,7 @@ use uuid::Uuid;
 
 use crate::lock::{Alone, Lock, LockError};
 use crate::reconcile::project::RepositoryId;
-use crate::reconcile::report::{self, ActionResult, Fault, Outcome, Report, Visit};
+use crate::reconcile::report::{self, ActionResult, Fault, Forgetting, Forgotten, Outcome, Report, Visit};
 use crate::state::State;
 
 use bases::Bases;
@@ -204,6 +205,8 @@ impl Pass<'_> {
     async fn open_and_archive(&mut self, state: State) -> Result<State, PassError> {
         let (mut here, state) = self.open_here(state).await?;
         self.report.skipped.clone_from(&here.skipped);
+        let again = here.again.iter().map(|session| Forgotten { at: "here".to_owned(), session: *session, what: Forgetting::Again });
+        self.report.forgotten.extend(again);
         tracing::debug!(sessions = here.sessions.len(), skipped = here.skipped.len(), "this machine was read");
         let (now, dry_run) = (self.now, self.options.dry_run);
         let opened = blocking(move || {

@@ -20,7 +20,7 @@ use super::quiet::{self, Contact};
 use super::round::{Planned, Round, Visiting, is_done, word};
 use super::target::{Reach, Target};
 use super::visit::Seen;
-use crate::codespace::replica::VisitError;
+use crate::codespace::replica::{Parcel, VisitError};
 use crate::codespace::wire::{Outcome as FarOutcome, PutAnswer, PutFile, Token};
 use crate::reconcile::manifest::{Part, StorePath};
 use crate::reconcile::report::{ActionResult, Outcome, Skipped, Visit};
@@ -88,7 +88,8 @@ async fn send(visit: &mut Visiting, files: &[PutFile], bases: &std::sync::Arc<Ba
     let Visiting { far, seen, agent, .. } = visit;
     // A codespace gets its id even where no session lies yet: from then on those who visit know of each other.
     let wants_id = agent.is_some() || seen.members.iter().any(|member| !member.sessions.is_empty());
-    if seen.broken.is_some() || (files.is_empty() && (seen.listing.replica.is_some() || !wants_id)) {
+    let forgets = seen.forgets();
+    if seen.broken.is_some() || (files.is_empty() && forgets.is_empty() && (seen.listing.replica.is_some() || !wants_id)) {
         return None;
     }
     let bytes: u64 = files.iter().map(|file| file.size).sum();
@@ -96,15 +97,17 @@ async fn send(visit: &mut Visiting, files: &[PutFile], bases: &std::sync::Arc<Ba
     if let Err(error) = seen.ask_for_leftovers(far, bases).await {
         return Some(Err(error));
     }
-    let drops = seen.leftovers.iter().filter(|leftover| leftover.is_home).map(Leftover::to_drop).collect();
+    let drops: Vec<_> = seen.leftovers.iter().filter(|leftover| leftover.is_home).map(Leftover::to_drop).collect();
     let span = logged::transfer_span(Transfer::Put, files.len(), files.iter().map(|file| file.data.len).sum());
-    let put = far.put(files.to_vec(), Uuid::new_v4(), need, drops).instrument(span.clone()).await;
+    let parcel = Parcel { files: files.to_vec(), drops, forgets };
+    let put = far.put(parcel, Uuid::new_v4(), need).instrument(span.clone()).await;
     span.in_scope(|| tracing::debug!(done = put.is_ok(), "sent"));
     Some(put)
 }
 
 fn note(visit: &mut Visiting, planned: &mut [Planned], files: &[PutFile], meaning: &[(usize, usize)], answer: &PutAnswer) {
     visit.seen.listing.replica = answer.replica.or(visit.seen.listing.replica);
+    visit.seen.forgot(answer);
     for (file, (group, action)) in files.iter().zip(meaning) {
         let planned = &mut planned[*group];
         let (result, token) = match answer.outcomes.get(&file.n) {
@@ -227,6 +230,7 @@ async fn finish(round: &mut Round, visiting: Visiting, standings: BTreeMap<Strin
         skipped,
         notes,
     };
+    round.report.forgotten.extend(seen.told(&visit.name, round.report.dry_run));
     if !round.report.dry_run {
         let replica = seen.listing.replica.and_then(|replica| round.state.replicas.get(&replica));
         let rest = &mut round.state.visits.entry(visit.name.clone()).or_default().quiet;
@@ -239,7 +243,8 @@ async fn finish(round: &mut Round, visiting: Visiting, standings: BTreeMap<Strin
         };
         quiet::ended(rest, &target, ended, Contact::Made, fault);
         if let Some(replica) = seen.listing.replica {
-            let memory = memory(&seen, round.state.replicas.remove(&replica).unwrap_or_default());
+            let mut memory = memory(&seen, round.state.replicas.remove(&replica).unwrap_or_default());
+            seen.remember(&mut memory, &round.here);
             round.state.replicas.insert(replica, memory);
         }
         visited(&mut round.state, &visit, &target, &seen, round.now);
@@ -255,7 +260,7 @@ fn is_home(member: &FarMember, path: &StorePath) -> bool {
 
 /// What is known of a far replica now. Sessions that are gone keep their last content: they were deleted there.
 fn memory(seen: &Seen, old: ReplicaMemory) -> ReplicaMemory {
-    let mut memory = ReplicaMemory { files: Vec::new(), seen: old.seen };
+    let mut memory = ReplicaMemory { files: Vec::new(), ..old };
     for member in &seen.members {
         for (id, session) in &member.sessions {
             let transcript = session.transcript.iter().map(|part| (Part::Transcript, part));

@@ -11,6 +11,7 @@ use chrono::{DateTime, Days, Utc};
 use super::absorb::{Keep, absorb};
 use super::bases::Bases;
 use super::clock::Clock;
+use super::forget::there::condemn;
 use super::group::{Group, GroupPlan, Sources};
 use super::here::Here;
 use super::install::{Placement, Work, actions, place};
@@ -23,7 +24,7 @@ use crate::pass::target::Target;
 use crate::reconcile::manifest::{Part, SessionId};
 use crate::reconcile::plan::{Member, Presence, Side, Standing, Step, Window};
 use crate::reconcile::project::RepositoryId;
-use crate::reconcile::report::{Action, ActionResult, Conflict, Left, Report};
+use crate::reconcile::report::{Action, ActionResult, Conflict, Forgetting, Forgotten, Left, Report};
 use crate::reconcile::transcript::{Digest, Moment};
 use crate::state::{Held, State};
 
@@ -117,6 +118,7 @@ impl Round {
     pub fn plan(&mut self, visits: &mut [Visiting]) -> io::Result<Vec<Planned>> {
         let keep = self.keep();
         let bases = std::sync::Arc::clone(&self.bases);
+        condemn(visits, &mut self.here, &bases, keep)?;
         for visit in visits.iter_mut() {
             absorb(&mut visit.seen, &visit.target.name, &mut self.here, &bases, &mut self.sources, keep, self.now)?;
         }
@@ -188,6 +190,9 @@ impl Round {
 
     /// What every member holds of one session.
     fn row(&self, id: SessionId, repository: &RepositoryId, far: &[(usize, usize)], visits: &[Visiting]) -> Vec<Presence> {
+        if self.here.forgotten.has(id) {
+            return vec![Presence { forgotten: true, ..Presence::default() }; far.len() + 1];
+        }
         let there = far.iter().map(|(visit, member)| self.presence_there(id, &visits[*visit].seen, *member));
         std::iter::once(self.here.presence(id, repository)).chain(there).collect()
     }
@@ -217,6 +222,9 @@ impl Round {
     fn presence_there(&self, id: SessionId, seen: &Seen, member: usize) -> Presence {
         let memory = || self.state.replicas.get(&seen.listing.replica?).filter(|_| seen.listing.files.iter().any(|file| file.path.part == Part::Transcript));
         let gone = || memory().and_then(|memory| memory.seen.get(&id)).cloned();
+        if seen.listing.forgotten.contains(&id) {
+            return Presence { forgotten: true, ..Presence::default() };
+        }
         let there = &seen.members[member];
         if let Some(project) = there.elsewhere.get(&id) {
             return Presence { closed: Some(format!("lies in {project} there, which is no directory of this repository")), ..Presence::default() };
@@ -242,7 +250,7 @@ impl Round {
         });
         // A folder that stayed behind is no session.
         let gone = if lines.is_none() { gone() } else { None };
-        Presence { transcript: lines, side: side.collect(), live: session.live, gone, closed: None }
+        Presence { transcript: lines, side: side.collect(), live: session.live, gone, ..Presence::default() }
     }
 
     /// What the report says of a plan before anything is done.
@@ -255,6 +263,9 @@ impl Round {
                 self.report.conflicts.push(Conflict { session: *id, title: loser.lines.title.clone(), lost_at, fork });
             }
             for (index, (member, standing)) in group.members.iter().zip(&planned.standings).enumerate() {
+                if *standing == Standing::Forgotten && !self.here.forgotten.has(*id) {
+                    self.report.forgotten.push(Forgotten { at: member.name.clone(), session: *id, what: Forgetting::ByAnother });
+                }
                 if let Some((word, why)) = left(standing, if index == 0 { "here" } else { "there" }) {
                     self.report.left.push(Left { at: member.name.clone(), session: *id, title: title.clone(), word: word.to_owned(), why });
                 }
@@ -351,6 +362,7 @@ pub fn word(standing: &Standing, done: bool) -> &'static str {
         Standing::Older => "older",
         Standing::Silent => "silent",
         Standing::Deleted => "deleted",
+        Standing::Forgotten => "forgotten",
         Standing::Closed(_) => "refused",
         Standing::Withheld => "withheld",
     }

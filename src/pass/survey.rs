@@ -315,7 +315,10 @@ fn lines(held: &Held) -> Option<&Lines> {
 
 /// What a far side held of a session at its last visit.
 fn presence(id: SessionId, there: &BTreeMap<SessionId, &Lines>, far: &ReplicaMemory, memory: &VisitMemory, learned: &SharedMemory) -> Presence {
+    if far.forgotten.contains(&id) {
+        return Presence { forgotten: true, ..Presence::default() };
+    }
     let transcript = there.get(&id).map(|lines| (*lines).clone());
     let gone = far.seen.get(&id).filter(|_| transcript.is_none() && !there.is_empty()).cloned();
-    Presence { transcript, side: BTreeMap::new(), live: memory.open.contains(&id), gone, closed: learned.refused.get(&id).cloned() }
+    Presence { transcript, side: BTreeMap::new(), live: memory.open.contains(&id), gone, closed: learned.refused.get(&id).cloned(), forgotten: false }
 }

@@ -3,7 +3,7 @@
 //! Promises: reads only. What is fetched lies in the stage, unproved; [`absorb`](super::absorb) proves it. A visit that breaks
 //! keeps what came whole. Nothing is concluded from what was not read.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
@@ -14,11 +14,13 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::bases::{Base, Bases};
+use super::forget::there::{Duty, sift};
 use super::leftovers::{self, Leftover};
 use super::logged::{self, Transfer};
 use super::member::{Admitted, FarMember, FarPart, members};
 use crate::codespace::replica::{Far, FarPath, HashWant, Hashes, Range, VisitError};
 use crate::codespace::wire::Listing;
+use crate::reconcile::fork;
 use crate::reconcile::manifest::{Part, SessionId, Stamp, StorePath};
 use crate::reconcile::plan::Window;
 use crate::reconcile::report::Skipped;
@@ -88,6 +90,8 @@ pub struct Seen {
     pub fetches: Vec<Fetch>,
     /// What lies in the vault there, as far as it was looked at.
     pub leftovers: Vec<Leftover>,
+    /// Forgotten sessions that are to be told of there.
+    pub duties: BTreeMap<SessionId, Duty>,
     /// What was passed over.
     pub skipped: Vec<Skipped>,
     /// Content bytes fetched.
@@ -102,14 +106,15 @@ pub struct Seen {
 /// When there is no listing. Whatever breaks later is in [`Seen::broken`].
 pub async fn look(far: &mut Far, errand: &Errand, bases: &Arc<Bases>, memories: impl FnOnce(&Listing) -> Option<ReplicaMemory>) -> Result<Seen, VisitError> {
     let began = Instant::now();
-    let listing = far.list(&errand.folders, errand.agent).await?;
+    let mut listing = far.list(&errand.folders, errand.agent).await?;
+    let duties = sift(&mut listing, bases.forgotten().dates());
     tracing::debug!(files = listing.files.len(), live = listing.live.len(), skipped = listing.skipped.len(), "listed there");
     let memory = memories(&listing);
     let mut skipped: Vec<Skipped> = listing.skipped.iter().map(|skipped| Skipped { name: skipped.name.clone(), why: skipped.why.clone() }).collect();
     let live = |id: SessionId, transcript: Option<Stamp>| is_live(&listing, id, transcript);
     let mut found = members(&listing, &errand.admitted, &|repository| bases.below(repository), memory.as_ref(), &live, &mut skipped);
     refuse_strangers(&mut found, bases, &mut skipped);
-    let mut seen = Seen { listing, members: found, fetches: Vec::new(), leftovers: Vec::new(), skipped, bytes_in: 0, broken: None };
+    let mut seen = Seen { listing, members: found, fetches: Vec::new(), leftovers: Vec::new(), duties, skipped, bytes_in: 0, broken: None };
     if let Err(error) = seen.read(far, errand, bases, began).await {
         seen.broken = Some(error);
     }
@@ -201,7 +206,9 @@ impl Seen {
         for object in self.listing.vault.iter().take(leftovers::MOST) {
             let digest = hashes.find(&FarPath::Vault(object.name.clone()), None);
             let (Some(session), Some(digest)) = (object.name.session(), digest) else { continue };
-            let is_home = leftovers::is_home(bases, session, object.size, digest).await?;
+            // What a forgotten fork was made from is not brought home once more.
+            let is_forgotten = bases.forgotten().has(fork::id(session, digest));
+            let is_home = is_forgotten || leftovers::is_home(bases, session, object.size, digest).await?;
             self.leftovers.push(Leftover { session, object: object.clone(), digest, is_home, staged: None });
         }
         Ok(())
@@ -215,7 +222,10 @@ impl Seen {
             for (id, session) in &member.sessions {
                 let young = session.transcript.as_ref().is_some_and(|part| part.stamp.modified.div_euclid(1_000_000_000) > oldest);
                 let known = !bases.of_part(*id, &Part::Transcript).is_empty();
-                if session.closed.is_some() || !(young || known) {
+                // What may be a fork of a forgotten session is told by its bytes only, however old it is: it is read once.
+                let unread = session.transcript.as_ref().is_some_and(|part| part.held.is_none());
+                let suspect = unread && fork::may_be_fork(*id) && !bases.forgotten().dates().is_empty();
+                if session.closed.is_some() || !(young || known || suspect) {
                     continue;
                 }
                 let mut ask = |part: Part, far: &FarPart| {

@@ -66,6 +66,8 @@ pub struct Presence {
     pub gone: Option<Lines>,
     /// Why nothing is to be done here.
     pub closed: Option<String>,
+    /// It was forgotten here by its user, from another machine: as if this member never had it, and it is not to come back.
+    pub forgotten: bool,
 }
 
 /// A content that is to be had although no member need hold it: a new fork.
@@ -146,6 +148,8 @@ pub enum Standing {
     Silent,
     /// Deleted there, and not grown since.
     Deleted,
+    /// Forgotten there by its user, from another machine.
+    Forgotten,
     /// Not to be touched, for this reason.
     Closed(String),
     /// The user does not want anything installed there; it is not equal.
@@ -205,6 +209,9 @@ pub fn plan(session: SessionId, members: &[Member], presences: &[Presence], offe
 }
 
 fn standing(member: &Member, presence: &Presence, winner: &Lines, promised: bool) -> Result<Standing, Unproven> {
+    if presence.forgotten {
+        return Ok(Standing::Forgotten);
+    }
     if let Some(reason) = &presence.closed {
         return Ok(Standing::Closed(reason.clone()));
     }

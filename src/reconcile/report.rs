@@ -39,6 +39,9 @@ pub struct Report {
     pub conflicts: Vec<Conflict>,
     /// What was left alone, and why.
     pub left: Vec<Left>,
+    /// Sessions that their user forgot, where that meant something.
+    #[serde(default)]
+    pub forgotten: Vec<Forgotten>,
     /// Sessions placed here for which no clone was known, with the line that changes it.
     pub unplaced: Vec<Unplaced>,
     /// Names in this machine's store that were passed over.
@@ -217,6 +220,41 @@ pub struct Left {
     pub why: String,
 }
 
+/// A session that its user forgot, at one place. Without its title: that is forgotten, too.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forgotten {
+    /// `here`, or the name of a codespace or machine.
+    pub at: String,
+    /// The session.
+    pub session: SessionId,
+    /// What it meant there.
+    #[serde(flatten)]
+    pub what: Forgetting,
+}
+
+/// What it means at one place that a session was forgotten.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "what")]
+pub enum Forgetting {
+    /// It lay there, and was removed.
+    Removed,
+    /// It lies there, and would be removed: a dry run.
+    Due,
+    /// Nothing of it lay there; it will not come back.
+    Noted,
+    /// It is open there, and is removed once it rests.
+    Open,
+    /// It could not be removed.
+    Failed {
+        /// Why.
+        why: String,
+    },
+    /// It lies in this machine's store again, and is not touched before its user says so again.
+    Again,
+    /// Another machine forgot it there: it is not taken there any more, and nothing else follows.
+    ByAnother,
+}
+
 /// A repository without a clone here.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Unplaced {
@@ -241,6 +279,7 @@ impl Report {
     pub fn has_failures(&self) -> bool {
         self.visits.iter().any(|visit| matches!(visit.outcome, Outcome::Failed(_)) || visit.refused > 0)
             || self.actions.iter().any(|action| matches!(action.result, Some(ActionResult::Failed(_))))
+            || self.forgotten.iter().any(|forgotten| matches!(forgotten.what, Forgetting::Failed { .. }))
             || self.left.iter().any(|left| ["refused", "unproven"].contains(&left.word.as_str()))
     }
 

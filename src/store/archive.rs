@@ -14,93 +14,16 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::vault::{Note, Vault, copy_prefix, write_durably};
+use super::record::VERSION;
+pub use super::record::{Here, Place, Record, SideContent};
+use super::vault::{Note, TEMPORARY, Vault, copy_prefix, write_durably};
 use crate::reconcile::manifest::{Part, SessionId, SidePath};
-use crate::reconcile::order::{Whole, rank};
+use crate::reconcile::order::rank;
 use crate::reconcile::plan::Side;
-use crate::reconcile::project::RepositoryId;
 use crate::reconcile::relation::Lines;
 use crate::reconcile::transcript::{Content, Digest};
-
-const VERSION: u32 = 1;
-
-/// What the archive knows of one session.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
-    /// Format of this line.
-    pub version: u32,
-    /// The session.
-    pub session: SessionId,
-    /// The content of the archive's copy.
-    pub content: Content,
-    /// Its title.
-    pub title: Option<String>,
-    /// The repository it belongs to, and where in it, once that was known.
-    pub place: Option<Place>,
-    /// What was last seen of it in this machine's store.
-    pub here: Option<Here>,
-    /// Side files.
-    #[serde(default)]
-    pub side: BTreeMap<SidePath, SideContent>,
-    /// When its user let go of the bytes that the archive held. What lay in the store is known still.
-    #[serde(default)]
-    pub dropped: Option<DateTime<Utc>>,
-}
-
-impl Record {
-    /// Bytes and digest of the archive's copy of a part.
-    #[must_use]
-    pub fn target(&self, part: &Part) -> Option<(u64, Digest)> {
-        match part {
-            Part::Transcript => Some((self.content.length, self.content.digest)),
-            Part::Side(side) => self.side.get(side).map(SideContent::target),
-        }
-    }
-}
-
-/// What the archive's copy of a side file holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SideContent {
-    /// Lines, kept as transcripts are.
-    Lines(Content),
-    /// Anything else: the greatest is kept.
-    Whole(Whole),
-}
-
-impl SideContent {
-    /// Bytes and digest.
-    #[must_use]
-    pub fn target(&self) -> (u64, Digest) {
-        match self {
-            Self::Lines(content) => (content.length, content.digest),
-            Self::Whole(whole) => (whole.length, whole.digest),
-        }
-    }
-}
-
-/// Where a session belongs.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Place {
-    /// The repository.
-    pub repository: RepositoryId,
-    /// The working directory relative to the repository's root; empty for the root.
-    pub below: String,
-}
-
-/// A content that lay in this machine's store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Here {
-    /// The store's id.
-    pub replica: Uuid,
-    /// Bytes.
-    pub length: u64,
-    /// SHA-256.
-    pub digest: Digest,
-}
 
 /// The archive of one machine.
 #[derive(Debug)]
@@ -293,6 +216,31 @@ impl Archive {
         side.chain([Part::Transcript]).map(|part| self.root.join(part.path(session))).filter(|path| path.exists()).collect()
     }
 
+    /// Writes the index again without the lines of these sessions; all others stay as they are, byte for byte.
+    ///
+    /// # Errors
+    /// As `read`, `write` and `rename`; the old index then stays.
+    pub fn forget(&mut self, sessions: &BTreeSet<SessionId>) -> io::Result<()> {
+        let path = self.root.join("index.jsonl");
+        let index = match std::fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            index => index?,
+        };
+        let finders: Vec<String> = sessions.iter().map(ToString::to_string).collect();
+        let named = |line: &[u8]| finders.iter().any(|id| memchr::memmem::find(line, id.as_bytes()).is_some());
+        let kept: Vec<&[u8]> = index.split_inclusive(|byte| *byte == b'\n').filter(|line| !named(line)).collect();
+        let kept = kept.concat();
+        if kept.len() != index.len() {
+            write_durably(&path, &kept)?;
+        }
+        for session in sessions {
+            self.records.remove(session);
+            self.changed.remove(session);
+            self.present.remove(session);
+        }
+        Ok(())
+    }
+
     fn path(&self, session: SessionId) -> PathBuf {
         self.root.join(session.file_name())
     }
@@ -342,7 +290,7 @@ fn write(path: &Path, content: &Content, source: &Path, from: u64) -> io::Result
     if from > 0 && append(path, content, source, from)? {
         return Ok(());
     }
-    let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(path.parent().unwrap_or(Path::new("/")))?;
+    let mut file = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(path.parent().unwrap_or(Path::new("/")))?;
     copy_prefix(source, file.as_file_mut(), content.length)?;
     if super::read::prefix(&File::open(file.path())?, content.length)? != Some(content.digest) {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "the bytes to be archived are not those that were read"));

@@ -65,6 +65,22 @@ struct Entry {
 /// # Errors
 /// When the directory is there and cannot be listed.
 pub fn registry(claude: &Path) -> io::Result<Registry> {
+    each_open(claude, &mut |_, _| {})
+}
+
+/// Which processes have a session open, by the registry.
+///
+/// # Errors
+/// As [`registry`].
+pub fn holders(claude: &Path, session: SessionId) -> io::Result<Vec<i32>> {
+    let mut holders = Vec::new();
+    each_open(claude, &mut |pid, id| holders.extend((id == session).then_some(pid)))?;
+    holders.sort_unstable();
+    Ok(holders)
+}
+
+/// The registry; `take` is told of each session that is open, and of its process.
+fn each_open(claude: &Path, take: &mut dyn FnMut(i32, SessionId)) -> io::Result<Registry> {
     let directory = match std::fs::read_dir(claude.join("sessions")) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Registry::None),
         directory => directory?,
@@ -87,7 +103,10 @@ pub fn registry(claude: &Path) -> io::Result<Registry> {
                 found => found,
             },
         };
-        open.extend(session);
+        if let Some(session) = session {
+            take(pid, session);
+            open.insert(session);
+        }
     }
     Ok(Registry::Sessions(open))
 }

@@ -1,16 +1,22 @@
 //! This machine's sessions: what lies in the client's store, how a file in it is replaced, and where displaced bytes go.
 //!
-//! Promises: nothing under `projects/` is written but by [`apply`], nothing is removed but by [`proof`].
+//! Promises: nothing under `projects/` is written but by [`apply`], nothing is removed but by [`proof`]. A session that its user forgot by
+//! name goes by [`forget`], and [`forgotten`] remembers that.
 
 pub mod apply;
 pub mod archive;
 pub mod branches;
+pub mod forget;
+pub mod forgotten;
 pub mod gc;
 pub mod inspect;
 pub mod live;
+pub mod mentions;
+pub mod note;
 pub mod proof;
 pub mod read;
 pub mod recheck;
+pub mod record;
 pub mod repositories;
 pub mod scan;
 pub mod tree;

@@ -10,6 +10,7 @@ use std::os::fd::AsFd;
 
 use rustix::fs::AtFlags;
 use rustix::io::Errno;
+use rustix::path::Arg;
 
 use super::read;
 use super::tree::{open_regular, status_at};
@@ -92,17 +93,18 @@ pub fn bytes_are(directory: impl AsFd, name: &str, holder: &File, digest: Digest
 ///
 /// # Errors
 /// As `unlinkat`.
-pub fn unlink(directory: impl AsFd, name: &str, _: Proof) -> io::Result<()> {
+pub fn unlink(directory: impl AsFd, name: impl Arg, _: Proof) -> io::Result<()> {
     Ok(rustix::fs::unlinkat(directory, name, AtFlags::empty())?)
 }
 
-/// Removes a directory that is empty: nothing goes with it, so it needs no proof. One that is not empty stays.
+/// Removes a directory that is empty, and says whether it did: nothing goes with it, so it needs no proof. One that holds something stays.
 ///
 /// # Errors
-/// As `unlinkat`, but for a directory that holds something.
-pub fn remove_empty(directory: impl AsFd, name: &str) -> io::Result<()> {
+/// As `unlinkat`, but for a directory that holds something, or is not there any more.
+pub fn remove_empty(directory: impl AsFd, name: impl Arg) -> io::Result<bool> {
     match rustix::fs::unlinkat(directory, name, AtFlags::REMOVEDIR) {
-        Ok(()) | Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOENT) => Ok(()),
+        Ok(()) | Err(Errno::NOENT) => Ok(true),
+        Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }

@@ -63,6 +63,56 @@ pub fn prefix(file: &File, length: u64) -> io::Result<Option<Digest>> {
     Ok((seen == length).then(|| Digest(hash.finalize().into())))
 }
 
+/// The digests of a file's beginnings, one for each line that ends.
+#[derive(Debug)]
+pub struct LineEnds<R> {
+    file: R,
+    chunk: Vec<u8>,
+    at: usize,
+    hash: Sha256,
+}
+
+impl<R: Read> LineEnds<R> {
+    /// Of what is read from here.
+    #[must_use]
+    pub fn of(file: R) -> Self {
+        Self { file, chunk: Vec::new(), at: 0, hash: Sha256::new() }
+    }
+
+    /// The next line end, or none when there is no further one.
+    fn step(&mut self) -> io::Result<Option<Digest>> {
+        loop {
+            let rest = &self.chunk[self.at..];
+            if let Some(end) = memchr::memchr(b'\n', rest) {
+                self.hash.update(&rest[..=end]);
+                self.at += end + 1;
+                return Ok(Some(Digest(self.hash.clone().finalize().into())));
+            }
+            self.hash.update(rest);
+            self.chunk.resize(CHUNK, 0);
+            let count = loop {
+                match self.file.read(&mut self.chunk) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    count => break count?,
+                }
+            };
+            self.chunk.truncate(count);
+            self.at = 0;
+            if count == 0 {
+                return Ok(None);
+            }
+        }
+    }
+}
+
+impl<R: Read> Iterator for LineEnds<R> {
+    type Item = io::Result<Digest>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.step().transpose()
+    }
+}
+
 /// Whether an error says that a file's bytes are not, or no longer, those that they were taken for: a matter of that file alone,
 /// and of the next pass.
 #[must_use]

@@ -3,7 +3,7 @@
 //! Promises: reads names and `stat`s only, changes nothing. A directory that cannot be listed ends the scan with an error;
 //! nothing may be concluded from half a listing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
@@ -87,6 +87,12 @@ pub fn scan(tree: &Tree) -> io::Result<Scan> {
 }
 
 impl Scan {
+    /// Takes sessions out, and gives those that were there.
+    pub fn set_aside(&mut self, which: impl Fn(SessionId) -> bool) -> BTreeSet<SessionId> {
+        let found = self.sessions.extract_if(.., |session, _| which(*session)).map(|(session, _)| session).collect::<BTreeSet<_>>();
+        found.into_iter().chain(self.refused.extract_if(.., |session, _| which(*session)).map(|(session, _)| session)).collect()
+    }
+
     fn skip(&mut self, name: &str, why: &str) {
         self.skipped.push(Skipped { name: name.to_owned(), why: why.to_owned() });
     }

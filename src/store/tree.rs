@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat};
+use rustix::path::Arg;
 
 use crate::reconcile::manifest::{Part, Stamp, StorePath};
 
@@ -159,7 +160,7 @@ pub enum Make {
 ///
 /// # Errors
 /// As `statat`, but for `NotFound`.
-pub fn status_at(directory: impl AsFd, name: &str) -> io::Result<Option<Status>> {
+pub fn status_at(directory: impl AsFd, name: impl Arg) -> io::Result<Option<Status>> {
     match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => Ok(Some(Status::of(&stat))),
         Err(rustix::io::Errno::NOENT) => Ok(None),

@@ -11,81 +11,22 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
-use serde::{Deserialize, Serialize};
 
 use super::archive::Archive;
+use super::note::VERSION;
+pub use super::note::{Note, Object, Reason};
 use super::proof;
 use crate::reconcile::manifest::{Part, SessionId};
 use crate::reconcile::transcript::Digest;
 
-/// The format of a note.
-const VERSION: u32 = 1;
-
 /// How the name of a fetched file begins.
 const FETCHED: &str = "fetched-";
+/// How the name of a file begins that is put in the place of another once it is whole.
+pub(super) const TEMPORARY: &str = ".new-";
 
-/// Why bytes are in the vault.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Reason {
-    /// Overtaken by a longer copy that begins with it; goes once the archive holds that copy.
-    Overtaken,
-    /// Diverged, and lost.
-    Lost,
-    /// A side file that another one replaced.
-    Side,
-    /// Grew while it was being replaced.
-    Grew,
-    /// Left in the stage by a crash.
-    Recovered,
-}
-
-/// What is noted beside an object.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Note {
-    /// Format of this note.
-    pub version: u32,
-    /// The session.
-    pub session: SessionId,
-    /// Which file of it.
-    pub part: Part,
-    /// Why it is here.
-    pub reason: Reason,
-    /// Whose copy it was.
-    pub from: String,
-    /// When it came here.
-    pub at: DateTime<Utc>,
-    /// Bytes of its complete lines (all bytes, for a file that is no list of lines).
-    pub length: u64,
-    /// Their SHA-256.
-    pub digest: Digest,
-    /// The content that won.
-    pub winner: Option<Digest>,
-    /// Whose copies that was.
-    #[serde(default)]
-    pub won_at: Vec<String>,
-    /// The session that the copy became.
-    pub fork: Option<SessionId>,
-    /// Its title.
-    pub title: Option<String>,
-}
-
-impl Note {
-    /// A note of the present format.
-    #[must_use]
-    pub fn new(session: SessionId, part: Part, reason: Reason, from: &str, at: DateTime<Utc>, content: (u64, Digest)) -> Self {
-        let (length, digest) = content;
-        Self { version: VERSION, session, part, reason, from: from.to_owned(), at, length, digest, winner: None, won_at: Vec::new(), fork: None, title: None }
-    }
-}
-
-/// An object and its note.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Object {
-    /// Its file.
-    pub path: PathBuf,
-    /// What is known of it.
-    pub note: Note,
+/// Whether a file of the stage is one of [`Vault::new_fetched`].
+pub(super) fn is_fetched(name: &str) -> bool {
+    name.starts_with(FETCHED)
 }
 
 /// The vault and the stage of one store; they lie on the store's device.
@@ -257,7 +198,7 @@ impl Vault {
     /// As the system's.
     pub fn take_back(&mut self, linked: &Linked, proved: proof::Proof) -> io::Result<()> {
         proof::unlink(&linked.directory, &linked.name, proved)?;
-        proof::unlink(&linked.directory, &format!("{}.json", linked.name), proof::only_ours(proof::OnlyOurs::created()))?;
+        proof::unlink(&linked.directory, format!("{}.json", linked.name), proof::only_ours(proof::OnlyOurs::created()))?;
         self.objects.retain(|object| object.path != linked.path);
         Ok(())
     }
@@ -342,7 +283,7 @@ impl Vault {
     pub fn let_go(&mut self, directory: impl AsFd, name: &str, proved: proof::Proof) -> io::Result<()> {
         let directory = directory.as_fd();
         proof::unlink(directory, name, proved)?;
-        proof::unlink(directory, &format!("{name}.json"), proof::only_ours(proof::OnlyOurs::created()))?;
+        proof::unlink(directory, format!("{name}.json"), proof::only_ours(proof::OnlyOurs::created()))?;
         self.objects.retain(|object| object.path.file_name().is_none_or(|other| other != name));
         Ok(())
     }
@@ -377,7 +318,7 @@ fn write_note(object: &Path, note: &Note) -> io::Result<()> {
 /// As `write`, `fsync` and `rename`; the old file is then untouched.
 pub fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("/"));
-    let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(directory)?;
+    let mut file = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(directory)?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;

@@ -54,7 +54,7 @@ impl Replica {
         let gone = self.seen.get(&id).filter(|_| transcript.is_none()).map(|bytes| proved(bytes, lengths));
         let of_session = self.side.iter().filter(|((of, _), _)| *of == id);
         let side = of_session.map(|((_, path), file)| (path.clone(), side_of(path, file, lengths))).collect();
-        Presence { transcript, side, live: self.live.contains(&id), gone, closed: None }
+        Presence { transcript, side, live: self.live.contains(&id), gone, ..Presence::default() }
     }
 
     /// Every complete line that lies here, in transcripts and in side files of lines.

@@ -64,6 +64,8 @@ mod far;
 #[cfg(test)]
 mod first_design;
 #[cfg(test)]
+mod forget_world;
+#[cfg(test)]
 mod gh;
 #[cfg(test)]
 mod github;
@@ -102,6 +104,8 @@ mod packages;
 #[cfg(test)]
 mod pass_first;
 #[cfg(test)]
+mod pass_forget;
+#[cfg(test)]
 mod pass_hostile;
 #[cfg(test)]
 mod pass_leftovers;
@@ -123,6 +127,8 @@ mod quiet_weeks;
 mod real;
 #[cfg(test)]
 mod remote_far;
+#[cfg(test)]
+mod remote_forget;
 #[cfg(test)]
 mod remote_notes;
 #[cfg(test)]
@@ -149,6 +155,8 @@ mod tmux;
 mod token;
 #[cfg(test)]
 mod verbs_doctor;
+#[cfg(test)]
+mod verbs_forget;
 #[cfg(test)]
 mod verbs_gc;
 #[cfg(test)]

@@ -194,7 +194,7 @@ impl Far {
 
     /// An empty put to this far side.
     pub(crate) fn nothing(&self) -> PutRequest {
-        PutRequest { claude: self.name(), replica: None, agent: None, need_kib: None, files: Vec::new(), drops: Vec::new() }
+        PutRequest { claude: self.name(), replica: None, agent: None, need_kib: None, files: Vec::new(), drops: Vec::new(), forgets: Vec::new() }
     }
 
     /// A file to put whose data wait in this far side's home.

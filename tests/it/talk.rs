@@ -38,6 +38,11 @@ impl Talk {
         Self { cwd: cwd.to_owned(), ..self }
     }
 
+    /// The same bytes under another id.
+    pub(crate) fn called(self, id: &str) -> Self {
+        Self { id: id.to_owned(), ..self }
+    }
+
     /// One more line, as it is.
     pub(crate) fn line(mut self, line: &Value) -> Self {
         self.bytes.0.extend_from_slice(line.to_string().as_bytes());

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use claude_session_sync::codespace::wire::{
-    Answer, Dropped, FarPath, Fetched, HashWant, Hashes, Listing, Nonce, Operation, Outcome, PutAnswer, PutRequest, Range, VaultDrop, WireError,
+    Answer, Dropped, FarPath, Fetched, Forget, Forgotten, HashWant, Hashes, Listing, Nonce, Operation, Outcome, PutAnswer, PutRequest, Range, VaultDrop,
+    WireError,
 };
 use tokio::io::AsyncWriteExt;
 
@@ -26,7 +27,7 @@ fn answer(nonce: &Nonce, items: &[(&str, &[u8])]) -> Vec<u8> {
 
 /// A good listing in which one item is replaced.
 fn listing<'a>(kind: &str, text: &'a [u8]) -> Vec<(&'static str, &'a [u8])> {
-    let good: [(&'static str, &'a [u8]); 13] = [
+    let good: [(&'static str, &'a [u8]); 14] = [
         ("claude", b"/c"),
         ("replica", b""),
         ("clock", b"1700000000"),
@@ -40,6 +41,7 @@ fn listing<'a>(kind: &str, text: &'a [u8]) -> Vec<(&'static str, &'a [u8])> {
         ("vault", b""),
         ("pushed", b""),
         ("agents", b""),
+        ("forgotten", b""),
     ];
     good.into_iter().map(|(name, was)| if name == kind { (name, text) } else { (name, was) }).collect()
 }
@@ -58,6 +60,8 @@ fn a_listing_item_outside_its_grammar_ends_the_visit() {
     let many_pushed = vec!["1 2 3"; 2001].join("\n");
     let many_agents = (0..65).map(|n| format!("5 {n:08x}-ce51-4e00-8a05-674dde6aa368")).collect::<Vec<_>>().join("\n");
     let (twice_there, bad_agent) = (format!("5 {A}\n6 {A}"), format!("`6 {A}` in `agents`"));
+    let many_forgotten = (0..10_001).map(|n| format!("{n:08x}-ce51-4e00-8a05-674dde6aa368")).collect::<Vec<_>>().join("\n");
+    let (forgotten_twice, bad_forgotten) = (format!("{A}\n{A}"), format!("`{A}` in `forgotten`"));
     let breaks = "the far side's answer breaks the protocol: ";
     let table: &[(&str, &[u8], &str)] = &[
         ("claude", b"", "`claude` is no plain absolute path"),
@@ -116,6 +120,13 @@ fn a_listing_item_outside_its_grammar_ends_the_visit() {
         ("agents", b"18446744073709551615 6f869d7b-ce51-4e00-8a05-674dde6aa368", "`18446744073709551615 6f869d7b-ce51-4e00-8a05-674dde6aa368` in `agents`"),
         ("agents", twice_there.as_bytes(), &bad_agent),
         ("agents", many_agents.as_bytes(), "more than 64 lines in `agents`"),
+        ("forgotten", b"../../x", "`../../x` in `forgotten`"),
+        ("forgotten", b"6F869D7B-ce51-4e00-8a05-674dde6aa368", "`6F869D7B-ce51-4e00-8a05-674dde6aa368` in `forgotten`"),
+        ("forgotten", b"6f869d7b-ce51-4e00-8a05-674dde6aa368 2026", "`6f869d7b-ce51-4e00-8a05-674dde6aa368 2026` in `forgotten`"),
+        ("forgotten", b"\xff", "`forgotten` is no UTF-8"),
+        ("forgotten", b"\n", "`` in `forgotten`"),
+        ("forgotten", forgotten_twice.as_bytes(), &bad_forgotten),
+        ("forgotten", many_forgotten.as_bytes(), "more than 10000 lines in `forgotten`"),
     ];
     for (kind, text, expected) in table {
         let error = read_listing(&listing(kind, text)).unwrap_err().to_string();
@@ -287,13 +298,15 @@ fn a_range_has_the_length_that_was_asked_for() {
 fn outcomes_are_those_that_were_asked_for_and_all_of_them() {
     let far = Far::new();
     let files = (1..=2).map(|n| far.file(n, Operation::Create, &format!("-p/{A}/s{n}"), b"x", b"x")).collect();
-    let request = PutRequest { files, drops: vec![VaultDrop { name: VAULTED.parse().unwrap(), size: 4 }], ..far.nothing() };
+    let forgets = vec![Forget { session: A.parse().unwrap(), date: "2026-11-21T08:00:00Z".parse().unwrap() }];
+    let request = PutRequest { files, drops: vec![VaultDrop { name: VAULTED.parse().unwrap(), size: 4 }], forgets, ..far.nothing() };
     let read = |text: &str| {
         let nonce = Nonce::random();
         let bytes = answer(&nonce, &[("replica", A.as_bytes()), ("outcomes", text.as_bytes())]);
         wait(async { PutAnswer::read(open(&bytes, &nonce).await?, &request).await })
     };
-    let good = read(&format!("2 failed \x1bno\n1 done 1 2 3.5 4\n1 grew {VAULTED} 9\ndrop {VAULTED} kept")).unwrap();
+    let good = read(&format!("2 failed \x1bno\n1 done 1 2 3.5 4\n1 grew {VAULTED} 9\ndrop {VAULTED} kept\nforget {A} failed \x1bno")).unwrap();
+    assert_eq!(good.forgets[&A.parse().unwrap()], Forgotten::Failed("\\u{1b}no".to_owned()));
     assert_eq!((good.replica, good.drops.values().next()), (Some(A.parse().unwrap()), Some(&Dropped::Kept)));
     assert!(matches!(&good.outcomes[&1], Outcome::Done { token, grew: Some(grown) } if token.as_str() == "1:2:3.5:4" && grown.size == 9));
     assert_eq!(good.outcomes[&2], Outcome::Failed("\\u{1b}no".to_owned()));
@@ -301,7 +314,13 @@ fn outcomes_are_those_that_were_asked_for_and_all_of_them() {
     for (text, expected) in [
         (String::new(), "no outcome of file 1".to_owned()),
         ("1 live".to_owned(), "no outcome of file 2".to_owned()),
-        ("1 live\n2 changed".to_owned(), format!("no outcome of dropping {VAULTED}")),
+        ("1 live\n2 changed".to_owned(), format!("no outcome of forgetting {A}")),
+        (format!("1 live\n2 changed\nforget {A} live"), format!("no outcome of dropping {VAULTED}")),
+        (format!("1 live\n2 changed\ndrop {VAULTED} done"), format!("no outcome of forgetting {A}")),
+        (format!("forget {A} noted\nforget {A} noted"), bad(&format!("forget {A} noted"))),
+        (format!("forget {A} gone"), bad(&format!("forget {A} gone"))),
+        ("forget 7f869d7b-ce51-4e00-8a05-674dde6aa368 removed".to_owned(), bad("forget 7f869d7b-ce51-4e00-8a05-674dde6aa368 removed")),
+        ("forget ../x removed".to_owned(), bad("forget ../x removed")),
         ("1 live\n1 live".to_owned(), bad("1 live")),
         ("3 live".to_owned(), bad("3 live")),
         ("01 live".to_owned(), bad("01 live")),

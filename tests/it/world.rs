@@ -104,6 +104,11 @@ impl World {
         change(&mut self.machines.iter_mut().find(|machine| machine.name == name).unwrap().command);
     }
 
+    /// Another place for a machine's clones.
+    pub(crate) fn workspaces(&mut self, name: &str, at: &Path) {
+        self.machines.iter_mut().find(|machine| machine.name == name).unwrap().workspaces = at.to_owned();
+    }
+
     /// Further lines of the configuration.
     pub(crate) fn set(&mut self, lines: &str) {
         self.settings = format!("{lines}\n");

@@ -16,9 +16,11 @@
 //!   `repositories`: `repository`, `counts` by word, `sessions` that are not equal: `session`, `title`, `word` and, by word, `bytes`,
 //!   `at` (`here`, `there`), `why`.
 //! - The words: `equal`, `ahead` (more is here), `behind` (more is there), `diverged`, `waiting` (open `at`), `older` (than the window),
-//!   `silent` (no message), `deleted`, `refused`, `withheld` (by the settings, or no clone there), `unknown`.
+//!   `silent` (no message), `deleted`, `forgotten` (there, by another machine), `refused`, `withheld` (by the settings, or no clone there), `unknown`.
 //! - `unplaced`: directories that no clone here stands behind: `repository`, `project`, `sessions`, `clone` (one is known by now).
 //!   `unknown`: directories of no known repository: `project`, `sessions`.
+//! - `forgotten`: `sessions` that were forgotten by name; `due`: where some of them are remembered to lie still: `place`,
+//!   `display_name`, `sessions`; `again`: those that lie here again.
 //! - `vault`: `bytes`, and `large` if that is more than `[vault] warn_at`.
 //! - `why`, with `--why`: `directories` (`project`, `repository`, `by`: `clone` with its `root`,
 //!   `path`, `archive`, `nothing`) and `sessions`
@@ -60,6 +62,7 @@ pub(super) struct Status {
     pub(super) unplaced: Vec<Unplaced>,
     pub(super) unknown: Vec<Unknown>,
     pub(super) vault: Vault,
+    pub(super) forgotten: Forgotten,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) why: Option<Reasons>,
 }
@@ -133,6 +136,21 @@ pub(super) struct Vault {
 }
 
 #[derive(Debug, Serialize)]
+pub(super) struct Forgotten {
+    sessions: usize,
+    pub(super) due: Vec<Due>,
+    pub(super) again: Vec<SessionId>,
+}
+
+/// Who is still to be told.
+#[derive(Debug, Serialize)]
+pub(super) struct Due {
+    place: String,
+    pub(super) display_name: String,
+    pub(super) sessions: usize,
+}
+
+#[derive(Debug, Serialize)]
 pub(super) struct Reasons {
     pub(super) directories: Vec<DirectoryReason>,
     pub(super) sessions: Vec<SessionReason>,
@@ -181,8 +199,21 @@ impl Status {
             unplaced: survey.directories.iter().filter_map(unplaced).collect(),
             unknown: survey.directories.iter().filter(|directory| directory.known_by == KnownBy::Nothing).map(Unknown::of).collect(),
             vault: Vault { bytes: vault, large: vault > config.vault.warn_at.get() },
+            forgotten: Forgotten::of(survey),
             why: why.then(|| Reasons::of(survey)),
         }
+    }
+}
+
+impl Forgotten {
+    fn of(survey: &Survey) -> Self {
+        let due = survey.places.iter().filter(|place| place.memory.gone.is_none()).filter_map(|place| {
+            let replica = place.memory.replica.and_then(|replica| survey.state.replicas.get(&replica))?;
+            let due = Due { place: place.name.clone(), display_name: place.display_name.clone(), sessions: replica.due.len() };
+            (due.sessions > 0).then_some(due)
+        });
+        let here = &survey.here;
+        Self { sessions: here.forgotten.dates().len(), due: due.collect(), again: here.again.iter().copied().collect() }
     }
 }
 
@@ -273,6 +304,7 @@ pub(super) fn word(stand: &Stand) -> &'static str {
         Stand::Older { .. } => "older",
         Stand::Silent { .. } => "silent",
         Stand::Deleted { .. } => "deleted",
+        Stand::Forgotten { .. } => "forgotten",
         Stand::Refused { .. } => "refused",
         Stand::Withheld { .. } => "withheld",
         Stand::Unknown => "unknown",

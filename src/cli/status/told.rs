@@ -11,7 +11,7 @@ use crate::pass::survey::{KnownBy, Stale, Why};
 use crate::reconcile::project::RepositoryId;
 
 /// The words of a summary, the gravest first.
-const WORDS: [&str; 11] = ["diverged", "refused", "waiting", "ahead", "behind", "unknown", "equal", "older", "deleted", "withheld", "silent"];
+const WORDS: [&str; 12] = ["diverged", "refused", "forgotten", "waiting", "ahead", "behind", "unknown", "equal", "older", "deleted", "withheld", "silent"];
 /// Most sessions that are named.
 const MOST_NAMED: usize = 12;
 /// Longest title beside other columns.
@@ -39,9 +39,21 @@ pub(super) fn status(status: &Status, check: bool, render: &mut Render) {
         let text = format!("{} in {} of no known repository: kept, not synced{which}", sessions(count), directories(status.unknown.len()));
         render.say_entry((Style::Faint, "unknown"), (Style::Plain, &text));
     }
+    forgotten(status, render);
     if status.vault.large {
         let text = format!("{} in the vault, more than [vault] warn_at", bytes(status.vault.bytes));
         render.say_entry((Style::Warn, "vault"), (Style::Plain, &text));
+    }
+}
+
+fn forgotten(status: &Status, render: &mut Render) {
+    for due in &status.forgotten.due {
+        let text = format!("{} still to be removed from {}, at its next visit", sessions(due.sessions), due.display_name);
+        render.say_entry((Style::Warn, "forgotten"), (Style::Plain, &text));
+    }
+    for session in &status.forgotten.again {
+        let text = format!("{session} lies here again: claude-session-sync forget {session}");
+        render.say_entry((Style::Warn, "forgotten"), (Style::Plain, &text));
     }
 }
 
@@ -107,7 +119,7 @@ fn named(status: &Status, render: &mut Render) {
         for SessionShown { session, title, stand } in place.repositories.iter().flat_map(|shared| &shared.sessions) {
             let Some(why) = reason(stand, &place.display_name) else { continue };
             let rank = WORDS.iter().position(|of| *of == word(stand)).unwrap_or(WORDS.len());
-            let style = if rank < 2 { Style::Warn } else { Style::Plain };
+            let style = if rank < 3 { Style::Warn } else { Style::Plain };
             rows.push((rank, Cell::from(cut(&titled(title.as_deref(), *session), LONGEST_TITLE)), Cell::new(word(stand), style), Cell::from(why)));
         }
     }
@@ -136,6 +148,7 @@ fn reason(stand: &Stand, place: &str) -> Option<String> {
         Stand::Waiting { at: At::There, bytes: Some(count) } => format!("open in {place}, {} behind this machine", bytes(*count)),
         Stand::Waiting { at: side, bytes: None } => format!("open {}, where the copy is another", at(side)),
         Stand::Refused { at: side, why } => format!("{}: {why}", at(side)),
+        Stand::Forgotten { .. } => format!("in {place}, by another machine; `claude-session-sync forget ID` forgets it here too"),
         Stand::Unknown => format!("what {place} holds is not known"),
         Stand::Equal | Stand::Older { .. } | Stand::Silent { .. } | Stand::Deleted { .. } | Stand::Withheld { .. } => return None,
     })

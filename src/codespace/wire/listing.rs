@@ -25,6 +25,8 @@ const MOST_LINES: usize = 200;
 const MOST_PUSHED: usize = 2000;
 /// Most agents that are told of.
 const MOST_AGENTS: usize = 64;
+/// Most sessions that are said to be forgotten, as the script lists them.
+const MOST_FORGOTTEN: usize = 10_000;
 /// Longest escaped name in a list of what was skipped.
 const LONGEST_NAME: usize = 512;
 
@@ -61,6 +63,8 @@ pub struct Listing {
     pub pushed: BTreeSet<Pushed>,
     /// Who visits, and when each did last: seconds since 1970 by the far clock; the newest 64.
     pub agents: BTreeMap<Uuid, i64>,
+    /// Sessions that their user forgot, by any machine; at most [`Listing::MOST_FORGOTTEN`].
+    pub forgotten: BTreeSet<SessionId>,
 }
 
 /// A session that is open.
@@ -130,6 +134,9 @@ pub struct VaultObject {
 }
 
 impl Listing {
+    /// More forgotten sessions than these are not listed.
+    pub const MOST_FORGOTTEN: usize = MOST_FORGOTTEN;
+
     /// Reads the whole answer.
     ///
     /// # Errors
@@ -149,6 +156,7 @@ impl Listing {
         let vault = vault(&answer.text("vault", LONGEST_TEXT).await?, &mut skipped)?;
         let pushed = pushed(&answer.text("pushed", LONGEST_TEXT).await?)?;
         let agents = agents(&answer.text("agents", LONGEST_TEXT).await?)?;
+        let forgotten = forgotten(&answer.text("forgotten", LONGEST_TEXT).await?)?;
         answer.finish().await?;
         let SkippedNames { kept: skipped, more: skipped_more } = skipped;
         Ok(Self {
@@ -167,6 +175,7 @@ impl Listing {
             vault,
             pushed,
             agents,
+            forgotten,
         })
     }
 }
@@ -334,4 +343,18 @@ fn agents(text: &[u8]) -> Result<BTreeMap<Uuid, i64>, WireError> {
         }
     }
     Ok(agents)
+}
+
+fn forgotten(text: &[u8]) -> Result<BTreeSet<SessionId>, WireError> {
+    let mut forgotten = BTreeSet::new();
+    for line in lines(text) {
+        if forgotten.len() == MOST_FORGOTTEN {
+            return Err(grammar(format!("more than {MOST_FORGOTTEN} lines in `forgotten`")));
+        }
+        let id = plain(line, "forgotten")?.parse().map_err(|_| bad_line("forgotten", line))?;
+        if !forgotten.insert(id) {
+            return Err(bad_line("forgotten", line));
+        }
+    }
+    Ok(forgotten)
 }

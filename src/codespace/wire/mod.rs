@@ -20,8 +20,8 @@ use std::time::Duration;
 pub use answer::{Answer, Fetched, ItemHeader};
 pub use hashes::Hashes;
 pub use listing::{FarFile, Listing, Live, Root, Skipped, VaultObject};
-pub use outcome::{Dropped, Grown, Outcome, PutAnswer};
-pub use request::{DataSource, HashWant, Operation, PutFile, PutRequest, Range, Request, RequestError, VaultDrop};
+pub use outcome::{Dropped, Forgotten, Grown, Outcome, PutAnswer};
+pub use request::{DataSource, Forget, HashWant, Operation, PutFile, PutRequest, Range, Request, RequestError, VaultDrop};
 
 use crate::reconcile::manifest::{Stamp, StorePath};
 

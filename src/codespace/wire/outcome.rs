@@ -1,4 +1,4 @@
-//! The answer to PUT: one outcome for each file and each vault object of the request.
+//! The answer to PUT: one outcome for each file, each vault object and each forgotten session of the request.
 
 use std::collections::BTreeMap;
 
@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::answer::{Answer, LONGEST_TEXT, bad_line, lines, plain};
 use super::listing::replica;
 use super::{LONGEST_FAR_TEXT, PutRequest, Token, VaultName, WireError, escaped, grammar, number};
+use crate::reconcile::manifest::SessionId;
 
 /// What became of one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +50,19 @@ pub enum Dropped {
     Kept,
 }
 
+/// What became of a session that its user forgot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Forgotten {
+    /// It is gone, and noted as forgotten.
+    Removed,
+    /// Nothing of it lay there; it is noted as forgotten.
+    Noted,
+    /// Not touched: it is live.
+    Live,
+    /// Not, or not wholly, removed, for this reason (escaped).
+    Failed(String),
+}
+
 /// The answer to a [`PutRequest`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PutAnswer {
@@ -58,6 +72,8 @@ pub struct PutAnswer {
     pub outcomes: BTreeMap<u32, Outcome>,
     /// By the object's name: one for each of the request, and no others.
     pub drops: BTreeMap<VaultName, Dropped>,
+    /// By session: one for each that was to be forgotten, and no others.
+    pub forgets: BTreeMap<SessionId, Forgotten>,
 }
 
 impl PutAnswer {
@@ -69,12 +85,15 @@ impl PutAnswer {
         let replica = replica(&answer.text("replica", 36).await?)?;
         let text = answer.text("outcomes", LONGEST_TEXT * 4).await?;
         answer.finish().await?;
-        let mut read = Self { replica, outcomes: BTreeMap::new(), drops: BTreeMap::new() };
+        let mut read = Self { replica, outcomes: BTreeMap::new(), drops: BTreeMap::new(), forgets: BTreeMap::new() };
         for line in lines(&text) {
             read.take(line, request).ok_or_else(|| bad_line("outcomes", line))?;
         }
         if let Some(file) = request.files.iter().find(|file| !read.outcomes.contains_key(&file.n)) {
             return Err(grammar(format!("no outcome of file {}", file.n)));
+        }
+        if let Some(forget) = request.forgets.iter().find(|forget| !read.forgets.contains_key(&forget.session)) {
+            return Err(grammar(format!("no outcome of forgetting {}", forget.session)));
         }
         match request.drops.iter().find(|drop| !read.drops.contains_key(&drop.name)) {
             Some(drop) => Err(grammar(format!("no outcome of dropping {}", drop.name))),
@@ -95,6 +114,18 @@ impl PutAnswer {
             };
             let asked = request.drops.iter().any(|drop| drop.name == name);
             return (asked && self.drops.insert(name, what).is_none()).then_some(());
+        }
+        if let Some(rest) = text.strip_prefix("forget ") {
+            let (session, what) = rest.split_once(' ')?;
+            let session: SessionId = session.parse().ok()?;
+            let what = match what {
+                "removed" => Forgotten::Removed,
+                "noted" => Forgotten::Noted,
+                "live" => Forgotten::Live,
+                _ => Forgotten::Failed(escaped(what.strip_prefix("failed")?.trim().as_bytes(), LONGEST_FAR_TEXT)),
+            };
+            let asked = request.forgets.iter().any(|forget| forget.session == session);
+            return (asked && self.forgets.insert(session, what).is_none()).then_some(());
         }
         let (n, what) = text.split_once(' ')?;
         let n = u32::try_from(number(n)?).ok()?;

@@ -9,10 +9,11 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
+use chrono::{DateTime, SecondsFormat, Utc};
 use uuid::Uuid;
 
 use super::{FarPath, Nonce, Token, VaultName, is_plain_directory};
-use crate::reconcile::manifest::StorePath;
+use crate::reconcile::manifest::{SessionId, StorePath};
 
 /// Why a request was not sent.
 #[derive(Debug, thiserror::Error)]
@@ -72,7 +73,7 @@ pub enum Request {
         /// Which, in the order of the answer.
         wants: Vec<Range>,
     },
-    /// Files to install, and vault objects to drop.
+    /// Files to install, vault objects to drop, sessions to forget.
     Put(PutRequest),
 }
 
@@ -111,6 +112,17 @@ pub struct PutRequest {
     pub files: Vec<PutFile>,
     /// Vault objects whose successor this machine's vault has.
     pub drops: Vec<VaultDrop>,
+    /// Sessions that their user forgot.
+    pub forgets: Vec<Forget>,
+}
+
+/// A session to remove with all that is of it, and the note that stays for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Forget {
+    /// The session.
+    pub session: SessionId,
+    /// When its user forgot it.
+    pub date: DateTime<Utc>,
 }
 
 /// A vault object to drop, if it still has this size.
@@ -252,6 +264,9 @@ impl PutRequest {
         }
         for VaultDrop { name, size } in &self.drops {
             plan.push_str(&format!("drop {name} {size}\n"));
+        }
+        for Forget { session, date } in &self.forgets {
+            plan.push_str(&format!("forget {session} {}\n", date.to_rfc3339_opts(SecondsFormat::Micros, true)));
         }
         plan
     }

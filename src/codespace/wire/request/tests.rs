@@ -16,7 +16,7 @@ fn file(n: u32, base: u64, size: u64, data: DataSource) -> PutFile {
 }
 
 fn put(files: Vec<PutFile>) -> Request {
-    Request::Put(PutRequest { claude: "/c".into(), replica: None, agent: None, need_kib: Some(7), files, drops: Vec::new() })
+    Request::Put(PutRequest { claude: "/c".into(), replica: None, agent: None, need_kib: Some(7), files, drops: Vec::new(), forgets: Vec::new() })
 }
 
 #[test]

@@ -1,0 +1,64 @@
+//! Which sessions are of a session: its forks, and theirs, told by their own bytes and by the notes of the vault.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+
+use crate::pass::here::Here;
+use crate::reconcile::fork;
+use crate::reconcile::manifest::{Part, SessionId};
+use crate::store::forget::transcripts;
+use crate::store::read::LineEnds;
+
+/// Every session that something here is of: in the store, in the archive, or displaced.
+pub(super) fn held_here(here: &Here) -> impl Iterator<Item = SessionId> {
+    let stored = here.sessions.keys().chain(here.refused.keys()).chain(&here.again).chain(here.archive.records().keys()).copied();
+    stored.chain(here.vault.objects().iter().map(|object| object.note.session))
+}
+
+/// The session and its forks, each with the session that it is a fork of. Where it was forgotten before, also whatever was forgotten
+/// with it: what could tell the fork may be gone by now.
+///
+/// # Errors
+/// When a copy of what may be a fork cannot be read.
+pub(super) fn family(here: &Here, session: SessionId) -> io::Result<BTreeMap<SessionId, Option<SessionId>>> {
+    let mut family: BTreeMap<SessionId, Option<SessionId>> = here.forgotten.together_with(session).map(|of| (of, None)).collect();
+    family.insert(session, None);
+    let mut candidates: BTreeMap<SessionId, Vec<PathBuf>> = BTreeMap::new();
+    for candidate in held_here(here).filter(|candidate| fork::may_be_fork(*candidate)).collect::<BTreeSet<_>>() {
+        candidates.insert(candidate, copies(here, candidate)?);
+    }
+    loop {
+        let origins: BTreeSet<SessionId> = family.keys().copied().collect();
+        let mut found: BTreeMap<SessionId, SessionId> = BTreeMap::new();
+        for object in here.vault.objects().iter().filter(|object| origins.contains(&object.note.session)) {
+            found.extend(object.note.fork.map(|fork| (fork, object.note.session)));
+        }
+        for (candidate, copies) in candidates.iter().filter(|(candidate, _)| !origins.contains(candidate)) {
+            for copy in copies {
+                let file = match File::open(copy) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    file => file?,
+                };
+                found.extend(fork::origin(*candidate, LineEnds::of(file), &origins)?.map(|origin| (*candidate, origin)));
+            }
+        }
+        let before = family.len();
+        for (fork, origin) in found {
+            family.entry(fork).or_insert(Some(origin));
+        }
+        if family.len() == before {
+            return Ok(family);
+        }
+    }
+}
+
+/// Every file here that holds a transcript of a session.
+fn copies(here: &Here, session: SessionId) -> io::Result<Vec<PathBuf>> {
+    let mut copies = here.tree.as_ref().map(|tree| transcripts(tree, session)).transpose()?.unwrap_or_default();
+    copies.push(here.vault.path().join("archive").join(session.file_name()));
+    let displaced = here.vault.objects().iter().filter(|object| object.note.session == session && object.note.part == Part::Transcript);
+    copies.extend(displaced.map(|object| object.path.clone()));
+    Ok(copies)
+}
