@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 
-use crate::connect::{BOX, connect, copying, ended, master, tunnels, world};
+use crate::connect::{BOX, client, connect, copying, ended, master, tunnels, world};
 use crate::e2e_world::{id, transcripts};
 use crate::wait::{members, reached};
 
@@ -83,7 +83,7 @@ fn a_master_that_dies_ends_ssh_with_255_and_nothing_connects_anew() {
     let Some(laptop) = world() else { return };
     let child = copying(&laptop);
     laptop.session_at(BOX, 2, "grew meanwhile", 1);
-    kill(Pid::from_raw(master(&laptop)), Signal::SIGKILL).unwrap();
+    kill(master(&laptop), Signal::SIGKILL).unwrap();
     let told = ended(child);
     assert_eq!(told.code, 255, "{told:?}");
     let ours: Vec<&str> = told.stderr.lines().filter(|line| line.starts_with("warning:")).collect();
@@ -104,6 +104,24 @@ fn a_link_that_goes_dumb_does_not_hold_up_the_end() {
     let told = ended(child);
     assert!(began.elapsed() < std::time::Duration::from_secs(30), "{:?}", began.elapsed());
     assert!(told.code != 0 && told.stderr.contains("the connection is lost"), "{told:?}");
+}
+
+#[test]
+fn ctrl_c_breaks_off_the_last_visit_and_the_exit_status_stays_sshs() {
+    let Some(laptop) = world() else { return };
+    let mut child = copying(&laptop);
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
+    laptop.at(BOX).stall(true);
+    kill(pid, Signal::SIGTERM).unwrap();
+    reached("ssh is gone", || client(&laptop).is_none());
+    // Heard at any time from then on; the end may still be on its way to the program.
+    reached("the program ends", || {
+        let _ = kill(pid, Signal::SIGINT);
+        child.try_wait().unwrap().is_some()
+    });
+    let told = ended(child);
+    assert!(told.stderr.contains("the visit after the terminal: broken off"), "{told:?}");
+    assert_eq!(told.code, 255, "{told:?}");
 }
 
 #[test]

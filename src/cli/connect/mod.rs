@@ -11,6 +11,7 @@ mod start;
 
 use std::ffi::OsString;
 use std::pin::pin;
+use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use nix::sys::signal::{Signal, raise};
@@ -31,17 +32,20 @@ use crate::pass::{Doing, Options, Setting, run_telling};
 use crate::reconcile::report::Outcome;
 use signals::Signals;
 
+/// A key that ended ssh may be heard here so much later. It was not meant for the last visit.
+const HEARD_LATE: Duration = Duration::from_millis(500);
+
 /// What `connect` is asked.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// A codespace's name, display name or unique prefix, owner/repo, a machine, or `.`; asked for where it is missing
-    #[arg(id = "names", value_name = "NAME")]
+    #[arg(id = "names", index = 1, value_name = "NAME")]
     name: Option<String>,
     /// Start the codespace if it is stopped; nothing else in this program ever does
     #[arg(long)]
     start: bool,
     /// Flags for ssh (as -t, or -L 8080:localhost:8080), then a command; a shell without one
-    #[arg(last = true, value_name = "SSH FLAGS AND COMMAND")]
+    #[arg(last = true, index = 2, value_name = "SSH FLAGS AND COMMAND")]
     words: Vec<OsString>,
 }
 
@@ -208,8 +212,7 @@ impl Connected<'_> {
 
     /// The visit after the terminal; Ctrl-C breaks it off, and nothing else does.
     async fn last_visit(&mut self) -> Result<(), Failure> {
-        // What was heard so far was meant for ssh.
-        let mut signals = Signals::listen()?;
+        let (began, mut signals) = (Instant::now(), Signals::listen()?);
         let warning = {
             let mut visit = pin!(async {
                 if !self.lent.reaches().await {
@@ -220,7 +223,9 @@ impl Connected<'_> {
             loop {
                 match unless_ended(&mut signals, &mut visit).await {
                     Ok(warning) => break warning,
-                    Err(Signal::SIGINT | Signal::SIGQUIT) => break Some("broken off; what was made there comes at the next visit".to_owned()),
+                    Err(Signal::SIGINT | Signal::SIGQUIT) if began.elapsed() > HEARD_LATE => {
+                        break Some("broken off; what was made there comes at the next visit".to_owned());
+                    }
                     Err(_) => {}
                 }
             }
