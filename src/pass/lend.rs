@@ -1,7 +1,7 @@
 //! A connection that outlives a pass: made once, lent to the passes before and after, and to a terminal between them.
 //!
 //! Promises: one connection, by the same door and the same guard as every visit's; a pass that is lent one opens none, and visits
-//! nobody else. What is held sends nothing of its own accord ([`Purpose::Terminal`]).
+//! nobody else. What is held for a terminal sends nothing of its own accord ([`Purpose::Terminal`]).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::Setting;
 use super::connect::{Doorway, Who};
 use super::target::{Reach, Target};
 use crate::codespace::replica::Far;
-use crate::codespace::ssh::{Apart, Configuration, Purpose, SshError, Terminal, Words};
+use crate::codespace::ssh::{Configuration, Purpose, SshError, Terminal, Words};
 use crate::config::Reach as Way;
 use crate::reconcile::report::Outcome;
 
@@ -25,12 +25,12 @@ pub struct Lent {
     far: Arc<Far>,
 }
 
-/// Connects to one place.
+/// Connects to one place, for that purpose.
 ///
 /// # Errors
 /// Why that cannot be done: [`Outcome::NotVisited`] where a codespace is not Available (any more), else [`Outcome::Failed`].
-pub async fn connect(setting: &Setting, who: &Who, target: &Target, apart: Apart, notes: &mut Vec<String>) -> Result<Lent, Outcome> {
-    let mut door = Doorway::of(setting, who, Purpose::Terminal(apart), notes);
+pub async fn connect(setting: &Setting, who: &Who, target: &Target, purpose: Purpose, notes: &mut Vec<String>) -> Result<Lent, Outcome> {
+    let mut door = Doorway::of(setting, who, purpose, notes);
     if matches!(target.reach, Reach::Codespace(_)) {
         door.prepare(setting, notes).await;
     }

@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use claude_session_sync::reconcile::project::encode;
@@ -137,6 +138,35 @@ fn flags_for_ssh_and_a_command_with_flags_of_its_own_are_told_apart() {
     assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
     drop(child.stdin.take());
     assert_eq!(ended(child).code, 0);
+}
+
+/// An agent without a key, ended with the test.
+struct Agent(Child);
+
+impl Agent {
+    fn start(socket: &Path) -> Self {
+        let agent = Self(Command::new("ssh-agent").args(["-D", "-a"]).arg(socket).stdout(Stdio::null()).spawn().unwrap());
+        reached("the agent listens", || socket.exists());
+        agent
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        drop(self.0.kill().and_then(|()| self.0.wait()));
+    }
+}
+
+#[test]
+fn an_agent_is_forwarded_to_whoever_asks_and_to_nobody_else() {
+    let Some(laptop) = world() else { return };
+    let socket = laptop.home().join("agent");
+    let _agent = Agent::start(&socket);
+    for (flags, far) in [(&[][..], "none\n"), (&["-A"], "there\n"), (&["-oForwardAgent=yes"], "there\n")] {
+        let arguments = [&["connect", BOX, "--"], flags, &["test -S \"$SSH_AUTH_SOCK\" && echo there || echo none"]].concat();
+        let told = Told::of(laptop.command(&arguments).env("SSH_AUTH_SOCK", &socket).output().unwrap());
+        assert_eq!((told.code, told.stdout.as_str()), (0, far), "{flags:?}: {told:?}");
+    }
 }
 
 #[test]

@@ -16,7 +16,7 @@ fn at_terminal() -> Option<(Laptop, Pane)> {
 }
 
 /// A shell in the codespace that answers.
-fn shell(pane: &Pane, arguments: &str) {
+pub(crate) fn shell(pane: &Pane, arguments: &str) {
     pane.run(&format!("connect {arguments}"));
     // What is typed before a shell has its terminal is read in the modes of that moment.
     reached("the far shell asks", || {
@@ -137,6 +137,21 @@ fn a_command_that_is_suspended_goes_on_in_front_and_leaves_the_keyboard_alone_me
 }
 
 #[test]
+fn in_the_background_it_waits_to_be_called_to_the_front() {
+    let Some((_laptop, pane)) = at_terminal() else { return };
+    pane.line(&format!("css connect {BOX} -- 'echo up-$((40+2)); exec cat' &"));
+    reached("it is stopped", || {
+        pane.line("jobs");
+        pane.screen().contains("Stopped")
+    });
+    assert!(!pane.screen().contains("up-42"));
+    pane.line("fg; echo ended-$?.");
+    pane.shows("up-42");
+    pane.key("C-d");
+    pane.shows("ended-0.");
+}
+
+#[test]
 fn ctrl_c_ends_a_command_that_has_no_terminal_there_and_the_last_visit_is_made() {
     let Some((laptop, pane)) = at_terminal() else { return };
     pane.run(&format!("connect {BOX} -- 'echo up-$((40+2)); exec cat'"));
@@ -181,6 +196,14 @@ fn without_a_name_the_person_picks_running_ones_first() {
     pane.shows("ended-3.");
     pane.shows("--start");
     assert_eq!((tunnels(&laptop), laptop.api.posts().len()), (0, 0));
+    // Several of one repository: the question is among these.
+    laptop.api.put(row("widget-two", "acme/widget", "Available"));
+    pane.key("C-l");
+    pane.run("connect acme/widget -- echo it-is-$((40+2))");
+    pane.shows("widget-two  acme/widget");
+    pane.line("fluffy");
+    pane.shows("it-is-42");
+    pane.shows("ended-0.");
 }
 
 #[test]

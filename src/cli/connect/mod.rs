@@ -23,7 +23,7 @@ use super::spinner::Spinner;
 use super::sync::{asleep, dot};
 use super::told;
 use super::{Context, Exit, Failure, Kind};
-use crate::codespace::ssh::{Apart, Words};
+use crate::codespace::ssh::{Apart, Purpose, Words};
 use crate::logging;
 use crate::pass::connect::who;
 use crate::pass::lend::{self, Lent};
@@ -39,6 +39,7 @@ const HEARD_LATE: Duration = Duration::from_millis(500);
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// A codespace's name, display name or unique prefix, owner/repo, a machine, or `.`; asked for where it is missing
+    // Completion moves this argument behind the other one, so both have their numbers.
     #[arg(id = "names", index = 1, value_name = "NAME")]
     name: Option<String>,
     /// Start the codespace if it is stopped; nothing else in this program ever does
@@ -52,7 +53,7 @@ pub(super) struct Arguments {
 /// Runs the verb.
 pub(super) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, Failure> {
     let words = Words::read(&arguments.words).map_err(|error| Failure::of(Kind::Usage, &error))?;
-    let apart = apart()?;
+    let purpose = Purpose::Terminal { apart: apart()?, forwards: words.forwards.clone() };
     let settings = context.settings()?;
     let log = logging::start(&settings.paths.logs, &settings.config.log);
     if let Some(trouble) = log.trouble() {
@@ -61,7 +62,7 @@ pub(super) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
     let setting = Setting::new(settings.config, settings.paths, context.environment.clone());
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| Failure::new(Kind::Failed, "cannot start").because(&error))?;
-    let Opened { target, lent, mut signals } = match open(arguments, context, &setting, &runtime, apart)? {
+    let Opened { target, lent, mut signals } = match open(arguments, context, &setting, &runtime, purpose)? {
         Ok(opened) => opened,
         Err(signal) => return Ok(ended_by(signal)),
     };
@@ -85,7 +86,7 @@ struct Opened {
 }
 
 /// Finds the place, makes sure that it may be connected to, and connects, unless a signal wants the end first.
-fn open(arguments: &Arguments, context: &mut Context, setting: &Setting, runtime: &Runtime, apart: Apart) -> Result<Result<Opened, Signal>, Failure> {
+fn open(arguments: &Arguments, context: &mut Context, setting: &Setting, runtime: &Runtime, purpose: Purpose) -> Result<Result<Opened, Signal>, Failure> {
     let name = arguments.name.as_deref();
     let dot = if name == Some(".") { Some(dot(&setting.config)?) } else { None };
     let options = Options { names: name.iter().map(|name| (*name).to_owned()).collect(), ..Options::default() };
@@ -107,10 +108,11 @@ fn open(arguments: &Arguments, context: &mut Context, setting: &Setting, runtime
     let opened = async {
         let mut signals = Signals::listen()?;
         let mut notes = Vec::new();
-        let connecting = spinner.during(unless_ended(&mut signals, lend::connect(setting, &who, &target, apart, &mut notes))).await;
+        let connecting = spinner.during(unless_ended(&mut signals, lend::connect(setting, &who, &target, purpose, &mut notes))).await;
         notes.iter().for_each(|note| tracing::warn!(note, "connect warned"));
         match connecting {
-            Ok(connected) => connected.map(|lent| (lent, signals)).map(Ok).map_err(|outcome| not_connected(&target, outcome)),
+            Ok(Ok(lent)) => Ok(Ok((lent, signals))),
+            Ok(Err(outcome)) => Err(not_connected(&target, outcome)),
             Err(signal) => Ok(Err(signal)),
         }
     };
@@ -119,6 +121,7 @@ fn open(arguments: &Arguments, context: &mut Context, setting: &Setting, runtime
 }
 
 fn not_connected(target: &Target, outcome: Outcome) -> Failure {
+    tracing::warn!(name = %target.name, ?outcome, "no connection for a terminal");
     match outcome {
         Outcome::Failed(told) => fault(Kind::Failed, &format!("cannot connect to {}", target.name), &told),
         Outcome::NotVisited { why } => {
