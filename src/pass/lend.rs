@@ -17,6 +17,11 @@ use crate::reconcile::report::Outcome;
 /// Longest wait for a far side that may be gone: the master of such a connection does not find that out by itself.
 const REACHED_WITHIN: Duration = Duration::from_secs(10);
 
+/// While a visit is under way: between two questions whether the far side is still there, and the longest wait for an answer, which
+/// may have to queue behind the visit's own bytes.
+const WATCHED_EVERY: Duration = Duration::from_secs(15);
+const ANSWERED_WITHIN: Duration = Duration::from_secs(45);
+
 /// An open connection to one place, which its clones share.
 #[derive(Debug, Clone)]
 pub struct Lent {
@@ -49,6 +54,16 @@ impl Lent {
     /// Whether the far side still answers.
     pub async fn reaches(&self) -> bool {
         self.far.connection().reaches(REACHED_WITHIN).await
+    }
+
+    /// Returns once the far side does not answer any more, at most a minute later. It moves bytes, so it is for visits only.
+    pub async fn lost(&self) {
+        loop {
+            tokio::time::sleep(WATCHED_EVERY).await;
+            if !self.far.connection().reaches(ANSWERED_WITHIN).await {
+                return;
+            }
+        }
     }
 
     /// Hands this process's three streams to ssh; none where there is no ssh.

@@ -181,7 +181,15 @@ impl Connected<'_> {
         let options = Options { names: vec![self.target.name.clone()], lent: Some(self.lent.clone()), ..Options::default() };
         let spinner = Spinner::default();
         let tell = |doing: &Doing<'_>| spinner.note(doing);
-        match spinner.during(run_telling(self.setting, &options, Utc::now(), &tell)).await {
+        let pass = async {
+            // This connection does not find out by itself that it is dead, and the visit alone would wait for minutes.
+            tokio::select! {
+                told = run_telling(self.setting, &options, Utc::now(), &tell) => Some(told),
+                () = self.lent.lost() => None,
+            }
+        };
+        let Some(told) = spinner.during(pass).await else { return Some("the far side does not answer any more".to_owned()) };
+        match told {
             Ok(report) => told::worst(&report).or_else(|| asleep(&report).next()).or_else(|| report.disk.map(|fault| fault.message)),
             Err(error) => Some(error.whole()),
         }
