@@ -4,9 +4,11 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use claude_session_sync::reconcile::project::encode;
+use nix::unistd::Pid;
 
 use crate::e2e_world::{Laptop, Told, id, transcript, transcripts};
 use crate::rows::row;
@@ -48,20 +50,33 @@ pub(crate) fn tunnels(laptop: &Laptop) -> usize {
     laptop.gh.calls().iter().filter(|call| call.argv[0] == "codespace").count()
 }
 
-/// The process that serves the control socket of a `connect` that runs.
-pub(crate) fn master(laptop: &Laptop) -> i32 {
+/// The ssh processes of this laptop's control sockets that have such words among their arguments.
+fn ssh_with(laptop: &Laptop, words: &str) -> Vec<i32> {
     let runtime = laptop.home().join(".cache/claude-session-sync/run").display().to_string();
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").unwrap().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        let words = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        let words = String::from_utf8_lossy(&words).into_owned();
-        if words.starts_with("ssh\0") && words.contains(&runtime) && words.contains("ControlMaster=yes") {
+        let arguments = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let arguments = String::from_utf8_lossy(&arguments).into_owned();
+        if arguments.starts_with("ssh\0") && arguments.contains(&runtime) && arguments.contains(words) {
             found.push(pid);
         }
     }
+    found
+}
+
+/// The process that holds the connection of a `connect` that runs.
+pub(crate) fn master(laptop: &Laptop) -> Pid {
+    let found = ssh_with(laptop, "ControlMaster=yes");
     assert_eq!(found.len(), 1, "one master");
-    found[0]
+    Pid::from_raw(found[0])
+}
+
+/// The process that has the terminal of a `connect` that runs; none before and after.
+pub(crate) fn client(laptop: &Laptop) -> Option<Pid> {
+    let found = ssh_with(laptop, &format!("\0--\0{BOX}\0"));
+    assert!(found.len() <= 1, "one client");
+    found.first().copied().map(Pid::from_raw)
 }
 
 #[test]
@@ -123,6 +138,35 @@ fn flags_for_ssh_and_a_command_with_flags_of_its_own_are_told_apart() {
     assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
     drop(child.stdin.take());
     assert_eq!(ended(child).code, 0);
+}
+
+/// An agent without a key, ended with the test.
+struct Agent(Child);
+
+impl Agent {
+    fn start(socket: &Path) -> Self {
+        let agent = Self(Command::new("ssh-agent").args(["-D", "-a"]).arg(socket).stdout(Stdio::null()).spawn().unwrap());
+        reached("the agent listens", || socket.exists());
+        agent
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        drop(self.0.kill().and_then(|()| self.0.wait()));
+    }
+}
+
+#[test]
+fn an_agent_is_forwarded_to_whoever_asks_and_to_nobody_else() {
+    let Some(laptop) = world() else { return };
+    let socket = laptop.home().join("agent");
+    let _agent = Agent::start(&socket);
+    for (flags, far) in [(&[][..], "none\n"), (&["-A"], "there\n"), (&["-oForwardAgent=yes"], "there\n")] {
+        let arguments = [&["connect", BOX, "--"], flags, &["test -S \"$SSH_AUTH_SOCK\" && echo there || echo none"]].concat();
+        let told = Told::of(laptop.command(&arguments).env("SSH_AUTH_SOCK", &socket).output().unwrap());
+        assert_eq!((told.code, told.stdout.as_str()), (0, far), "{flags:?}: {told:?}");
+    }
 }
 
 #[test]

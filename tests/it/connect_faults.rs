@@ -3,14 +3,16 @@
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Command, Stdio};
 
 use claude_session_sync::lock::{Alone, Lock};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 
-use crate::connect::{BOX, connect, copying, ended, master, tunnels, world};
+use crate::connect::{BOX, client, connect, copying, ended, master, tunnels, world};
 use crate::e2e_world::{id, transcripts};
+use crate::skip::have;
 use crate::wait::{members, reached};
 
 #[tokio::test]
@@ -83,7 +85,7 @@ fn a_master_that_dies_ends_ssh_with_255_and_nothing_connects_anew() {
     let Some(laptop) = world() else { return };
     let child = copying(&laptop);
     laptop.session_at(BOX, 2, "grew meanwhile", 1);
-    kill(Pid::from_raw(master(&laptop)), Signal::SIGKILL).unwrap();
+    kill(master(&laptop), Signal::SIGKILL).unwrap();
     let told = ended(child);
     assert_eq!(told.code, 255, "{told:?}");
     let ours: Vec<&str> = told.stderr.lines().filter(|line| line.starts_with("warning:")).collect();
@@ -104,6 +106,50 @@ fn a_link_that_goes_dumb_does_not_hold_up_the_end() {
     let told = ended(child);
     assert!(began.elapsed() < std::time::Duration::from_secs(30), "{:?}", began.elapsed());
     assert!(told.code != 0 && told.stderr.contains("the connection is lost"), "{told:?}");
+}
+
+#[test]
+fn a_link_that_goes_dumb_during_a_visit_ends_the_visit_within_a_minute() {
+    if !have("faketime", "--version") {
+        return;
+    }
+    let Some(laptop) = world() else { return };
+    let noise: String = (0..60_000).map(|_| uuid::Uuid::new_v4().simple().to_string()).collect();
+    laptop.session(1, &noise, 30);
+    laptop.at(BOX).stall_after(300_000);
+    // Its minute takes twelve seconds.
+    let mut fast = Command::new("faketime");
+    fast.args(["-f", "+0 x5", env!("CARGO_BIN_EXE_claude-session-sync"), "connect", BOX, "--", "echo there"]);
+    fast.env_clear().envs(laptop.environment()).current_dir(laptop.home()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let (child, began) = (fast.spawn().unwrap(), std::time::Instant::now());
+    reached("the visit is given up, and ssh has its turn", || client(&laptop).is_some());
+    assert!(began.elapsed() > std::time::Duration::from_secs(6), "nothing was waited for");
+    // The child is faketime, which passes no signal on.
+    kill(client(&laptop).unwrap(), Signal::SIGTERM).unwrap();
+    let told = ended(child);
+    let warnings: Vec<&str> = told.stderr.lines().collect();
+    assert_eq!(warnings.len(), 2, "{told:?}");
+    assert_eq!(warnings[0], "warning: the visit before the terminal: the far side does not answer any more");
+    assert!(warnings[1].contains("the connection is lost"), "{told:?}");
+    assert!(told.stdout.is_empty() && told.code != 0, "{told:?}");
+}
+
+#[test]
+fn ctrl_c_breaks_off_the_last_visit_and_the_exit_status_stays_sshs() {
+    let Some(laptop) = world() else { return };
+    let mut child = copying(&laptop);
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
+    laptop.at(BOX).stall(true);
+    kill(pid, Signal::SIGTERM).unwrap();
+    reached("ssh is gone", || client(&laptop).is_none());
+    // Heard at any time from then on; the end may still be on its way to the program.
+    reached("the program ends", || {
+        let _ = kill(pid, Signal::SIGINT);
+        child.try_wait().unwrap().is_some()
+    });
+    let told = ended(child);
+    assert!(told.stderr.contains("the visit after the terminal: broken off"), "{told:?}");
+    assert_eq!(told.code, 255, "{told:?}");
 }
 
 #[test]

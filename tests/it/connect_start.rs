@@ -3,6 +3,7 @@
 use crate::api::Answer;
 use crate::connect::{BOX, connect, tunnels, world};
 use crate::e2e_world::{Laptop, Told};
+use crate::rows::row;
 
 fn start() -> String {
     format!("/user/codespaces/{BOX}/start")
@@ -48,6 +49,17 @@ fn with_start_one_that_runs_or_comes_up_is_not_started() {
     assert_eq!(laptop.api.get(BOX, "state"), "Available");
     assert_eq!(connect(&laptop, &[BOX, "--start", "--", "true"]).code, 0);
     assert!(laptop.api.posts().is_empty());
+}
+
+#[test]
+fn one_that_is_shutting_down_is_started_once_it_rests() {
+    let Some(laptop) = asleep("ShuttingDown") else { return };
+    laptop.api.once("GET", &format!("/user/codespaces/{BOX}"), Answer::json(200, &row(BOX, "acme/widget", "ShuttingDown")));
+    laptop.api.once("GET", &format!("/user/codespaces/{BOX}"), Answer::json(200, &row(BOX, "acme/widget", "Shutdown")));
+    let told = connect(&laptop, &[BOX, "--start", "--", "echo there"]);
+    assert_eq!((told.code, told.stdout.as_str(), laptop.api.posts().len()), (0, "there\n", 1), "{told:?}");
+    let lines: Vec<&str> = told.stderr.lines().collect();
+    assert_eq!(lines, [format!("waiting for {BOX}, which is ShuttingDown …"), format!("starting {BOX} …")]);
 }
 
 #[test]

@@ -1,9 +1,8 @@
 //! `connect` in a real terminal, against a real sshd.
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 
-use crate::connect::{BOX, tunnels, world};
+use crate::connect::{BOX, client, tunnels, world};
 use crate::e2e_world::{Laptop, id, transcripts};
 use crate::rows::row;
 use crate::tmux::Pane;
@@ -17,7 +16,7 @@ fn at_terminal() -> Option<(Laptop, Pane)> {
 }
 
 /// A shell in the codespace that answers.
-fn shell(pane: &Pane, arguments: &str) {
+pub(crate) fn shell(pane: &Pane, arguments: &str) {
     pane.run(&format!("connect {arguments}"));
     // What is typed before a shell has its terminal is read in the modes of that moment.
     reached("the far shell asks", || {
@@ -31,19 +30,6 @@ fn shell(pane: &Pane, arguments: &str) {
 fn answers(pane: &Pane, word: &str) {
     pane.line(&format!("echo {word}-$((40+2))"));
     pane.shows(&format!("{word}-42"));
-}
-
-/// The pid of the ssh that has the terminal.
-fn client() -> Vec<i32> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        let words = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        if words.starts_with(b"ssh\0") && String::from_utf8_lossy(&words).contains("ProxyCommand=false") {
-            found.push(pid);
-        }
-    }
-    found
 }
 
 #[test]
@@ -151,14 +137,37 @@ fn a_command_that_is_suspended_goes_on_in_front_and_leaves_the_keyboard_alone_me
 }
 
 #[test]
+fn in_the_background_it_waits_to_be_called_to_the_front() {
+    let Some((_laptop, pane)) = at_terminal() else { return };
+    pane.line(&format!("css connect {BOX} -- 'echo up-$((40+2)); exec cat' &"));
+    reached("it is stopped", || {
+        pane.line("jobs");
+        pane.screen().contains("Stopped")
+    });
+    assert!(!pane.screen().contains("up-42"));
+    pane.line("fg; echo ended-$?.");
+    pane.shows("up-42");
+    pane.key("C-d");
+    pane.shows("ended-0.");
+}
+
+#[test]
+fn ctrl_c_ends_a_command_that_has_no_terminal_there_and_the_last_visit_is_made() {
+    let Some((laptop, pane)) = at_terminal() else { return };
+    pane.run(&format!("connect {BOX} -- 'echo up-$((40+2)); exec cat'"));
+    pane.shows("up-42");
+    laptop.session_at(BOX, 2, "grew there", 1);
+    pane.key("C-c");
+    pane.shows("ended-255.");
+    assert!(transcripts(&laptop.claude()).contains_key(&id(2)), "the last visit was not made");
+    assert!(!pane.screen().contains("warning"), "{}", pane.screen());
+}
+
+#[test]
 fn an_ssh_that_is_stopped_stops_the_program_and_its_terminal_is_as_it_was_after_it() {
     let Some((laptop, pane)) = at_terminal() else { return };
     shell(&pane, BOX);
-    let socket = laptop.home().join(".cache").display().to_string();
-    let own = |pid: &i32| String::from_utf8_lossy(&std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default()).contains(&socket);
-    let clients: Vec<i32> = client().into_iter().filter(own).collect();
-    assert_eq!(clients.len(), 1);
-    kill(Pid::from_raw(clients[0]), Signal::SIGTSTP).unwrap();
+    kill(client(&laptop).unwrap(), Signal::SIGTSTP).unwrap();
     pane.shows("Stopped");
     pane.line("echo local-$((40+2))");
     pane.shows("local-42");
@@ -187,6 +196,14 @@ fn without_a_name_the_person_picks_running_ones_first() {
     pane.shows("ended-3.");
     pane.shows("--start");
     assert_eq!((tunnels(&laptop), laptop.api.posts().len()), (0, 0));
+    // Several of one repository: the question is among these.
+    laptop.api.put(row("widget-two", "acme/widget", "Available"));
+    pane.key("C-l");
+    pane.run("connect acme/widget -- echo it-is-$((40+2))");
+    pane.shows("widget-two  acme/widget");
+    pane.line("fluffy");
+    pane.shows("it-is-42");
+    pane.shows("ended-0.");
 }
 
 #[test]

@@ -241,6 +241,7 @@ fn a_shell_that_asks_is_told_the_names_that_are_known() {
     let asked = |line: &str| world.said(&world.command(line).env("CLAUDE_SESSION_SYNC_COMPLETE", "fish").output().unwrap());
     let said = asked("-- claude-session-sync status o");
     assert_eq!((said.code, said.out.as_str()), (0, "otter\n"));
+    assert_eq!(asked("-- claude-session-sync connect o").out, "otter\n");
     let all = asked("-- claude-session-sync sync ").out;
     assert!(!all.contains("was"), "{all}");
     assert!(world.run("completions bash").out.contains("CLAUDE_SESSION_SYNC_COMPLETE"));

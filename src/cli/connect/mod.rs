@@ -11,6 +11,7 @@ mod start;
 
 use std::ffi::OsString;
 use std::pin::pin;
+use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use nix::sys::signal::{Signal, raise};
@@ -22,7 +23,7 @@ use super::spinner::Spinner;
 use super::sync::{asleep, dot};
 use super::told;
 use super::{Context, Exit, Failure, Kind};
-use crate::codespace::ssh::{Apart, Words};
+use crate::codespace::ssh::{Apart, Purpose, Words};
 use crate::logging;
 use crate::pass::connect::who;
 use crate::pass::lend::{self, Lent};
@@ -31,24 +32,28 @@ use crate::pass::{Doing, Options, Setting, run_telling};
 use crate::reconcile::report::Outcome;
 use signals::Signals;
 
+/// A key that ended ssh may be heard here so much later. It was not meant for the last visit.
+const HEARD_LATE: Duration = Duration::from_millis(500);
+
 /// What `connect` is asked.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// A codespace's name, display name or unique prefix, owner/repo, a machine, or `.`; asked for where it is missing
-    #[arg(id = "names", value_name = "NAME")]
+    // Completion moves this argument behind the other one, so both have their numbers.
+    #[arg(id = "names", index = 1, value_name = "NAME")]
     name: Option<String>,
     /// Start the codespace if it is stopped; nothing else in this program ever does
     #[arg(long)]
     start: bool,
     /// Flags for ssh (as -t, or -L 8080:localhost:8080), then a command; a shell without one
-    #[arg(last = true, value_name = "SSH FLAGS AND COMMAND")]
+    #[arg(last = true, index = 2, value_name = "SSH FLAGS AND COMMAND")]
     words: Vec<OsString>,
 }
 
 /// Runs the verb.
 pub(super) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, Failure> {
     let words = Words::read(&arguments.words).map_err(|error| Failure::of(Kind::Usage, &error))?;
-    let apart = apart()?;
+    let purpose = Purpose::Terminal { apart: apart()?, forwards: words.forwards.clone() };
     let settings = context.settings()?;
     let log = logging::start(&settings.paths.logs, &settings.config.log);
     if let Some(trouble) = log.trouble() {
@@ -57,7 +62,7 @@ pub(super) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
     let setting = Setting::new(settings.config, settings.paths, context.environment.clone());
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| Failure::new(Kind::Failed, "cannot start").because(&error))?;
-    let Opened { target, lent, mut signals } = match open(arguments, context, &setting, &runtime, apart)? {
+    let Opened { target, lent, mut signals } = match open(arguments, context, &setting, &runtime, purpose)? {
         Ok(opened) => opened,
         Err(signal) => return Ok(ended_by(signal)),
     };
@@ -81,7 +86,7 @@ struct Opened {
 }
 
 /// Finds the place, makes sure that it may be connected to, and connects, unless a signal wants the end first.
-fn open(arguments: &Arguments, context: &mut Context, setting: &Setting, runtime: &Runtime, apart: Apart) -> Result<Result<Opened, Signal>, Failure> {
+fn open(arguments: &Arguments, context: &mut Context, setting: &Setting, runtime: &Runtime, purpose: Purpose) -> Result<Result<Opened, Signal>, Failure> {
     let name = arguments.name.as_deref();
     let dot = if name == Some(".") { Some(dot(&setting.config)?) } else { None };
     let options = Options { names: name.iter().map(|name| (*name).to_owned()).collect(), ..Options::default() };
@@ -103,10 +108,11 @@ fn open(arguments: &Arguments, context: &mut Context, setting: &Setting, runtime
     let opened = async {
         let mut signals = Signals::listen()?;
         let mut notes = Vec::new();
-        let connecting = spinner.during(unless_ended(&mut signals, lend::connect(setting, &who, &target, apart, &mut notes))).await;
+        let connecting = spinner.during(unless_ended(&mut signals, lend::connect(setting, &who, &target, purpose, &mut notes))).await;
         notes.iter().for_each(|note| tracing::warn!(note, "connect warned"));
         match connecting {
-            Ok(connected) => connected.map(|lent| (lent, signals)).map(Ok).map_err(|outcome| not_connected(&target, outcome)),
+            Ok(Ok(lent)) => Ok(Ok((lent, signals))),
+            Ok(Err(outcome)) => Err(not_connected(&target, outcome)),
             Err(signal) => Ok(Err(signal)),
         }
     };
@@ -115,6 +121,7 @@ fn open(arguments: &Arguments, context: &mut Context, setting: &Setting, runtime
 }
 
 fn not_connected(target: &Target, outcome: Outcome) -> Failure {
+    tracing::warn!(name = %target.name, ?outcome, "no connection for a terminal");
     match outcome {
         Outcome::Failed(told) => fault(Kind::Failed, &format!("cannot connect to {}", target.name), &told),
         Outcome::NotVisited { why } => {
@@ -174,7 +181,15 @@ impl Connected<'_> {
         let options = Options { names: vec![self.target.name.clone()], lent: Some(self.lent.clone()), ..Options::default() };
         let spinner = Spinner::default();
         let tell = |doing: &Doing<'_>| spinner.note(doing);
-        match spinner.during(run_telling(self.setting, &options, Utc::now(), &tell)).await {
+        let pass = async {
+            // This connection does not find out by itself that it is dead, and the visit alone would wait for minutes.
+            tokio::select! {
+                told = run_telling(self.setting, &options, Utc::now(), &tell) => Some(told),
+                () = self.lent.lost() => None,
+            }
+        };
+        let Some(told) = spinner.during(pass).await else { return Some("the far side does not answer any more".to_owned()) };
+        match told {
             Ok(report) => told::worst(&report).or_else(|| asleep(&report).next()).or_else(|| report.disk.map(|fault| fault.message)),
             Err(error) => Some(error.whole()),
         }
@@ -208,8 +223,7 @@ impl Connected<'_> {
 
     /// The visit after the terminal; Ctrl-C breaks it off, and nothing else does.
     async fn last_visit(&mut self) -> Result<(), Failure> {
-        // What was heard so far was meant for ssh.
-        let mut signals = Signals::listen()?;
+        let (began, mut signals) = (Instant::now(), Signals::listen()?);
         let warning = {
             let mut visit = pin!(async {
                 if !self.lent.reaches().await {
@@ -220,7 +234,9 @@ impl Connected<'_> {
             loop {
                 match unless_ended(&mut signals, &mut visit).await {
                     Ok(warning) => break warning,
-                    Err(Signal::SIGINT | Signal::SIGQUIT) => break Some("broken off; what was made there comes at the next visit".to_owned()),
+                    Err(Signal::SIGINT | Signal::SIGQUIT) if began.elapsed() > HEARD_LATE => {
+                        break Some("broken off; what was made there comes at the next visit".to_owned());
+                    }
                     Err(_) => {}
                 }
             }

@@ -39,6 +39,9 @@ pub(super) async fn make_available(github: &GitHub, target: &Target, render: &mu
     let Reach::Codespace(codespace) = &target.reach else { return Ok(()) };
     let name = &codespace.name;
     let (began, mut pause) = (Instant::now(), FIRST_PAUSE);
+    if step(codespace) == Step::Wait {
+        render.note(&format!("waiting for {name}, which is {} …", state(target)));
+    }
     let (mut seen, mut asked, mut refusal): (Codespace, bool, Option<StartError>) = ((**codespace).clone(), false, None);
     loop {
         match (step(&seen), asked) {
@@ -60,7 +63,6 @@ pub(super) async fn make_available(github: &GitHub, target: &Target, render: &mu
                     return Err(not_started(error));
                 }
             }
-            (Step::Wait, _) if began.elapsed() < pause && !asked => render.note(&format!("waiting for {name}, which is {} …", seen.state)),
             (Step::Wait, _) => {}
         }
         if began.elapsed() >= PATIENCE {

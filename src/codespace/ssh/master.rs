@@ -210,7 +210,7 @@ fn pid_in(said: &str) -> Option<Pid> {
 fn command(program: &Path, setting: &Setting) -> Command {
     match &setting.purpose {
         Purpose::Visit => setting.environment.command(program),
-        Purpose::Terminal(apart) => {
+        Purpose::Terminal { apart, .. } => {
             let mut command = setting.environment.command(&apart.program);
             command.args(apart.before(program));
             command
@@ -222,13 +222,14 @@ fn command(program: &Path, setting: &Setting) -> Command {
 fn options(command: &mut Command, socket: &Socket, purpose: &Purpose) {
     let fixed = ["BatchMode=yes", "ControlMaster=yes", "ControlPersist=no", "ConnectTimeout=20"];
     // The second kind sends nothing of its own accord: see the prose of the module above.
-    let alive: &[&str] = match purpose {
-        Purpose::Visit => &["ServerAliveInterval=15", "ServerAliveCountMax=3"],
-        Purpose::Terminal(_) => &["ServerAliveInterval=0", "TCPKeepAlive=no", "RekeyLimit=default none"],
+    let (alive, forwards): (&[&str], &[String]) = match purpose {
+        Purpose::Visit => (&["ServerAliveInterval=15", "ServerAliveCountMax=3"], &[]),
+        Purpose::Terminal { forwards, .. } => (&["ServerAliveInterval=0", "TCPKeepAlive=no", "RekeyLimit=default none"], forwards),
     };
     // LogLevel: a banner of the far side must not stand among the words that are classified.
     let closed = ["ForwardAgent=no", "ClearAllForwardings=yes", "LogLevel=ERROR"];
-    for option in fixed.iter().chain(alive).chain(&closed) {
+    // Of an option that is given twice ssh takes the first.
+    for option in forwards.iter().map(String::as_str).chain(fixed).chain(alive.iter().copied()).chain(closed) {
         command.args(["-o", option]);
     }
     command.args(["-o", &socket.option(), "-N"]);

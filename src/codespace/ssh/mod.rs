@@ -129,7 +129,12 @@ pub enum Purpose {
     /// A visit: what is not heard from for 45 s is lost.
     Visit,
     /// A terminal beside visits: nothing is sent that nobody asked for, and the master has a session of its own.
-    Terminal(Apart),
+    Terminal {
+        /// What gives it one.
+        apart: Apart,
+        /// Options that let a session of the user's forward an agent or a display, if it asks for that.
+        forwards: Vec<String>,
+    },
 }
 
 /// What a connection needs of this machine.

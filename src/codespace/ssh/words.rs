@@ -15,6 +15,9 @@ const REFUSED: [(u8, &str); 5] = [
     (b'S', "the connection has a socket of its own"),
 ];
 
+/// Flags that ask for a forwarding per session, and the options that they stand for.
+const FORWARDS: [(u8, &str); 4] = [(b'A', "ForwardAgent=yes"), (b'X', "ForwardX11=yes"), (b'Y', "ForwardX11=yes"), (b'Y', "ForwardX11Trusted=yes")];
+
 /// Flags and command, told apart.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Words {
@@ -26,6 +29,9 @@ pub struct Words {
     pub verbose: bool,
     /// `-n` is among the flags: nothing is read from the terminal.
     pub deaf: bool,
+    /// Options that the connection itself must have been made with: ssh forwards an agent or a display over a shared connection only
+    /// if its master may.
+    pub forwards: Vec<String>,
 }
 
 /// Why the words are of no use.
@@ -65,11 +71,14 @@ impl Words {
                 [b'-', _, ..] => {}
                 _ => break,
             }
-            let taken = match (read.note(word)?, behind.is_empty()) {
-                (None, _) => 1,
-                (Some(_), false) => 2,
-                (Some(flag), true) => return Err(WordsError::NoValue { flag }),
+            let (taken, option) = match (read.note(word)?, behind.first()) {
+                (Wants::Nothing, _) => (1, None),
+                (Wants::Had(flag, value), _) => (1, Some((flag, value))),
+                (Wants::Next(flag), Some(value)) => (2, Some((flag, value.as_os_str()))),
+                (Wants::Next(flag), None) => return Err(WordsError::NoValue { flag }),
             };
+            let forwarding = option.and_then(|(flag, value)| value.to_str().filter(|value| flag == b'o' && is_forwarding(value)));
+            read.forwards.extend(forwarding.map(str::to_owned));
             read.flags.extend_from_slice(&rest[..taken]);
             rest = &rest[taken..];
         }
@@ -77,21 +86,39 @@ impl Words {
         Ok(read)
     }
 
-    /// Looks at one word of flags; gives the flag whose value is the next word.
-    fn note(&mut self, word: &OsStr) -> Result<Option<u8>, WordsError> {
+    /// Looks at one word of flags.
+    fn note<'w>(&mut self, word: &'w OsStr) -> Result<Wants<'w>, WordsError> {
         let letters = &word.as_bytes()[1..];
         for (index, flag) in letters.iter().copied().enumerate() {
             if let Some((_, why)) = REFUSED.iter().find(|(refused, _)| *refused == flag) {
                 return Err(WordsError::Refused { flag, why });
             }
             if TAKES_A_VALUE.contains(&flag) {
-                return Ok((index + 1 == letters.len()).then_some(flag));
+                let value = &letters[index + 1..];
+                return Ok(if value.is_empty() { Wants::Next(flag) } else { Wants::Had(flag, OsStr::from_bytes(value)) });
             }
             self.verbose |= flag == b'v';
             self.deaf |= flag == b'n';
+            self.forwards.extend(FORWARDS.iter().filter(|(letter, _)| *letter == flag).map(|(_, option)| (*option).to_owned()));
         }
-        Ok(None)
+        Ok(Wants::Nothing)
     }
+}
+
+/// What a word of flags still wants.
+enum Wants<'w> {
+    /// No value.
+    Nothing,
+    /// It has this one.
+    Had(u8, &'w OsStr),
+    /// The next word.
+    Next(u8),
+}
+
+/// `ForwardAgent=yes`, `forwardx11 yes` and their like.
+fn is_forwarding(option: &str) -> bool {
+    let name = option.split(['=', ' ']).next().unwrap_or_default().to_ascii_lowercase();
+    ["forwardagent", "forwardx11", "forwardx11trusted"].contains(&name.as_str())
 }
 
 #[cfg(test)]
@@ -131,6 +158,14 @@ mod tests {
     fn what_the_user_wants_to_hear_and_to_say_is_noted() {
         assert!(read("-tvn").is_ok_and(|words| words.verbose && words.deaf));
         assert!(read("-L v:n:1 ls -vn").is_ok_and(|words| !words.verbose && !words.deaf));
+    }
+
+    #[test]
+    fn what_the_connection_must_allow_is_noted() {
+        let forwards = |line: &str| read(line).unwrap().forwards.join(" ");
+        assert_eq!(forwards("-tA -Y"), "ForwardAgent=yes ForwardX11=yes ForwardX11Trusted=yes");
+        assert_eq!(forwards("-o forwardagent=yes -oForwardX11=yes -o SendEnv=ForwardAgent"), "forwardagent=yes ForwardX11=yes");
+        assert_eq!(forwards("-l A ls -A"), "");
     }
 
     #[test]
