@@ -134,7 +134,7 @@ fn agreed(found: &Found, title: &str, context: &Context) -> Result<bool, Failure
 fn failure(error: &ForgetError) -> Failure {
     match error {
         ForgetError::Pass(error) => super::sync::failure(error),
-        ForgetError::Unknown(_) | ForgetError::Ambiguous { .. } => Failure::of(Kind::Usage, error).hint("claude-session-sync list sessions --json"),
+        ForgetError::Unknown(_) | ForgetError::Ambiguous(_) => Failure::of(Kind::Usage, error).hint("claude-session-sync list sessions --json"),
         ForgetError::Open { .. } => Failure::of(Kind::Failed, error).hint("close it there, then forget it; nothing was changed"),
     }
 }

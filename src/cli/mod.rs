@@ -16,7 +16,6 @@ mod forget;
 mod list;
 mod logs;
 mod man;
-mod named;
 pub mod render;
 mod restore;
 mod run;

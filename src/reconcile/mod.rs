@@ -10,6 +10,7 @@ pub mod fork;
 pub mod layout;
 mod line;
 pub mod manifest;
+pub mod named;
 pub mod order;
 pub mod plain;
 pub mod plan;

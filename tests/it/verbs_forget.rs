@@ -86,7 +86,7 @@ fn at_a_terminal_it_asks_and_a_no_changes_nothing() {
 fn a_name_that_fits_nothing_or_several_is_refused_and_a_whole_id_that_nobody_knows_is_taken() {
     let spilled = Spilled::everywhere();
     for (named, said) in
-        [("nonsense", "no session's id"), ("0000000", "the beginning of 2 sessions' ids"), ("", "no session's id"), ("../x", "no session's id")]
+        [("nonsense", "no session's id"), ("0000000", "the beginning of several sessions' ids"), ("", "no session's id"), ("../x", "no session's id")]
     {
         let ran = spilled.forget(&[named, "--yes"]);
         assert!(ran.code == 2 && ran.err.contains(said), "{named}: {ran:?}");

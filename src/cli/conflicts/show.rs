@@ -13,12 +13,12 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::{Conflict, Fork, VERSION};
-use crate::cli::named::{NotOne, meant};
 use crate::cli::render::{Render, Style};
 use crate::cli::words::{ago, bytes, counted, joined, short, time, titled};
 use crate::cli::{Failure, Kind};
 use crate::pass::survey::Survey;
 use crate::reconcile::manifest::{Part, SessionId};
+use crate::reconcile::named::{NotOne, meant};
 use crate::reconcile::plain::plain;
 use crate::reconcile::transcript::Digest;
 use crate::reconcile::turn::{Turn, Who};

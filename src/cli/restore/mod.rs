@@ -23,7 +23,6 @@ mod told;
 use chrono::Utc;
 
 use super::ask::Person;
-use super::named::{NotOne, meant};
 use super::words::{ago, counted, cut, newest, short, titled};
 use super::{Context, Exit, Failure, Kind, sync};
 use crate::logging;
@@ -31,6 +30,7 @@ use crate::pass::Setting;
 use crate::pass::restore::{Did, Ended, Lack, Request, RestoreError, Row, known, restore, rows};
 use crate::pass::survey::Survey;
 use crate::reconcile::manifest::SessionId;
+use crate::reconcile::named::{NotOne, meant};
 use crate::reconcile::plain::plain;
 use crate::reconcile::restore::Form;
 use crate::reconcile::transcript::Digest;

@@ -26,6 +26,7 @@ use super::{LOCK_PATIENCE, PassError, Setting, blocking, here_error};
 use crate::lock::{Alone, Lock};
 use crate::reconcile::fork;
 use crate::reconcile::manifest::SessionId;
+use crate::reconcile::named::{NotOne, meant};
 use crate::state::State;
 use crate::store::OWN_FOLDER;
 use crate::store::forget::{Ground, Lies, clear_temporary, lies, remove, remove_object, transcripts};
@@ -113,13 +114,8 @@ pub enum ForgetError {
     #[error("`{0}` is no session's id, and no session here begins with it")]
     Unknown(String),
     /// A beginning of several ids.
-    #[error("`{text}` is the beginning of {count} sessions' ids")]
-    Ambiguous {
-        /// What was given.
-        text: String,
-        /// How many.
-        count: usize,
-    },
+    #[error("`{0}` is the beginning of several sessions' ids")]
+    Ambiguous(String),
     /// It is open in a client.
     #[error("the session {session} is open here: {open}")]
     Open {
@@ -225,12 +221,10 @@ fn resolve(named: &str, here: &Here, state: &State) -> Result<SessionId, ForgetE
     if let Ok(session) = named.parse() {
         return Ok(session);
     }
-    let fits: Vec<SessionId> = known(here, state).into_iter().filter(|session| !named.is_empty() && session.to_string().starts_with(named)).collect();
-    match fits[..] {
-        [session] => Ok(session),
-        [] => Err(ForgetError::Unknown(named.to_owned())),
-        _ => Err(ForgetError::Ambiguous { text: named.to_owned(), count: fits.len() }),
-    }
+    meant(named, known(here, state).into_iter().map(|session| (session, session))).map_err(|error| match error {
+        NotOne::None => ForgetError::Unknown(named.to_owned()),
+        NotOne::Several => ForgetError::Ambiguous(named.to_owned()),
+    })
 }
 
 fn find(here: &Here, state: &State, session: SessionId) -> Result<Found, PassError> {

@@ -1,10 +1,10 @@
 //! Sessions as people type them: a whole id, or the beginning of one.
 
-use crate::reconcile::manifest::SessionId;
+use super::manifest::SessionId;
 
 /// A text that does not mean one session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NotOne {
+pub enum NotOne {
     /// It means none.
     None,
     /// It begins the ids of several.
@@ -15,7 +15,7 @@ pub(super) enum NotOne {
 ///
 /// # Errors
 /// When that is none, or several.
-pub(super) fn meant(text: &str, candidates: impl IntoIterator<Item = (SessionId, SessionId)>) -> Result<SessionId, NotOne> {
+pub fn meant(text: &str, candidates: impl IntoIterator<Item = (SessionId, SessionId)>) -> Result<SessionId, NotOne> {
     let mut fitting = candidates.into_iter().filter(|(typed, _)| !text.is_empty() && typed.to_string().starts_with(text)).map(|(_, session)| session);
     let first = fitting.next().ok_or(NotOne::None)?;
     if fitting.any(|other| other != first) { Err(NotOne::Several) } else { Ok(first) }
