@@ -132,6 +132,8 @@ mod remote_script;
 #[cfg(test)]
 mod rows;
 #[cfg(test)]
+mod seeds;
+#[cfg(test)]
 mod service_launchd;
 #[cfg(test)]
 mod service_systemd;
