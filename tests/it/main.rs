@@ -96,6 +96,8 @@ mod logs;
 #[cfg(test)]
 mod logs_faults;
 #[cfg(test)]
+mod malice_far;
+#[cfg(test)]
 mod manual;
 #[cfg(test)]
 mod packages;
