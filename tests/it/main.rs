@@ -62,6 +62,8 @@ mod e2e_world;
 #[cfg(test)]
 mod far;
 #[cfg(test)]
+mod figures;
+#[cfg(test)]
 mod first_design;
 #[cfg(test)]
 mod gh;
@@ -69,6 +71,8 @@ mod gh;
 mod github;
 #[cfg(test)]
 mod guard;
+#[cfg(test)]
+mod guard_gh;
 #[cfg(test)]
 mod house;
 #[cfg(test)]
@@ -96,7 +100,15 @@ mod logs;
 #[cfg(test)]
 mod logs_faults;
 #[cfg(test)]
+mod malice_disk;
+#[cfg(test)]
 mod malice_far;
+#[cfg(test)]
+mod malice_line;
+#[cfg(test)]
+mod malice_names;
+#[cfg(test)]
+mod malice_store;
 #[cfg(test)]
 mod manual;
 #[cfg(test)]

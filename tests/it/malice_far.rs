@@ -10,6 +10,7 @@ use std::path::Path;
 use claude_session_sync::reconcile::report::{Outcome, Report};
 use serde_json::{Value, json};
 
+use crate::figures::figure;
 use crate::pass_hostile::{everything, the_good_go_on, two};
 use crate::skip::have;
 use crate::talk::{Talk, id};
@@ -111,7 +112,7 @@ fn whatever_a_far_side_lies_about_nothing_false_is_taken_and_the_others_go_on() 
         let equal = (world.here.sessions(), bad.sessions(), good.sessions());
         assert_eq!(equal, (whole.clone(), whole.clone(), whole), "{what}");
     }
-    println!("{count} lies");
+    figure(&format!("{count} lies"));
 }
 
 /// A session of another repository of this machine, which the bad machine does not share.

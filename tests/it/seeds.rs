@@ -6,6 +6,8 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
+use crate::figures::figure;
+
 #[expect(unreachable_pub, reason = "the fuzz targets are another crate")]
 #[path = "../../fuzz/checks/mod.rs"]
 mod checks;
@@ -81,5 +83,5 @@ fn no_seed_and_nothing_like_one_breaks_a_promise_of_a_parser() {
         }
     }
     assert_eq!(broken, Vec::<String>::new());
-    println!("{runs} inputs for {} parsers", checks::ALL.len());
+    figure(&format!("{runs} inputs for {} parsers", checks::ALL.len()));
 }
