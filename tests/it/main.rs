@@ -108,6 +108,8 @@ mod malice_line;
 #[cfg(test)]
 mod malice_names;
 #[cfg(test)]
+mod malice_shown;
+#[cfg(test)]
 mod malice_store;
 #[cfg(test)]
 mod manual;
