@@ -110,6 +110,8 @@ mod malice_names;
 #[cfg(test)]
 mod malice_shown;
 #[cfg(test)]
+mod malice_sshd;
+#[cfg(test)]
 mod malice_store;
 #[cfg(test)]
 mod manual;
