@@ -3,7 +3,7 @@
 //! Promises: a content counts as known only after this machine has hashed every byte of it and found what the far side said.
 //! Anything else closes that file for this pass.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, Seek as _};
 use std::path::PathBuf;
 
@@ -126,7 +126,7 @@ fn settle(fetch: &Fetch, modified: i64, here: &Here) -> io::Result<Option<(Held,
         (How::After(base, length), Some(staged)) => join(here, base, *length, staged)?,
         (How::Whole | How::After(..), None) => return Ok(None),
     };
-    let file = File::open(&source)?;
+    let file = read::open(&source)?;
     let (held, length, digest) = if fetch.part.is_lines() {
         let reading = read::lines(file, &Wanted { limit: Some(fetch.size), ..Wanted::default() })?;
         let (length, digest) = (reading.raw_length, reading.raw_digest);

@@ -1,7 +1,6 @@
 //! What this machine already has of a session, so that only what is missing travels.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -164,7 +163,7 @@ impl Base {
     /// # Errors
     /// As `read`.
     pub fn begins_with(&self, length: u64, digest: Digest) -> io::Result<bool> {
-        Ok(read::prefix(&File::open(&self.path)?, length)? == Some(digest))
+        Ok(read::prefix(&read::open(&self.path)?, length)? == Some(digest))
     }
 
     /// Where it lies.

@@ -3,7 +3,6 @@
 //! Promises: members are treated alike; the first is this machine, and nothing here asks which one that is.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -44,7 +43,7 @@ impl Sources {
         // Without a source nothing more can be proved; the plan then leaves the session alone.
         let Some(source) = self.find(lines.content.digest) else { return Ok(()) };
         let wanted = Wanted { marks, messages, limit: Some(lines.content.length) };
-        let reading = read::lines(File::open(source)?, &wanted)?;
+        let reading = read::lines(read::open(source)?, &wanted)?;
         if reading.content.digest != lines.content.digest {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "changed while it was compared"));
         }

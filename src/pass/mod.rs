@@ -25,6 +25,7 @@ pub mod member;
 pub mod quiet;
 pub mod remember;
 pub mod restore;
+pub mod room;
 pub mod round;
 pub mod said;
 mod setting;

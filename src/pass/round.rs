@@ -27,6 +27,7 @@ use crate::reconcile::project::RepositoryId;
 use crate::reconcile::report::{Action, ActionResult, Conflict, Forgetting, Forgotten, Left, Report};
 use crate::reconcile::transcript::{Digest, Moment};
 use crate::state::{Held, State};
+use crate::store::read;
 
 /// Days that the client keeps sessions if its settings do not say.
 pub const DEFAULT_RETENTION: u32 = 30;
@@ -329,10 +330,13 @@ impl Round {
     }
 }
 
+/// More bytes than the client's settings have.
+const LONGEST_SETTINGS: u64 = 4 << 20;
+
 /// `cleanupPeriodDays` of this machine's client.
 #[must_use]
 pub fn retention_here(here: &Here) -> Option<u32> {
-    let text = std::fs::read(here.setting.claude.join("settings.json")).ok()?;
+    let text = read::small(&here.setting.claude.join("settings.json"), LONGEST_SETTINGS).ok()?;
     let settings: serde_json::Value = serde_json::from_slice(&text).ok()?;
     settings.get("cleanupPeriodDays")?.as_u64().and_then(|days| u32::try_from(days).ok())
 }

@@ -18,6 +18,7 @@ use super::forget::there::{Duty, sift};
 use super::leftovers::{self, Leftover};
 use super::logged::{self, Transfer};
 use super::member::{Admitted, FarMember, FarPart, members};
+use super::room::{NoRoom, Room};
 use crate::codespace::replica::{Far, FarPath, HashWant, Hashes, Range, VisitError};
 use crate::codespace::wire::Listing;
 use crate::reconcile::fork;
@@ -77,6 +78,17 @@ pub struct Fetch {
     pub how: How,
     /// What was fetched, once it is here whole.
     pub staged: Option<PathBuf>,
+}
+
+impl Fetch {
+    /// Where the bytes begin that must come over the line; none where all of them are here.
+    fn offset(&self) -> Option<u64> {
+        match &self.how {
+            How::After(_, length) => Some(*length),
+            How::Whole => Some(0),
+            How::Within(_) => None,
+        }
+    }
 }
 
 /// What a visit found.
@@ -248,15 +260,29 @@ impl Seen {
         }
     }
 
+    /// Closes what there is no room for here: its size is the far side's word alone. Whether the disk is to blame.
+    fn leave_what_does_not_fit(&mut self, room: &mut Room) -> bool {
+        let mut full = false;
+        let Self { fetches, members, skipped, .. } = self;
+        fetches.retain(|fetch| {
+            let Err(why) = fetch.offset().map_or(Ok(()), |offset| room.take(fetch.size, fetch.size - offset)) else { return true };
+            full |= matches!(why, NoRoom::DiskTooSmall { .. });
+            if let Some(session) = members[fetch.member].sessions.get_mut(&fetch.session) {
+                skipped.push(Skipped { name: format!("{}/{}", session.project, fetch.part.path(fetch.session)), why: why.to_string() });
+                session.closed = Some(why.to_string());
+            }
+            false
+        });
+        full
+    }
+
     async fn fetch(&mut self, far: &mut Far, errand: &Errand, began: Instant) -> Result<(), VisitError> {
+        let mut room = Room::on(&errand.stage).map_err(VisitError::Here)?;
+        let full = self.leave_what_does_not_fit(&mut room);
         let mut ranges = Vec::new();
         let mut order = Vec::new();
         for (index, fetch) in self.fetches.iter().enumerate() {
-            let offset = match &fetch.how {
-                How::After(_, length) => *length,
-                How::Whole => 0,
-                How::Within(_) => continue,
-            };
+            let Some(offset) = fetch.offset() else { continue };
             let project = self.members[fetch.member].sessions.get(&fetch.session).map(|session| session.project.clone());
             let Some(project) = project else { continue };
             let path = StorePath { project, session: fetch.session, part: fetch.part.clone() };
@@ -264,14 +290,18 @@ impl Seen {
             order.push(Fetched::Part(index));
         }
         for (index, leftover) in self.leftovers.iter().enumerate().filter(|(_, leftover)| !leftover.is_home) {
+            // One that does not fit stays where it is: it is a copy that lost.
+            if room.take(leftover.object.size, leftover.object.size).is_err() {
+                continue;
+            }
             ranges.push(Range { path: leftover.path(), offset: 0, length: leftover.object.size });
             order.push(Fetched::Leftover(index));
         }
-        if ranges.is_empty() {
-            return Ok(());
+        if !ranges.is_empty() {
+            let span = logged::transfer_span(Transfer::Get, ranges.len(), ranges.iter().map(|range| range.length).sum());
+            self.get(far, errand, began, &ranges, order).instrument(span).await?;
         }
-        let span = logged::transfer_span(Transfer::Get, ranges.len(), ranges.iter().map(|range| range.length).sum());
-        self.get(far, errand, began, &ranges, order).instrument(span).await
+        if full { Err(VisitError::Here(io::Error::from_raw_os_error(rustix::io::Errno::NOSPC.raw_os_error()))) } else { Ok(()) }
     }
 
     async fn get(&mut self, far: &mut Far, errand: &Errand, began: Instant, ranges: &[Range], order: Vec<Fetched>) -> Result<(), VisitError> {

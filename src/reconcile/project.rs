@@ -68,7 +68,10 @@ impl RepositoryId {
     /// A part that is empty, longer than 100 bytes, begins with `-` or `.` (a name may begin with one dot), or has a
     /// character outside `[A-Za-z0-9._-]` (`~` in an owner).
     pub fn new(host: &str, owner: &str, name: &str) -> Result<Self, NotARepository> {
-        let name = name.strip_suffix(".git").unwrap_or(name);
+        let lower = str::to_ascii_lowercase;
+        let name = lower(name);
+        // All of them, so that what is written is read back as the same repository; GitHub allows no name that ends so.
+        let name = name.trim_end_matches(".git");
         let fits = |part: &str, more: &str| {
             !part.is_empty()
                 && part.len() <= 100
@@ -78,8 +81,7 @@ impl RepositoryId {
                 && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b) || more.as_bytes().contains(&b))
         };
         if fits(host, ":") && fits(owner, "~") && fits(name, "") && !host.starts_with('.') {
-            let lower = str::to_ascii_lowercase;
-            Ok(Self { host: lower(host), owner: lower(owner), name: lower(name) })
+            Ok(Self { host: lower(host), owner: lower(owner), name: name.to_owned() })
         } else {
             Err(NotARepository { text: format!("{host}/{owner}/{name}") })
         }
@@ -178,6 +180,15 @@ mod tests {
         let hash = longer.encode_utf16().fold(0i32, |h, u| h.wrapping_mul(31).wrapping_add(i32::from(u)));
         assert_eq!(encoded[..201], format!("-{}-", "x".repeat(199)));
         assert_eq!(u32::from_str_radix(&encoded[201..], 36), Ok(hash.unsigned_abs()));
+    }
+
+    #[test]
+    fn a_repository_is_read_back_as_it_is_written_whatever_its_remote_ends_in() {
+        for url in ["git@github.com:acme/widget.giT", "https://github.com/acme/widget.git.git", "https://github.com/acme/Widget.GIT.git"] {
+            let read = RepositoryId::from_remote(url).unwrap();
+            assert_eq!((read.to_string().as_str(), read.to_string().parse().as_ref()), ("acme/widget", Ok(&read)), "{url}");
+        }
+        assert_eq!(RepositoryId::from_remote("https://github.com/acme/.git"), None);
     }
 
     #[test]

@@ -280,7 +280,7 @@ fn line(record: &Record) -> io::Result<Vec<u8>> {
 fn prefix_digest(lines: &Lines, source: &Path, length: u64) -> io::Result<Digest> {
     match lines.prefix(length) {
         Some(digest) => Ok(digest),
-        None => super::read::prefix(&File::open(source)?, length)?.ok_or_else(|| io::ErrorKind::UnexpectedEof.into()),
+        None => super::read::prefix(&super::read::open(source)?, length)?.ok_or_else(|| io::ErrorKind::UnexpectedEof.into()),
     }
 }
 
@@ -305,7 +305,7 @@ fn append(path: &Path, content: &Content, source: &Path, from: u64) -> io::Resul
     if file.metadata()?.len() < from {
         return Ok(false);
     }
-    let mut source = File::open(source)?;
+    let mut source = super::read::open(source)?;
     source.seek(io::SeekFrom::Start(from))?;
     file.seek(io::SeekFrom::Start(from))?;
     let copied = io::copy(&mut io::Read::take(source, content.length - from), &mut file)?;

@@ -39,8 +39,8 @@ pub const OWN_FOLDER: &str = ".claude-session-sync";
 /// # Errors
 /// When it is there and cannot be read.
 pub fn replica_id(claude: &Path) -> io::Result<Option<Uuid>> {
-    match std::fs::read_to_string(claude.join(OWN_FOLDER).join("replica-id")) {
-        Ok(text) => Ok(Uuid::try_parse(text.trim()).ok()),
+    match read::small(&claude.join(OWN_FOLDER).join("replica-id"), 64) {
+        Ok(text) => Ok(Uuid::try_parse_ascii(text.trim_ascii()).ok()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }

@@ -2,7 +2,10 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::path::Path;
 
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 
 use crate::reconcile::order::Whole;
@@ -20,6 +23,33 @@ pub struct Wanted {
     pub messages: bool,
     /// Read no further than this.
     pub limit: Option<u64>,
+}
+
+/// Opens a file whose name others may change: never through a link, and never waiting for the other end of a pipe.
+///
+/// # Errors
+/// As `open`; `InvalidData` ([`is_the_file`]) where something else than a regular file has the name by now.
+pub fn open(path: &Path) -> io::Result<File> {
+    opened(path, OFlags::NOFOLLOW)
+}
+
+/// The text of a small file, which may be a link; what lies beyond `most` bytes is not read.
+///
+/// # Errors
+/// As [`open`] and `read`.
+pub fn small(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    opened(path, OFlags::empty())?.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn opened(path: &Path, more: OFlags) -> io::Result<File> {
+    let not_a_file = || io::Error::new(io::ErrorKind::InvalidData, "is no regular file");
+    match rustix::fs::open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | more, Mode::empty()) {
+        Ok(file) if FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode) == FileType::RegularFile => Ok(file.into()),
+        Ok(_) | Err(Errno::LOOP | Errno::NOTDIR | Errno::NXIO) => Err(not_a_file()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Reads a file of lines.
@@ -129,5 +159,29 @@ fn each_chunk(mut file: impl Read, mut take: impl FnMut(&[u8])) -> io::Result<()
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_regular_file_is_neither_followed_nor_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        std::fs::write(at("file"), "some bytes").unwrap();
+        std::os::unix::fs::symlink(at("file"), at("link")).unwrap();
+        std::fs::create_dir(at("directory")).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, at("pipe"), Mode::RWXU).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+        for name in ["link", "directory", "pipe", "socket", "file/below"] {
+            assert!(is_the_file(&open(&at(name)).unwrap_err()), "{name}");
+        }
+        for name in ["directory", "pipe", "socket"] {
+            assert!(is_the_file(&small(&at(name), 9).unwrap_err()), "{name}");
+        }
+        assert_eq!((small(&at("link"), 4).unwrap(), open(&at("file")).is_ok()), (b"some".to_vec(), true));
+        assert_eq!(open(&at("none")).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }

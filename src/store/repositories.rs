@@ -17,6 +17,8 @@ use crate::store::tree::Status;
 const CLONE_ROOT_DEPTH: usize = 3;
 /// Most directories looked at below one clone root.
 const MOST_DIRECTORIES: usize = 20_000;
+/// Most bytes of a file that says where a worktree's clone is.
+const LONGEST_POINTER: u64 = 16 << 10;
 /// Variables that would lead git elsewhere, or that may hold a GitHub token.
 const NOT_FOR_GIT: [&str; 9] = [
     "GIT_DIR",
@@ -147,16 +149,17 @@ fn config_of(root: &Path) -> Option<PathBuf> {
     if git.is_dir() {
         return Some(git.join("config"));
     }
-    let text = std::fs::read_to_string(&git).ok()?;
-    let directory = root.join(text.trim().strip_prefix("gitdir:")?.trim());
-    match std::fs::read_to_string(directory.join("commondir")) {
-        Ok(common) => Some(directory.join(common.trim()).join("config")),
-        Err(_) => Some(directory.join("config")),
+    let text = |path: &Path| String::from_utf8(super::read::small(path, LONGEST_POINTER).ok()?).ok();
+    let directory = root.join(text(&git)?.trim().strip_prefix("gitdir:")?.trim());
+    match text(&directory.join("commondir")) {
+        Some(common) => Some(directory.join(common.trim()).join("config")),
+        None => Some(directory.join("config")),
     }
 }
 
 fn stamp_of(path: &Path) -> Option<Stamp> {
-    rustix::fs::stat(path).ok().map(|stat| Status::of(&stat).stamp)
+    // Of a pipe git would wait for the other end.
+    rustix::fs::stat(path).ok().map(|stat| Status::of(&stat)).filter(|status| status.regular).map(|status| status.stamp)
 }
 
 /// The repository of a directory of this machine, by the first remote of the clone that holds it.

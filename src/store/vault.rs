@@ -3,10 +3,10 @@
 //! Promises: an object is complete and durable before anything is installed over the bytes it holds; an object goes only by
 //! [`proof`]. Objects lie in `vault/displaced/<session>/`, a note beside each. Never: an object changed in place.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File};
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -223,7 +223,7 @@ impl Vault {
     /// # Errors
     /// As `read`, `write` and `fsync`.
     pub fn copy_raw(&mut self, source: &Path, note: Note) -> io::Result<()> {
-        let whole = super::read::whole(File::open(source)?, 0)?;
+        let whole = super::read::whole(super::read::open(source)?, 0)?;
         self.copy(source, Note { reason: Reason::Recovered, length: whole.length, digest: whole.digest, ..note })
     }
 
@@ -330,11 +330,6 @@ pub fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// # Errors
 /// `UnexpectedEof` if the source is shorter.
 pub fn copy_prefix(source: &Path, into: &mut File, length: u64) -> io::Result<()> {
-    let source = OpenOptions::new().read(true).custom_flags(libc_nofollow()).open(source)?;
-    let copied = io::copy(&mut io::Read::take(source, length), into)?;
+    let copied = io::copy(&mut io::Read::take(super::read::open(source)?, length), into)?;
     if copied == length { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
-}
-
-fn libc_nofollow() -> i32 {
-    i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or(0)
 }

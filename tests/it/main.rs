@@ -62,6 +62,8 @@ mod e2e_world;
 #[cfg(test)]
 mod far;
 #[cfg(test)]
+mod figures;
+#[cfg(test)]
 mod first_design;
 #[cfg(test)]
 mod forget_world;
@@ -71,6 +73,8 @@ mod gh;
 mod github;
 #[cfg(test)]
 mod guard;
+#[cfg(test)]
+mod guard_gh;
 #[cfg(test)]
 mod house;
 #[cfg(test)]
@@ -97,6 +101,20 @@ mod laws_world;
 mod logs;
 #[cfg(test)]
 mod logs_faults;
+#[cfg(test)]
+mod malice_disk;
+#[cfg(test)]
+mod malice_far;
+#[cfg(test)]
+mod malice_line;
+#[cfg(test)]
+mod malice_names;
+#[cfg(test)]
+mod malice_shown;
+#[cfg(test)]
+mod malice_sshd;
+#[cfg(test)]
+mod malice_store;
 #[cfg(test)]
 mod manual;
 #[cfg(test)]
@@ -137,6 +155,8 @@ mod remote_put;
 mod remote_script;
 #[cfg(test)]
 mod rows;
+#[cfg(test)]
+mod seeds;
 #[cfg(test)]
 mod service_launchd;
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::talk::{Talk, id};
 use crate::world::{Ran, Side, World, files, visit};
 
 /// Two machines that share a repository: the first will misbehave, the second has one good session.
-fn two() -> (World, Side, Side) {
+pub(crate) fn two() -> (World, Side, Side) {
     let mut world = World::new();
     let (bad, good) = (world.machine("bad", &["acme/widget"]), world.machine("good", &["acme/widget"]));
     for side in [&world.here, &bad, &good] {
@@ -28,7 +28,7 @@ fn two() -> (World, Side, Side) {
 
 /// The good machine and this one are equal, and nothing anywhere is half.
 #[track_caller]
-fn the_good_go_on(world: &World, good: &Side, whole: &BTreeMap<String, crate::world::Bytes>) {
+pub(crate) fn the_good_go_on(world: &World, good: &Side, whole: &BTreeMap<String, crate::world::Bytes>) {
     for n in [1, 3] {
         assert_eq!(world.here.bytes(&id(n)), good.bytes(&id(n)));
     }
@@ -37,13 +37,13 @@ fn the_good_go_on(world: &World, good: &Side, whole: &BTreeMap<String, crate::wo
     }
 }
 
-fn everything(sides: &[&Side]) -> BTreeMap<String, crate::world::Bytes> {
+pub(crate) fn everything(sides: &[&Side]) -> BTreeMap<String, crate::world::Bytes> {
     sides.iter().flat_map(|side| side.sessions()).collect()
 }
 
 /// The fault of the bad machine, in words.
 #[track_caller]
-fn fault(report: &Report) -> String {
+pub(crate) fn fault(report: &Report) -> String {
     match &visit(report, "bad").outcome {
         Outcome::Failed(fault) => fault.message.clone(),
         outcome => panic!("{outcome:?}"),
@@ -51,7 +51,7 @@ fn fault(report: &Report) -> String {
 }
 
 /// Puts a program of this text before the far shell of the bad machine: it gets `sh -c SCRIPT` as its arguments.
-fn behind(world: &mut World, text: &str) {
+pub(crate) fn behind(world: &mut World, text: &str) {
     let program = world.root().join("way");
     write_program(&program, &format!("#!/bin/sh\n{text}"));
     world.reach("bad", |command| command.push(program.display().to_string()));

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::time::Instant;
 
 use super::{LONGEST_FAR_TEXT, LONGEST_NOISE, Nonce, Range, WireError, escaped, grammar, number};
 
@@ -13,6 +14,12 @@ use super::{LONGEST_FAR_TEXT, LONGEST_NOISE, Nonce, Range, WireError, escaped, g
 const LONGEST_BANNER: usize = 64 * 1024;
 /// Longest header line, without its newline.
 const LONGEST_HEADER: usize = 64;
+/// Bytes a second below which an answer is no slow line but a way to keep us: each of them buys a thousandth of a second.
+const SLOWEST: u64 = 1024;
+/// More time than this cannot be bought.
+const LONGEST_ANSWER: Duration = Duration::from_secs(6 * 3600);
+/// What an answer has in any case, in idle limits.
+const PATIENCE: u32 = 4;
 /// Most bytes of the text of a failure.
 const LONGEST_FAILURE: u64 = 64 * 1024;
 /// Most bytes of a text item.
@@ -42,16 +49,26 @@ pub struct Answer<R> {
     reader: BufReader<R>,
     end: String,
     idle: Duration,
+    began: Instant,
+    received: u64,
     pending: u64,
 }
 
 impl<R: AsyncRead + Unpin> Answer<R> {
-    /// Skips the banner up to the marker with this nonce. No single read, here and later, waits longer than `idle`.
+    /// Skips the banner up to the marker with this nonce. No single read, here and later, waits longer than `idle`, and all of them
+    /// together not longer than four times that, and a second more for each KiB that came.
     ///
     /// # Errors
     /// No marker within 64 KiB, a failing stream, or silence.
     pub async fn open(reader: R, nonce: &Nonce, idle: Duration) -> Result<Self, WireError> {
-        let mut answer = Self { reader: BufReader::with_capacity(64 * 1024, reader), end: format!("end {}", nonce.as_str()), idle, pending: 0 };
+        let mut answer = Self {
+            reader: BufReader::with_capacity(64 * 1024, reader),
+            end: format!("end {}", nonce.as_str()),
+            idle,
+            began: Instant::now(),
+            received: 0,
+            pending: 0,
+        };
         let marker = format!("css1 {}\n", nonce.as_str());
         let (mut seen, mut line) = (Vec::new(), 0);
         loop {
@@ -64,7 +81,7 @@ impl<R: AsyncRead + Unpin> Answer<R> {
             let line_end = buffer.iter().position(|b| *b == b'\n').map_or(buffer.len(), |at| at + 1);
             let taken = line_end.min(room);
             seen.extend_from_slice(&buffer[..taken]);
-            answer.reader.consume(taken);
+            answer.consume(taken);
             if seen.ends_with(b"\n") {
                 if seen[line..] == *marker.as_bytes() {
                     return Ok(answer);
@@ -154,7 +171,7 @@ impl<R: AsyncRead + Unpin> Answer<R> {
                 return Err(WireError::EndedEarly);
             }
             out.write_all(&buffer[..taken]).await.map_err(WireError::Write)?;
-            self.reader.consume(taken);
+            self.consume(taken);
             self.pending -= taken as u64;
         }
         Ok(())
@@ -175,8 +192,16 @@ impl<R: AsyncRead + Unpin> Answer<R> {
     }
 
     async fn fill(&mut self) -> Result<&[u8], WireError> {
-        let filled = tokio::time::timeout(self.idle, self.reader.fill_buf()).await;
-        filled.map_err(|_| WireError::Idle(self.idle))?.map_err(WireError::Read)
+        let bought = Duration::from_secs(self.received / SLOWEST).min(LONGEST_ANSWER);
+        let left = (self.idle * PATIENCE + bought).saturating_sub(self.began.elapsed());
+        let (most, idle, received) = (left.min(self.idle), self.idle, self.received);
+        let filled = tokio::time::timeout(most, self.reader.fill_buf()).await;
+        filled.map_err(|_| if left < idle { WireError::TooSlow { received } } else { WireError::Idle(idle) })?.map_err(WireError::Read)
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        self.reader.consume(bytes);
+        self.received += bytes as u64;
     }
 
     /// A header line, without its newline.
@@ -190,7 +215,7 @@ impl<R: AsyncRead + Unpin> Answer<R> {
             let newline = buffer.iter().position(|b| *b == b'\n');
             let taken = newline.unwrap_or(buffer.len()).min(LONGEST_HEADER + 1);
             line.extend_from_slice(&buffer[..taken]);
-            self.reader.consume(taken + usize::from(newline == Some(taken)));
+            self.consume(taken + usize::from(newline == Some(taken)));
             if line.len() > LONGEST_HEADER {
                 return Err(grammar(format!("`{}` is no header", escaped(&line, LONGEST_HEADER))));
             }

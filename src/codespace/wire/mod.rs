@@ -97,6 +97,12 @@ pub enum WireError {
     /// No byte came for this long.
     #[error("the far side sent nothing for {} s", .0.as_secs())]
     Idle(Duration),
+    /// Bytes came, and so few of them that the answer would never end.
+    #[error("the far side's answer came too slowly: {received} bytes, and no end of it")]
+    TooSlow {
+        /// So many came.
+        received: u64,
+    },
     /// The channel failed.
     #[error("cannot read the far side's answer")]
     Read(#[source] std::io::Error),

@@ -1,6 +1,5 @@
 //! How it comes back: placed, timed, its side files first, and known to be here.
 
-use std::fs::File;
 use std::path::Path;
 
 use super::versions::{Kept, Version, versions};
@@ -230,5 +229,5 @@ impl Work {
 
 /// Whether a file begins with these bytes. What cannot be read does not.
 fn holds(file: &Path, (length, digest): (u64, Digest)) -> bool {
-    File::open(file).and_then(|file| read::prefix(&file, length)).is_ok_and(|found| found == Some(digest))
+    read::open(file).and_then(|file| read::prefix(&file, length)).is_ok_and(|found| found == Some(digest))
 }

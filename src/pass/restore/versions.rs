@@ -4,7 +4,6 @@
 //! damaged, and stands in the list so that nobody takes another one for it.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 
@@ -190,7 +189,7 @@ fn said(here: &Here, id: SessionId) -> Vec<Said> {
 fn read(here: &Here, id: SessionId, said: Said, marks: Vec<u64>) -> io::Result<Version> {
     let Said { kept, path, length, digest, title } = said;
     let wanted = Wanted { marks, messages: false, limit: Some(length) };
-    let reading = match File::open(&path).and_then(|file| read::lines(file, &wanted)) {
+    let reading = match read::open(&path).and_then(|file| read::lines(file, &wanted)) {
         Ok(reading) if (reading.raw_length, reading.raw_digest) == (length, digest) => Some(reading),
         Ok(_) => None,
         Err(error) if read::is_the_file(&error) => None,

@@ -1,0 +1,203 @@
+//! A far side that keeps to the grammar and lies: about sizes, digests, bytes, ids, repositories, clocks, outcomes. The stand-in
+//! (`tests/fixtures/liar.py`) changes the answers of an honest far side on their way.
+//!
+//! Whatever it says: the other machines and this one are equal, nothing here is anything but a whole session, and the first honest
+//! pass makes all equal.
+
+use std::fs;
+use std::path::Path;
+
+use claude_session_sync::reconcile::report::{Outcome, Report};
+use serde_json::{Value, json};
+
+use crate::figures::figure;
+use crate::pass_hostile::{everything, the_good_go_on, two};
+use crate::skip::have;
+use crate::talk::{Talk, id};
+use crate::world::{Side, World, visit};
+
+/// Has the bad machine lie by these rules.
+fn lying(world: &mut World, rules: &Value) {
+    let file = world.root().join("rules");
+    fs::write(&file, rules.to_string()).unwrap();
+    let liar = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/liar.py");
+    world.reach("bad", |command| command.extend(["python3".to_owned(), liar.display().to_string(), file.display().to_string()]));
+}
+
+fn honest(world: &mut World) {
+    world.reach("bad", |command| command.truncate(command.len() - 3));
+}
+
+/// One lie in the answers to a verb.
+fn lie(verb: &str, item: &str, from: &str, to: &str) -> Value {
+    json!({"verb": verb, "item": item, "from": from, "to": to})
+}
+
+/// All that is said of the bad machine.
+fn said(report: &Report) -> String {
+    let visit = visit(report, "bad");
+    let skipped = visit.skipped.iter().map(|skipped| format!("{}: {}\n", skipped.name, skipped.why));
+    let fault = match &visit.outcome {
+        Outcome::Failed(fault) => fault.message.clone(),
+        _ => String::new(),
+    };
+    skipped.chain(visit.notes.iter().cloned()).chain([fault]).collect()
+}
+
+/// The sizes, as it lists them, of the session that only the bad machine has.
+const SIZE: &str = r"(\d+) (\d+) (?=\S+ \S+ \S+/00000002-\S+\.jsonl)";
+
+#[test]
+fn whatever_a_far_side_lies_about_nothing_false_is_taken_and_the_others_go_on() {
+    if !have("python3", "--version") {
+        return;
+    }
+    let object = format!("{}.4.0123456789abcdef.{}-1", id(1), "0".repeat(32));
+    let table: Vec<(&str, Value, String)> = vec![
+        ("a size that is too great", lie("list", "files", SIZE, r"\1 \g<2>9 "), "was not read to its end".to_owned()),
+        (
+            "a size that is too small",
+            lie("list", "files", r"(\d+) (\d)\d+ (?=\S+ \S+ \S+/00000002-\S+\.jsonl)", r"\1 \2 "),
+            "changed while it was read".to_owned(),
+        ),
+        ("a size of nothing", lie("list", "files", SIZE, r"\1 0 "), "changed while it was read".to_owned()),
+        (
+            "a size that no disk holds",
+            lie("list", "files", SIZE, r"\1 1125899906842624 "),
+            "is said to have 1048576.0 GiB, more than 4.0 GiB are brought nowhere".to_owned(),
+        ),
+        ("a size beyond the numbers", lie("list", "files", SIZE, r"\1 18446744073709551615 "), "more than 4.0 GiB are brought nowhere".to_owned()),
+        ("a digest", lie("hash", "hashes", "w [0-9a-f]{4}", "w 0000"), "changed while it was read".to_owned()),
+        ("a digest of another file", lie("hash", "hashes", r"(w \S+ projects/)\S+?/", r"\1-q/"), "in `hashes`".to_owned()),
+        ("a digest twice", lie("hash", "hashes", "(.+)", "\\1\n\\1"), "in `hashes`".to_owned()),
+        ("no digest at all", lie("hash", "hashes", ".+", ""), "no word of `projects/".to_owned()),
+        ("a file that cannot be read", lie("hash", "hashes", r"w \S+ ", "x "), "could not be read there".to_owned()),
+        ("one byte", lie("get", "data", "of the bad one", "of the b\u{e4}d one"), "changed while it was read".to_owned()),
+        ("bytes from another place", lie("get", "data", "^(.{100})(.*)$", r"\2\1"), "changed while it was read".to_owned()),
+        ("a byte more", lie("get", "data", r"\Z", "x"), "were asked for".to_owned()),
+        ("a byte less", lie("get", "data", r".\Z", ""), "were asked for".to_owned()),
+        ("an answer to another question", json!({"verb": "get", "raw": true, "from": "^data ", "to": "hashes "}), "`hashes` where `data` belongs".to_owned()),
+        ("one answer more", json!({"verb": "get", "raw": true, "from": r"\Z", "to": "data 0\n"}), "`data` where the end belongs".to_owned()),
+        ("the same path twice", lie("list", "files", "(.+)", "\\1\n\\1"), "twice in `files`".to_owned()),
+        ("a negative time", lie("list", "files", r"(\d+ \d+) (?=\S+ \S+ \S+/00000002-)", r"\1 -"), "has a time before 1970".to_owned()),
+        ("its clock", lie("list", "clock", ".+", "99999999999"), "clock".to_owned()),
+        ("a clock that is no number", lie("list", "clock", ".+", "soon"), "`soon` in `clock`".to_owned()),
+        ("its own directory", lie("list", "claude", ".+", "not/absolute"), "`claude` is no plain absolute path".to_owned()),
+        ("an outcome that was not asked for", lie("put", "outcomes", r"^(\d+) ", "9999 "), "in `outcomes`".to_owned()),
+        ("an outcome twice", lie("put", "outcomes", "(.+)", "\\1\n\\1"), "in `outcomes`".to_owned()),
+        ("no outcomes", lie("put", "outcomes", ".+", ""), "no outcome of file".to_owned()),
+        ("what was displaced", lie("put", "outcomes", r"\Z", &format!("\n1 grew ../{object} 9")), "in `outcomes`".to_owned()),
+        ("a drop that nobody asked for", lie("put", "outcomes", r"\Z", &format!("\ndrop {object} done")), "in `outcomes`".to_owned()),
+        ("its stamps", lie("put", "outcomes", r"(\d+) done \d+ \d+", r"\1 done 1 2"), String::new()),
+        ("that nothing was kept", lie("put", "outcomes", r"(\d+) done [^\n]*", r"\1 failed"), String::new()),
+        ("its replica", lie("put", "replica", ".+", "../../etc/passwd"), "`replica` is no UUID".to_owned()),
+        ("how long it keeps a session", lie("list", "retention", ".*", "0"), String::new()),
+        ("how much is free", lie("list", "free", ".*", "18446744073709551615"), String::new()),
+        ("a session that is open", lie("list", "live", ".*", &format!("registry\n{} 0 busy\n{} 0 -", id(1), id(2))), String::new()),
+        ("a directory of this machine", lie("list", "cwds", ".*", "-etc:\"cwd\":\"/etc\"\n-root--ssh:\"cwd\":\"/root/.ssh\""), String::new()),
+    ];
+    let count = table.len();
+    for (what, rule, expected) in table {
+        let (mut world, bad, good) = two();
+        let whole = everything(&[&world.here, &bad, &good]);
+        lying(&mut world, &json!([rule]));
+        let ran = world.sync(&[]);
+        assert!([0, 3].contains(&ran.code), "{what}: {ran:?}");
+        let report = ran.report();
+        assert!(said(&report).contains(&expected), "{what}: {} {:?}", said(&report), report.actions);
+        the_good_go_on(&world, &good, &whole);
+        honest(&mut world);
+        let after = world.sync(&[]);
+        assert!(after.code == 0, "{what}: {after:?}");
+        let equal = (world.here.sessions(), bad.sessions(), good.sessions());
+        assert_eq!(equal, (whole.clone(), whole.clone(), whole), "{what}");
+    }
+    figure(&format!("{count} lies"));
+}
+
+/// A session of another repository of this machine, which the bad machine does not share.
+fn with_secret(world: &World) -> Talk {
+    world.here.clone_of("secret", "git@github.com:acme/secret.git");
+    let secret = Talk::begun(&id(9), &world.here.at("secret"), 30, "not for them");
+    world.here.put(&secret);
+    secret
+}
+
+fn knows_nothing_of_it(side: &Side, secret: &Talk) {
+    assert!(side.paths(&secret.id).is_empty());
+    assert!(side.files().values().all(|(_, bytes)| bytes.windows(12).all(|piece| piece != b"not for them")), "it was sent");
+}
+
+#[test]
+fn an_id_of_another_repository_gets_nothing_of_it_and_is_told() {
+    if !have("python3", "--version") {
+        return;
+    }
+    let (mut world, bad, good) = two();
+    let secret = with_secret(&world);
+    world.passes();
+    lying(&mut world, &json!([lie("list", "files", "/00000002-", "/00000009-"), lie("hash", "hashes", "/00000002-", "/00000009-")]));
+    for _ in 0..2 {
+        let ran = world.sync(&[]);
+        let report = ran.report();
+        assert!(said(&report).contains("belongs to acme/secret on this machine"), "{}", said(&report));
+        assert_eq!(visit(&report, "bad").refused, 1);
+        knows_nothing_of_it(&bad, &secret);
+        knows_nothing_of_it(&good, &secret);
+        assert_eq!(world.here.bytes(&secret.id), secret.bytes, "and nothing of it was changed");
+    }
+}
+
+#[test]
+fn a_forged_remote_opens_no_other_repository() {
+    if !have("python3", "--version") {
+        return;
+    }
+    let (mut world, bad, good) = two();
+    let secret = with_secret(&world);
+    let whole = everything(&[&good]);
+    lying(&mut world, &json!([lie("list", "roots", "acme/widget", "acme/secret")]));
+    let report = world.sync(&[]).report();
+    assert!(said(&report).contains("1 sessions of another clone, acme/secret"), "{}", said(&report));
+    knows_nothing_of_it(&bad, &secret);
+    assert_eq!((world.here.paths(&id(2)).len(), good.paths(&id(2)).len()), (0, 0), "what it says to be of that repository came to nobody");
+    assert!(whole.iter().all(|(name, bytes)| good.sessions().get(name) == Some(bytes)));
+}
+
+#[test]
+fn who_takes_the_id_of_another_store_deletes_nothing_there() {
+    if !have("python3", "--version") {
+        return;
+    }
+    let (mut world, bad, good) = two();
+    world.passes();
+    let whole = everything(&[&world.here, &bad, &good]);
+    let theirs = fs::read_to_string(good.claude.join(".claude-session-sync/replica-id")).unwrap();
+    let forged = lie("list", "replica", ".+", theirs.trim());
+    for more in [lie("list", "files", ".*", ""), lie("list", "files", r"/0000000(\d)-", r"/0000001\1-"), lie("list", "vault", ".*", "")] {
+        lying(&mut world, &json!([forged, more]));
+        world.sync(&[]);
+        world.sync(&[]);
+        for side in [&world.here, &good] {
+            assert!(whole.iter().all(|(name, bytes)| side.sessions().get(name) == Some(bytes)), "{more}");
+        }
+        honest(&mut world);
+        // What it hid from us it may have twice now, which is its own affair; the others are as equal as ever.
+        world.sync(&[]);
+        assert_eq!(world.here.sessions(), good.sessions());
+    }
+}
+
+#[test]
+fn a_session_that_is_dated_into_the_future_wins_and_the_loser_is_kept() {
+    let (world, bad, good) = two();
+    world.passes();
+    let talk = Talk::begun(&id(1), &world.here.at("widget"), 60, "mine");
+    let mine = world.here.bytes(&id(1));
+    let evil = talk.clone().holding(&mine[..mine.len() / 2]).raw(b"\n").after(86_400 * 365 * 50).says("I am the newest");
+    bad.goes_on(&evil);
+    let ran = world.sync(&[]);
+    assert!([0, 3].contains(&ran.code), "{ran:?}");
+    assert!(world.displaced(&id(1)).contains(&mine) || world.archived(&id(1)) == Some(mine.clone()), "what lost is kept here");
+    assert_eq!(world.here.bytes(&id(1)), good.bytes(&id(1)));
+}

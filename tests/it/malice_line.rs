@@ -1,0 +1,289 @@
+//! The line breaks: after every byte of a recorded visit, and at many places of real ones, by its end, by an error, by silence and by
+//! a trickle; and the far command is killed there. After each: nothing lost, nothing half, the next pass completes.
+//!
+//! `$CLAUDE_SESSION_SYNC_CUTS` is how many places are tried in each direction and way, else 24 (`all`: every byte).
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use claude_session_sync::codespace::wire::{Answer, FarPath, HashWant, Hashes, Listing, Nonce, Operation, PutAnswer, PutRequest, Range, Request, WireError};
+use tokio::io::{AsyncRead, AsyncWriteExt as _, ReadBuf};
+
+use crate::figures::figure;
+use crate::remote_far::Far;
+use crate::remote_script::A;
+use crate::skip::have;
+use crate::talk::{Talk, id};
+use crate::world::{Bytes, Ran, Side, World};
+
+const IDLE: Duration = Duration::from_secs(30);
+
+/// How a stream goes on where it is cut.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Cut {
+    Close,
+    Reset,
+    Silence,
+}
+
+/// The first bytes of an answer, then what comes instead of the others.
+struct Line<'a>(&'a [u8], Cut);
+
+impl AsyncRead for Line<'_> {
+    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.0.is_empty() {
+            return match self.1 {
+                Cut::Close => Poll::Ready(Ok(())),
+                Cut::Reset => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+                Cut::Silence => Poll::Pending,
+            };
+        }
+        let (now, later) = self.0.split_at(self.0.len().min(into.remaining()));
+        into.put_slice(now);
+        self.0 = later;
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A question, its nonce and the recorded answer.
+struct Recorded(Request, Nonce, Vec<u8>);
+
+impl Recorded {
+    fn of(far: &Far, request: Request) -> Self {
+        let nonce = Nonce::random();
+        let answer = far.call(&request, &nonce);
+        Self(request, nonce, answer)
+    }
+
+    /// Reads the answer up to a byte, as a visit does.
+    async fn read(&self, length: usize, cut: Cut) -> Result<(), WireError> {
+        let mut answer = Answer::open(Line(&self.2[..length], cut), &self.1, IDLE).await?;
+        match &self.0 {
+            Request::List { .. } => Listing::read(answer).await.map(drop),
+            Request::Hash { wants, .. } => Hashes::read(answer, wants).await.map(drop),
+            Request::Put(put) => PutAnswer::read(answer, put).await.map(drop),
+            Request::Get { wants, .. } => {
+                for want in wants {
+                    answer.fetch(want, &mut tokio::io::sink()).await?;
+                }
+                answer.finish().await
+            }
+        }
+    }
+}
+
+/// One visit, recorded from the script: 60 KiB of answers.
+fn visit() -> Vec<Recorded> {
+    let far = Far::new();
+    let transcript = format!("-p/{A}.jsonl");
+    far.plant(&transcript, "a line of this transcript\n".repeat(2100).as_bytes());
+    let path = FarPath::Store(transcript.parse().unwrap());
+    let claude = far.name();
+    let list = Request::List { claude: Some(claude.clone()), workspaces: None, roots: Vec::new(), agent: None };
+    let wants = vec![HashWant { path: path.clone(), first: None }, HashWant { path: path.clone(), first: Some(26) }];
+    let hash = Request::Hash { claude: claude.clone(), wants };
+    let get = Request::Get { claude, wants: vec![Range { path: path.clone(), offset: 26, length: 26 * 2000 }, Range { path, offset: 0, length: 26 }] };
+    let files = vec![far.file(1, Operation::Create, &format!("-p/{A}/s1"), b"x", b"x")];
+    let put = Request::Put(PutRequest { files, ..far.nothing() });
+    [list, hash, get, put].map(|request| Recorded::of(&far, request)).into()
+}
+
+/// Time is paused: silence costs nothing.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_breaks_off_after_any_byte_is_an_error_whichever_way_it_breaks() {
+    let (visit, mut count) = (visit(), 0);
+    for recorded in &visit {
+        let whole = recorded.2.len();
+        recorded.read(whole, Cut::Close).await.unwrap();
+        for length in 0..whole {
+            for cut in [Cut::Close, Cut::Reset, Cut::Silence] {
+                let error = recorded.read(length, cut).await.expect_err("it was not whole");
+                let fits = match cut {
+                    Cut::Close => matches!(error, WireError::EndedEarly | WireError::NoMarker { .. }),
+                    Cut::Reset => matches!(error, WireError::Read(_)),
+                    Cut::Silence => matches!(error, WireError::Idle(_)),
+                };
+                assert!(fits, "{cut:?} after {length}: {error}");
+                count += 1;
+            }
+        }
+    }
+    figure(&format!("{count} cuts of {} bytes", visit.iter().map(|recorded| recorded.2.len()).sum::<usize>()));
+    assert!(count > 3 * 50_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_trickles_for_ever_ends_a_visit() {
+    let nonce = Nonce::random();
+    for begun in ["banner\n".to_owned(), format!("css1 {}\nclaude 4000\n/", nonce.as_str())] {
+        let (mut far, near) = tokio::io::duplex(8000);
+        let trickle = tokio::spawn(async move {
+            let mut piece = begun.into_bytes();
+            while far.write_all(&piece).await.is_ok() {
+                tokio::time::sleep(IDLE - Duration::from_secs(1)).await;
+                piece = b"x".to_vec();
+            }
+        });
+        let began = tokio::time::Instant::now();
+        let error = match Answer::open(near, &nonce, IDLE).await {
+            Ok(answer) => Listing::read(answer).await.unwrap_err(),
+            Err(error) => error,
+        };
+        assert!(matches!(error, WireError::TooSlow { received: 5..100 }), "{error}");
+        assert!(began.elapsed() <= IDLE * 4, "{:?}", began.elapsed());
+        trickle.abort();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_line_that_does_its_best_has_the_time_it_needs() {
+    let nonce = Nonce::random();
+    let want = Range { path: FarPath::Store(format!("-p/{A}.jsonl").parse().unwrap()), offset: 0, length: 4 << 20 };
+    let whole = format!("css1 {0}\ndata {1}\n{2}end {0}\n", nonce.as_str(), want.length, "x".repeat(4 << 20));
+    let (mut far, near) = tokio::io::duplex(1 << 20);
+    let drip = async move {
+        for piece in whole.as_bytes().chunks(4096) {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            far.write_all(piece).await.unwrap();
+        }
+    };
+    let read = async {
+        let mut answer = Answer::open(near, &nonce, IDLE).await?;
+        answer.fetch(&want, &mut tokio::io::sink()).await?;
+        answer.finish().await
+    };
+    let began = tokio::time::Instant::now();
+    tokio::join!(drip, read).1.unwrap();
+    assert!(began.elapsed() > Duration::from_secs(3000), "it took most of an hour");
+}
+
+/// A world that goes on from break to break: each time both sides have grown and one has a new session.
+struct Growing {
+    world: World,
+    far: Side,
+    talks: BTreeMap<u32, Talk>,
+    round: u32,
+}
+
+impl Growing {
+    fn new() -> Self {
+        let (world, far) = World::with_box();
+        let talks = (1..=2).map(|n| (n, Talk::begun(&id(n), &world.here.at("widget"), 600, &format!("talk {n}")))).collect::<BTreeMap<_, _>>();
+        talks.values().for_each(|talk| drop(world.here.put(talk)));
+        world.passes();
+        Self { world, far, talks, round: 0 }
+    }
+
+    /// Something for each direction.
+    fn grows(&mut self) {
+        self.round += 1;
+        let text = format!("round {}", self.round);
+        for (n, at) in [(1, &self.world.here), (2, &self.far)] {
+            let talk = self.talks.get_mut(&n).unwrap();
+            *talk = talk.clone().line(&serde_json::json!({"type": "user", "timestamp": chrono::Utc::now(), "message": {"role": "user", "content": text}}));
+            at.goes_on(talk);
+        }
+        if self.round.is_multiple_of(4) {
+            let at = if self.round.is_multiple_of(8) { &self.world.here } else { &self.far };
+            let talk = Talk::begun(&id(100 + self.round), &at.at("widget"), 60, &text);
+            at.put(&talk);
+            self.talks.insert(100 + self.round, talk);
+        }
+    }
+
+    fn all(&self) -> BTreeMap<String, Bytes> {
+        self.talks.values().map(|talk| (format!("{}.jsonl", talk.id), talk.bytes.clone())).collect()
+    }
+
+    /// What is anywhere is whole: as it was before, or as it is to be.
+    fn nothing_is_half(&self, before: &BTreeMap<String, Bytes>, what: &str) {
+        let after = self.all();
+        for side in [&self.world.here, &self.far] {
+            for (name, bytes) in side.sessions() {
+                assert!(after.get(&name) == Some(&bytes) || before.get(&name) == Some(&bytes), "{name} at {} is half: {what}", side.name);
+            }
+            assert!(before.keys().all(|name| side.sessions().contains_key(name)), "something is gone: {what}");
+        }
+    }
+
+    fn mends(&self, what: &str) {
+        let ran = self.world.sync(&[]);
+        assert_eq!(ran.code, 0, "{what}: {ran:?}");
+        assert_eq!((self.world.here.sessions(), self.far.sessions()), (self.all(), self.all()), "{what}");
+    }
+}
+
+/// How many places are tried of this many bytes.
+fn places(bytes: u64, seed: u64) -> Vec<u64> {
+    let wanted = std::env::var("CLAUDE_SESSION_SYNC_CUTS").unwrap_or_else(|_| "24".to_owned());
+    if wanted == "all" {
+        return (0..bytes).collect();
+    }
+    let wanted: u64 = wanted.parse().unwrap();
+    // Half of them spread evenly, half of them by chance, the same in every run.
+    let mut dice = seed | 1;
+    let chance = (0..wanted / 2).map(|_| {
+        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (dice >> 33) % bytes
+    });
+    let even = (0..wanted - wanted / 2).map(|n| n * bytes / wanted.max(1) * 2);
+    even.chain(chance).collect()
+}
+
+fn breaks(direction: &str, how: &str, seed: u64) {
+    if !have("python3", "--version") {
+        return;
+    }
+    let mut growing = Growing::new();
+    let count = growing.world.root().join("count");
+    let cutter = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/cutter.py").display().to_string();
+    let words = |limit: u64| [cutter.clone(), count.display().to_string(), limit.to_string(), direction.to_owned(), how.to_owned()];
+    let through = |growing: &mut Growing, limit: u64| {
+        let _ = fs::remove_file(&count);
+        let before = growing.all();
+        growing.grows();
+        growing.world.reach("box", |command| command.extend(words(limit)));
+        let ran = Ran::of(&mut growing.world.command(&["timeout", "60"], &growing.world.arguments(&[])));
+        growing.world.reach("box", |command| command.truncate(command.len() - 5));
+        growing.nothing_is_half(&before, &format!("{direction} {how} after {limit}: {ran:?}"));
+        (ran, fs::read_to_string(&count).unwrap_or_default().parse::<u64>().unwrap_or(0))
+    };
+    // The first goes through whole, and says how many bytes there are.
+    let (ran, bytes) = through(&mut growing, 1 << 40);
+    assert!(ran.code == 0 && bytes > 500, "{bytes}: {ran:?}");
+    let places = places(bytes, seed);
+    let mut failed = 0;
+    for limit in &places {
+        let (ran, _) = through(&mut growing, *limit);
+        assert!([0, 1, 3].contains(&ran.code), "{direction} {how} after {limit}: {ran:?}");
+        failed += u32::from(ran.code != 0);
+        growing.mends(&format!("{direction} {how} after {limit}"));
+    }
+    figure(&format!("{} places of {bytes} bytes, {direction}, {how}: {failed} visits failed, every next pass completed", places.len()));
+    assert!(failed * 2 > u32::try_from(places.len()).unwrap(), "most of them broke a visit: {failed}");
+}
+
+#[test]
+fn a_line_that_ends_on_its_way_here_costs_nothing_but_time() {
+    breaks("down", "close", 3);
+}
+
+#[test]
+fn a_far_command_that_is_killed_while_it_speaks_costs_nothing_but_time() {
+    breaks("down", "kill", 5);
+}
+
+#[test]
+fn a_line_that_ends_on_its_way_there_costs_nothing_but_time() {
+    breaks("up", "close", 7);
+}
+
+#[test]
+fn a_far_command_that_is_killed_while_it_listens_costs_nothing_but_time() {
+    breaks("up", "kill", 11);
+}
