@@ -38,6 +38,10 @@ mod connect_terminal;
 #[cfg(test)]
 mod connection;
 #[cfg(test)]
+mod crash_steps;
+#[cfg(test)]
+mod crash_world;
+#[cfg(test)]
 mod demo;
 #[cfg(test)]
 mod e2e_asleep;
@@ -145,6 +149,8 @@ mod service_systemd;
 mod skip;
 #[cfg(test)]
 mod sshd;
+#[cfg(test)]
+mod stepper;
 #[cfg(test)]
 mod strace;
 #[cfg(test)]

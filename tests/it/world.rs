@@ -75,14 +75,23 @@ pub(crate) struct Ran {
 impl World {
     /// A home with an empty store of a present client, and nobody else.
     pub(crate) fn new() -> Self {
-        let root = tempfile::tempdir().unwrap();
+        Self::within(tempfile::tempdir().unwrap())
+    }
+
+    /// The same, in a directory that is there already.
+    pub(crate) fn within(root: tempfile::TempDir) -> Self {
         let here = Side::make("here", &root.path().canonicalize().unwrap().join("home"), "projects");
         Self { root, here, machines: Vec::new(), settings: String::new() }
     }
 
     /// The usual one: acme/widget cloned here and on the machine `box`, which shares it.
     pub(crate) fn with_box() -> (Self, Side) {
-        let mut world = Self::new();
+        Self::with_box_within(tempfile::tempdir().unwrap())
+    }
+
+    /// The same, in a directory that is there already.
+    pub(crate) fn with_box_within(root: tempfile::TempDir) -> (Self, Side) {
+        let mut world = Self::within(root);
         let far = world.machine("box", &["acme/widget"]);
         for side in [&world.here, &far] {
             side.clone_of("widget", "git@github.com:acme/widget.git");
