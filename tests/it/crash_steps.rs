@@ -47,30 +47,38 @@ fn chosen(variable: &str, usual: usize) -> usize {
     }
 }
 
-/// Runs a command; at the given place of the calls that count, the victim is killed. The steps that it came by.
-fn run(prepared: &Prepared, arguments: &[&str], victim: Victim, kill_at: Option<usize>) -> (Ended, Vec<String>) {
-    let mut steps = Vec::new();
+/// A call of a run: its step, and the how-manieth of that step. The order of other threads and processes does not change it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Point {
+    step: String,
+    nth: usize,
+}
+
+/// Runs a command; at the given point the victim is killed. The calls that it came by.
+fn run(prepared: &Prepared, arguments: &[&str], victim: Victim, kill_at: Option<&Point>) -> (Ended, Vec<Point>) {
+    let mut calls: Vec<Point> = Vec::new();
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     let scratch = quick();
     let command = prepared.world.command(&[], arguments);
     let ended = stepper::run(&command, scratch.path(), &mut |call, stop| {
-        let counts = stop == Stop::Before && kill_at.is_none_or(|at| steps.len() <= at);
-        let Some(step) = counts.then(|| prepared.step(call, victim.is_far())).flatten() else { return Then::On };
-        steps.push(step);
-        if kill_at == Some(steps.len() - 1) { victim.then() } else { Then::On }
+        let is_over = kill_at.is_some() && calls.last() == kill_at;
+        let counts_now = stop == Stop::Before && !is_over;
+        let Some(step) = counts_now.then(|| prepared.step(call, victim.is_far())).flatten() else { return Then::On };
+        let nth = counts.entry(step.clone()).or_default();
+        calls.push(Point { step, nth: *nth });
+        *nth += 1;
+        if calls.last() == kill_at { victim.then() } else { Then::On }
     });
-    (ended, steps)
+    (ended, calls)
 }
 
 /// The points to be killed at: of each step the first and the last, and more, evenly.
-fn points(steps: &[String], more: usize) -> Vec<usize> {
-    let mut ends: BTreeMap<&String, (usize, usize)> = BTreeMap::new();
-    for (at, step) in steps.iter().enumerate() {
-        ends.entry(step).or_insert((at, at)).1 = at;
-    }
-    let mut points: BTreeSet<usize> = ends.values().flat_map(|(first, last)| [*first, *last]).collect();
-    let stride = if more == 0 { usize::MAX } else { (steps.len() / more).max(1) };
-    points.extend((0..steps.len()).step_by(stride));
-    points.into_iter().collect()
+fn points(calls: &[Point], more: usize) -> Vec<Point> {
+    let mut lasts: BTreeMap<&str, usize> = BTreeMap::new();
+    calls.iter().for_each(|point| drop(lasts.insert(&point.step, point.nth)));
+    let stride = if more == 0 { usize::MAX } else { (calls.len() / more).max(1) };
+    let chosen = calls.iter().enumerate().filter(|(at, point)| point.nth == 0 || lasts[point.step.as_str()] == point.nth || at % stride == 0 && more > 0);
+    chosen.map(|(_, point)| point.clone()).collect()
 }
 
 /// One command, and what it is to be killed at.
@@ -89,11 +97,11 @@ fn every_step(what: &str, victim: Victim, usual: usize, again: usize, prepare: &
         let case = Case { arguments: prepare(&mut prepared), victim };
         case.work(&mut prepared, (worker, WORKERS), more, again)
     };
-    let done: Vec<(Vec<String>, BTreeSet<String>, usize, usize)> = std::thread::scope(|scope| {
+    let done: Vec<(Vec<Point>, BTreeSet<String>, usize, usize)> = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..WORKERS).map(|worker| scope.spawn(move || work(worker))).collect();
         workers.into_iter().map(|worker| worker.join().unwrap()).collect()
     });
-    let all: BTreeSet<&String> = done.iter().flat_map(|(steps, ..)| steps).collect();
+    let all: BTreeSet<&String> = done.iter().flat_map(|(calls, ..)| calls).map(|point| &point.step).collect();
     let killed: BTreeSet<&String> = done.iter().flat_map(|(_, killed, ..)| killed).collect();
     let (points, recoveries) = done.iter().fold((0, 0), |(points, again), of| (points + of.2, again + of.3));
     let missed: Vec<_> = all.difference(&killed).collect();
@@ -113,22 +121,24 @@ impl Case {
         self.arguments.iter().map(String::as_str).collect()
     }
 
-    fn work(&self, prepared: &mut Prepared, (worker, workers): (usize, usize), more: usize, again: usize) -> (Vec<String>, BTreeSet<String>, usize, usize) {
+    fn work(&self, prepared: &mut Prepared, (worker, workers): (usize, usize), more: usize, again: usize) -> (Vec<Point>, BTreeSet<String>, usize, usize) {
         prepared.expect(&self.words());
         prepared.put_back();
-        let (ended, steps) = run(prepared, &self.words(), self.victim, None);
+        let (ended, calls) = run(prepared, &self.words(), self.victim, None);
         assert_eq!(ended.code, Some(0), "{}", ended.said);
-        let points = points(&steps, more);
-        let mine: Vec<usize> = points.into_iter().enumerate().filter(|(at, _)| at % workers == worker).map(|(_, point)| point).collect();
+        let points = points(&calls, more);
+        let mine: Vec<Point> = points.into_iter().enumerate().filter(|(at, _)| at % workers == worker).map(|(_, point)| point).collect();
         let (mut killed, mut twice) = (BTreeSet::new(), 0);
         let every = if again == 0 { usize::MAX } else { (mine.len() * workers / again).max(1) };
-        for (count, at) in mine.iter().enumerate() {
+        for (count, point) in mine.iter().enumerate() {
             prepared.put_back();
-            let (ended, came_by) = run(prepared, &self.words(), self.victim, Some(*at));
-            let Some(step) = came_by.get(*at) else { continue };
-            assert!(self.victim != Victim::Here || ended.code.is_none(), "it was to be killed at {at}: {}", ended.said);
-            killed.insert(step.clone());
-            let when = format!("killed at {at}, {step}");
+            let (ended, came_by) = run(prepared, &self.words(), self.victim, Some(point));
+            if came_by.last() != Some(point) {
+                continue;
+            }
+            assert!(self.victim != Victim::Here || ended.code.is_none(), "it was to be killed at {point:?}: {}", ended.said);
+            killed.insert(point.step.clone());
+            let when = format!("killed at {point:?}");
             prepared.holds(&when);
             if count % every == 0 {
                 let crashed = prepared.copy();
@@ -141,7 +151,7 @@ impl Case {
                 prepared.forgets_its_leftovers(&when);
             }
         }
-        (steps, killed, mine.len(), twice)
+        (calls, killed, mine.len(), twice)
     }
 
     /// A verb is said again, for which nobody else finishes it; then two passes.
@@ -158,15 +168,11 @@ impl Case {
     /// The recovery itself is killed at one of its points, another one each time; here, since it is here that one recovers.
     fn killed_again(&self, prepared: &Prepared, crashed: &Path, when: &str, seed: usize) -> usize {
         let sync = prepared.world.arguments(&[]);
-        let (_, steps) = run(prepared, &sync, Victim::Here, None);
-        if steps.is_empty() {
-            return 0;
-        }
+        let (_, calls) = run(prepared, &sync, Victim::Here, None);
+        let Some(point) = calls.get(seed * 7919 % calls.len().max(1)) else { return 0 };
         prepared.put_back_from(crashed);
-        let at = seed * 7919 % steps.len();
-        let (ended, came_by) = run(prepared, &sync, Victim::Here, Some(at));
-        assert_eq!(ended.code, None, "{}", ended.said);
-        let when = format!("{when}, and again at {at}, {}", came_by.last().unwrap());
+        let (ended, _) = run(prepared, &sync, Victim::Here, Some(point));
+        let when = format!("{when}, and again at {point:?} ({:?})", ended.code);
         prepared.holds(&when);
         self.recover(prepared, &when);
         prepared.is_healed(&when);

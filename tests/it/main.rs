@@ -128,6 +128,8 @@ mod quiet_model;
 #[cfg(test)]
 mod quiet_weeks;
 #[cfg(test)]
+mod races;
+#[cfg(test)]
 mod real;
 #[cfg(test)]
 mod remote_far;

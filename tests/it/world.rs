@@ -86,12 +86,7 @@ impl World {
 
     /// The usual one: acme/widget cloned here and on the machine `box`, which shares it.
     pub(crate) fn with_box() -> (Self, Side) {
-        Self::with_box_within(tempfile::tempdir().unwrap())
-    }
-
-    /// The same, in a directory that is there already.
-    pub(crate) fn with_box_within(root: tempfile::TempDir) -> (Self, Side) {
-        let mut world = Self::within(root);
+        let mut world = Self::new();
         let far = world.machine("box", &["acme/widget"]);
         for side in [&world.here, &far] {
             side.clone_of("widget", "git@github.com:acme/widget.git");
