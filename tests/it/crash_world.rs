@@ -27,16 +27,29 @@ pub(crate) struct Prepared {
     copy: tempfile::TempDir,
     before: Held,
     /// What the command and two passes leave, by side, when nobody kills anything; made by [`Prepared::expect`].
-    after: Vec<BTreeMap<String, Bytes>>,
+    after: Vec<Files>,
     /// Sessions whose bytes may go.
     forgotten: Vec<String>,
 }
 
+/// A file that was there before.
+pub(crate) struct Shown {
+    /// Where.
+    pub(crate) path: PathBuf,
+    /// What it held.
+    pub(crate) before: Bytes,
+    /// What it is to hold.
+    pub(crate) after: Option<Bytes>,
+}
+
+/// What the files of a side hold, by their path below `projects/`.
+type Files = BTreeMap<String, Bytes>;
+
 /// All bytes that count, by file.
 #[derive(Default)]
 struct Held {
-    live: Vec<BTreeMap<String, Bytes>>,
-    vaults: BTreeMap<String, Bytes>,
+    live: Vec<Files>,
+    vaults: Files,
 }
 
 impl Held {
@@ -153,6 +166,30 @@ impl Prepared {
         Held { live: live.into(), vaults }
     }
 
+    /// Every live file that was there before, but for what its user forgot.
+    pub(crate) fn shown(&self) -> Vec<Shown> {
+        let of_side = |(side, (before, after)): (&Side, (&Files, &Files))| {
+            let kept = before.iter().filter(|(name, _)| !self.forgotten.iter().any(|id| name.contains(id)));
+            let shown = |(name, bytes): (&String, &Bytes)| Shown {
+                path: side.claude.join("projects").join(name),
+                before: bytes.clone(),
+                after: after.get(name).cloned(),
+            };
+            kept.map(shown).collect::<Vec<_>>()
+        };
+        [&self.world.here, &self.far].into_iter().zip(self.before.live.iter().zip(&self.after)).flat_map(of_side).collect()
+    }
+
+    /// Every live file that is new in the end, and what it holds.
+    pub(crate) fn created(&self) -> Vec<(PathBuf, Bytes)> {
+        let sides = [&self.world.here, &self.far].into_iter().zip(self.before.live.iter().zip(&self.after));
+        let new = |(side, (before, after)): (&Side, (&Files, &Files))| {
+            let names = after.iter().filter(|(name, _)| !before.contains_key(*name));
+            names.map(|(name, bytes)| (side.claude.join("projects").join(name), bytes.clone())).collect::<Vec<_>>()
+        };
+        sides.flat_map(new).collect()
+    }
+
     /// What must be true at any moment, and so before anybody has looked at what a crash left.
     #[track_caller]
     pub(crate) fn holds(&self, when: &str) {
@@ -185,7 +222,7 @@ impl Prepared {
         self.holds(when);
         let now = self.held();
         for (side, (now, after)) in now.live.iter().zip(&self.after).enumerate() {
-            let names = |of: &BTreeMap<String, Bytes>| of.keys().cloned().collect::<BTreeSet<_>>();
+            let names = |of: &Files| of.keys().cloned().collect::<BTreeSet<_>>();
             assert_eq!(names(now), names(after), "{when}: the names on side {side}");
             assert!(now == after, "{when}: side {side} is not as it would be without a crash");
         }
@@ -254,7 +291,7 @@ fn masked(name: &str) -> String {
     parts.join("/").trim_end_matches(" (deleted)").to_owned()
 }
 
-fn by_session(files: &BTreeMap<String, Bytes>) -> BTreeMap<&str, &Bytes> {
+fn by_session(files: &Files) -> BTreeMap<&str, &Bytes> {
     files.iter().map(|(name, bytes)| (name.split_once('/').unwrap().1, bytes)).collect()
 }
 

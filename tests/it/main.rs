@@ -44,6 +44,8 @@ mod crash_world;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
+mod disk_model;
+#[cfg(test)]
 mod e2e_asleep;
 #[cfg(test)]
 mod e2e_counts;
@@ -123,6 +125,8 @@ mod pass_side_files;
 mod pass_time;
 #[cfg(test)]
 mod pass_transcripts;
+#[cfg(test)]
+mod power_cut;
 #[cfg(test)]
 mod quiet_model;
 #[cfg(test)]

@@ -29,6 +29,8 @@ fn prompt(talk: Talk, text: &str) -> Talk {
 
 /// The writer comes so much later in every round, over and over again: a replacement takes some milliseconds.
 const MOMENT: Duration = Duration::from_micros(200);
+/// There each step is a process.
+const MOMENT_THERE: Duration = Duration::from_micros(1200);
 
 /// How a client writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,10 +41,10 @@ enum Style {
     Held,
 }
 
-/// Whether something of this session, or of a put, is being staged.
-fn is_staging(stage: &Path, session: &str) -> bool {
-    let entries = || fs::read_dir(stage).into_iter().flatten().flatten();
-    entries().any(|entry| entry.file_name().to_string_lossy().starts_with(session) || entry.path().join("new").is_dir())
+/// Whether something of this session lies in a directory.
+fn lies_in(directory: &Path, session: &str) -> bool {
+    let mut entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.any(|entry| entry.file_name().to_string_lossy().starts_with(session))
 }
 
 /// Waits for the replacement to begin, and a moment more; then writes until it is told to stop. The lines that were acknowledged.
@@ -50,7 +52,7 @@ fn write(file: &Path, stage: &Path, style: Style, (moment, round): (Duration, us
     let session = file.file_stem().unwrap().to_string_lossy().into_owned();
     let open = || OpenOptions::new().append(true).open(file);
     let mut held = open().unwrap();
-    while !is_staging(stage, &session) && !stop.load(Ordering::Relaxed) {
+    while !lies_in(stage, &session) && !stop.load(Ordering::Relaxed) {
         std::hint::spin_loop();
     }
     let began = Instant::now();
@@ -85,7 +87,7 @@ fn places(world: &World, far: &Side) -> Vec<PathBuf> {
 
 #[test]
 fn writers_in_both_styles_lose_no_line_while_their_file_is_replaced_here_and_there() {
-    let rounds = rounds(24);
+    let rounds = rounds(32);
     let (mut replaced, mut lines_written) = (0, 0);
     for round in 0..rounds {
         let (world, far) = World::with_box();
@@ -100,11 +102,13 @@ fn writers_in_both_styles_lose_no_line_while_their_file_is_replaced_here_and_the
             own.goes_on(&prompt(talk.clone(), "the older one"));
         }
         other.goes_on(&prompt(talk.clone().after(600), "the newer one"));
-        let stage = if here_is_written { world.data().join("stage") } else { far.claude.join(".claude-session-sync/stage") };
+        // Here its successor is staged by then, and there it has its second name.
+        let (stage, moment) =
+            if here_is_written { (world.data().join("stage"), MOMENT) } else { (far.claude.join(".claude-session-sync/vault"), MOMENT_THERE) };
         let (file, stop) = (own.path(&id(1)), AtomicBool::new(false));
         let mut shown = lines(&places(&world, &far));
         let (ran, written) = std::thread::scope(|scope| {
-            let writer = scope.spawn(|| write(&file, &stage, style, (MOMENT * u32::try_from(round * 7 % 24).unwrap(), round), &stop));
+            let writer = scope.spawn(|| write(&file, &stage, style, (moment * u32::try_from(round * 7 % 24).unwrap(), round), &stop));
             let ran = world.sync(&[]);
             stop.store(true, Ordering::Relaxed);
             (ran, writer.join().unwrap())

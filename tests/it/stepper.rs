@@ -202,6 +202,7 @@ impl Seen {
 }
 
 /// Runs a command; `step` sees every changing call of it and of its children.
+#[expect(clippy::zombie_processes, reason = "waitpid ends it with all the others")]
 pub(crate) fn run(command: &Command, stage: &Path, step: &mut dyn FnMut(&Call, Stop) -> Then) -> Ended {
     let mut said = tempfile::tempfile_in(stage).unwrap();
     let mut waiting = Command::new("sh");
