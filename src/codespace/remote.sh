@@ -817,21 +817,21 @@ drop() {
 s/.*/drop & kept/"
 }
 
-# What a put that was cut off left of a forgotten session: its plan names the sessions whose bytes lie beside it. Who holds the
-# lock may clear away what waits for it, too: that would bring the session back. Otherwise only what is older than a day.
+# What a put left that was killed: it goes once it is older than a day. Where sessions are to be forgotten, their ids given, who holds
+# the lock also clears away what waits for it and holds bytes of theirs, which its plan says: that would bring them back.
 sweep() {
     set +f
     for other in "$own/stage"/*; do
         set -f
         if [ "$other" = "$stage" ] || [ -L "$other" ] || [ ! -d "$other" ]; then continue; fi
-        if [ -z "$locked" ] || { [ -f "$other/plan" ] && ! grep -q -F "$ids" "$other/plan"; }; then
+        if [ -z "$ids" ] || [ -z "$locked" ] || { [ -f "$other/plan" ] && ! grep -q -F "$ids" "$other/plan"; }; then
             [ -n "$(find "$other" -prune -mtime +0)" ] || continue
         fi
         rm -rf "$other"
         [ ! -d "$projects" ] || find "$projects/" -name ".css-${other##*/}-*" -exec rm -f {} +
     done
     set -f
-    [ ! -d "$projects" ] || find "$projects/" -type f -name ".css-????????????????????????????????-*" -ctime +0 -exec rm -f {} +
+    [ -z "$ids" ] || [ ! -d "$projects" ] || find "$projects/" -type f -name ".css-????????????????????????????????-*" -ctime +0 -exec rm -f {} +
 }
 
 # Where there is no registry to ask: whether one of the transcripts was written less than 120 s ago.
@@ -933,7 +933,8 @@ verb_put() {
     take_lock
     name_replica "$(planned replica)"
     note_agent "$(planned agent)"
-    lines=
+    lines="" ids=""
+    sweep 2>/dev/null
     forgets=$(forget)
     case "$nl$plan" in
         *"${nl}file "*)

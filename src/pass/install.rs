@@ -71,12 +71,15 @@ pub fn place(repository: &RepositoryId, plan: &GroupPlan, here: &Here, far: &[(&
     placement
 }
 
-/// The actions that a plan asks for, in its order, as yet without results; with each, its session and step.
+/// The actions that a plan asks for, as yet without results; with each, its step. Forks come first: were the loser displaced before its
+/// fork is there, and the pass cut off between the two, nobody would see any more that they had diverged.
 #[must_use]
 pub fn actions(repository: &RepositoryId, plan: &GroupPlan, group: &Group) -> Vec<(Action, Step)> {
     let forks: Vec<SessionId> = plan.forks.values().flatten().copied().collect();
     let mut actions = Vec::new();
-    for (id, planned) in &plan.sessions {
+    let mut sessions: Vec<_> = plan.sessions.iter().collect();
+    sessions.sort_by_key(|(id, _)| !forks.contains(id));
+    for (id, planned) in sessions {
         for step in &planned.steps {
             let verb = match step.kind {
                 StepKind::Create if step.part == Part::Transcript && forks.contains(id) => Verb::Fork,

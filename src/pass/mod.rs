@@ -48,6 +48,8 @@ use crate::lock::{Alone, Lock, LockError};
 use crate::reconcile::project::RepositoryId;
 use crate::reconcile::report::{self, ActionResult, Fault, Forgetting, Forgotten, Outcome, Report, Visit};
 use crate::state::State;
+use crate::store::OWN_FOLDER;
+use crate::store::forget::clear_temporary;
 
 use bases::Bases;
 use clock::Clock;
@@ -210,8 +212,10 @@ impl Pass<'_> {
         self.report.forgotten.extend(again);
         tracing::debug!(sessions = here.sessions.len(), skipped = here.skipped.len(), "this machine was read");
         let (now, dry_run) = (self.now, self.options.dry_run);
+        let ours = [self.setting.paths.state.clone(), self.setting.paths.claude.join(OWN_FOLDER), here.vault.path().join("forgotten")];
         let opened = blocking(move || {
             if !dry_run {
+                ours.iter().try_for_each(|directory| clear_temporary(directory))?;
                 here.vault.clear_stage(now)?;
                 here.archive_all(now)?;
                 here.vault.sweep(&here.archive)?;

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::record::VERSION;
 pub use super::record::{Here, Place, Record, SideContent};
-use super::vault::{Note, TEMPORARY, Vault, copy_prefix, write_durably};
+use super::vault::{Note, Vault, copy_prefix, temporary, write_staged};
 use crate::reconcile::manifest::{Part, SessionId, SidePath};
 use crate::reconcile::order::rank;
 use crate::reconcile::plan::Side;
@@ -29,6 +29,7 @@ use crate::reconcile::transcript::{Content, Digest};
 #[derive(Debug)]
 pub struct Archive {
     root: PathBuf,
+    stage: PathBuf,
     records: BTreeMap<SessionId, Record>,
     changed: BTreeSet<SessionId>,
     /// Transcripts that lie here.
@@ -44,7 +45,8 @@ impl Archive {
     /// When the index is there and cannot be read.
     pub fn open(vault: &Vault, enabled: bool) -> io::Result<Self> {
         let root = vault.path().join("archive");
-        let mut archive = Self { root, records: BTreeMap::new(), changed: BTreeSet::new(), present: HashSet::new(), lines: 0, enabled };
+        let mut archive =
+            Self { root, stage: vault.stage_path(), records: BTreeMap::new(), changed: BTreeSet::new(), present: HashSet::new(), lines: 0, enabled };
         for entry in std::fs::read_dir(&archive.root)? {
             archive.present.extend(entry?.file_name().to_str().and_then(|name| name.strip_suffix(".jsonl")?.parse::<SessionId>().ok()));
         }
@@ -98,7 +100,7 @@ impl Archive {
             None => return Ok(()),
         };
         if self.enabled && content.length > 0 {
-            write(&path, content, source, from)?;
+            write(&self.stage, &path, content, source, from)?;
             self.present.insert(session);
         }
         // Of what was let go of, no side file is here either.
@@ -175,7 +177,7 @@ impl Archive {
         let Some(from) = from else { return Ok(()) };
         std::fs::create_dir_all(path.parent().unwrap_or(&self.root))?;
         let (length, digest) = taken.target();
-        write(&path, &Content { length, digest, newest_message: None, newest: None }, source, from)?;
+        write(&self.stage, &path, &Content { length, digest, newest_message: None, newest: None }, source, from)?;
         if let Some(record) = self.records.get_mut(&session) {
             record.side.insert(side.clone(), taken);
             self.changed.insert(session);
@@ -231,7 +233,7 @@ impl Archive {
         let kept: Vec<&[u8]> = index.split_inclusive(|byte| *byte == b'\n').filter(|line| !named(line)).collect();
         let kept = kept.concat();
         if kept.len() != index.len() {
-            write_durably(&path, &kept)?;
+            write_staged(&self.stage, &path, &kept)?;
         }
         for session in sessions {
             self.records.remove(session);
@@ -256,7 +258,7 @@ impl Archive {
         sync_all(&self.root)?;
         if self.lines > 1000 + 2 * self.records.len() {
             let all = self.records.values().map(line).collect::<io::Result<Vec<_>>>()?.concat();
-            write_durably(&self.root.join("index.jsonl"), &all)?;
+            write_staged(&self.stage, &self.root.join("index.jsonl"), &all)?;
             self.lines = self.records.len();
         } else {
             let added = self.changed.iter().filter_map(|session| self.records.get(session)).map(line).collect::<io::Result<Vec<_>>>()?;
@@ -286,11 +288,11 @@ fn prefix_digest(lines: &Lines, source: &Path, length: u64) -> io::Result<Digest
 
 /// Writes the content's bytes from `from` on, over whatever an interrupted append left there, and reads them back: a copy that
 /// does not come out as the content is made again as a whole, and never takes the place of the old one unless it is right.
-fn write(path: &Path, content: &Content, source: &Path, from: u64) -> io::Result<()> {
+fn write(stage: &Path, path: &Path, content: &Content, source: &Path, from: u64) -> io::Result<()> {
     if from > 0 && append(path, content, source, from)? {
         return Ok(());
     }
-    let mut file = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(path.parent().unwrap_or(Path::new("/")))?;
+    let mut file = temporary(stage)?;
     copy_prefix(source, file.as_file_mut(), content.length)?;
     if super::read::prefix(&File::open(file.path())?, content.length)? != Some(content.digest) {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "the bytes to be archived are not those that were read"));

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use tempfile::NamedTempFile;
 
 use super::archive::Archive;
 use super::note::VERSION;
@@ -19,9 +20,10 @@ use super::proof;
 use crate::reconcile::manifest::{Part, SessionId};
 use crate::reconcile::transcript::Digest;
 
-/// How the name of a fetched file begins.
+/// How the name of a file of the stage begins that nobody else knows: what is fetched, and what is to be put in its place in the vault
+/// once it is whole.
 const FETCHED: &str = "fetched-";
-/// How the name of a file begins that is put in the place of another once it is whole.
+/// How the name of a file begins that is put in the place of another in the same directory once it is whole.
 pub(super) const TEMPORARY: &str = ".new-";
 
 /// Whether a file of the stage is one of [`Vault::new_fetched`].
@@ -235,7 +237,7 @@ impl Vault {
         let Some(object) = self.objects.iter_mut().find(|object| object.path == path) else { return Ok(()) };
         let before = object.note.clone();
         change(&mut object.note);
-        if object.note == before { Ok(()) } else { write_note(&object.path, &object.note) }
+        if object.note == before { Ok(()) } else { write_note(&self.root.join("stage"), &object.path, &object.note) }
     }
 
     fn folder(&self, session: SessionId) -> io::Result<(PathBuf, OwnedFd)> {
@@ -250,7 +252,7 @@ impl Vault {
     }
 
     fn note(&mut self, linked: &Linked, note: Note) -> io::Result<()> {
-        write_note(&linked.path, &note)?;
+        write_note(&self.stage_path(), &linked.path, &note)?;
         self.fresh.push(linked.path.clone());
         self.objects.push(Object { path: linked.path.clone(), note });
         Ok(())
@@ -307,9 +309,25 @@ fn holds(file: &mut File, note: &Note) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::InvalidData, "the bytes to be kept are not those that were read"))
 }
 
-fn write_note(object: &Path, note: &Note) -> io::Result<()> {
+fn write_note(stage: &Path, object: &Path, note: &Note) -> io::Result<()> {
     let path = object.with_file_name(format!("{}.json", object.file_name().unwrap_or_default().to_string_lossy()));
-    write_durably(&path, &serde_json::to_vec_pretty(note)?)
+    write_staged(stage, &path, &serde_json::to_vec_pretty(note)?)
+}
+
+/// A file of the stage that is to bear another name in the vault once it is whole. One that a crash left goes with the next pass.
+///
+/// # Errors
+/// As `open`.
+pub(super) fn temporary(stage: &Path) -> io::Result<NamedTempFile> {
+    tempfile::Builder::new().prefix(FETCHED).tempfile_in(stage)
+}
+
+/// As [`write_durably`], for a file of the vault: written in the stage.
+///
+/// # Errors
+/// As [`write_durably`].
+pub(super) fn write_staged(stage: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    put_in_place(temporary(stage)?, path, bytes)
 }
 
 /// Replaces a file of our own as a whole: written beside it, made durable, renamed over it.
@@ -318,11 +336,14 @@ fn write_note(object: &Path, note: &Note) -> io::Result<()> {
 /// As `write`, `fsync` and `rename`; the old file is then untouched.
 pub fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("/"));
-    let mut file = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(directory)?;
+    put_in_place(tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(directory)?, path, bytes)
+}
+
+fn put_in_place(mut file: NamedTempFile, path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
-    File::open(directory)?.sync_all()
+    File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
 }
 
 /// Copies the first `length` bytes; shares blocks where the file system can.

@@ -38,7 +38,13 @@ mod connect_terminal;
 #[cfg(test)]
 mod connection;
 #[cfg(test)]
+mod crash_steps;
+#[cfg(test)]
+mod crash_world;
+#[cfg(test)]
 mod demo;
+#[cfg(test)]
+mod disk_model;
 #[cfg(test)]
 mod e2e_asleep;
 #[cfg(test)]
@@ -138,9 +144,13 @@ mod pass_time;
 #[cfg(test)]
 mod pass_transcripts;
 #[cfg(test)]
+mod power_cut;
+#[cfg(test)]
 mod quiet_model;
 #[cfg(test)]
 mod quiet_weeks;
+#[cfg(test)]
+mod races;
 #[cfg(test)]
 mod real;
 #[cfg(test)]
@@ -165,6 +175,8 @@ mod service_systemd;
 mod skip;
 #[cfg(test)]
 mod sshd;
+#[cfg(test)]
+mod stepper;
 #[cfg(test)]
 mod strace;
 #[cfg(test)]

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::PathBuf;
 
+use claude_session_sync::reconcile::report::Verb;
+
 use crate::talk::{Talk, id};
 use crate::world::{Side, World};
 
@@ -52,4 +54,51 @@ fn what_a_far_vault_holds_alone_comes_home_before_it_goes() {
     world.passes();
     assert!(world.displaced(&id(1)).iter().any(|kept| kept.0 == bytes), "the late line is in this machine's vault");
     assert!(!objects(&far).contains(&object), "and no longer only there");
+}
+
+#[test]
+fn what_a_killed_put_left_there_goes_after_a_day_with_any_later_put() {
+    let (world, far, talk) = grown(1);
+    let stage = far.claude.join(".claude-session-sync/stage");
+    for name in ["0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"] {
+        fs::create_dir_all(stage.join(name).join("data")).unwrap();
+        fs::write(stage.join(name).join("data/0"), b"half").unwrap();
+    }
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(25 * 60 * 60);
+    fs::File::open(stage.join("0123456789abcdef0123456789abcdef")).unwrap().set_modified(old).unwrap();
+    world.here.goes_on(&talk.says("one more"));
+    world.passes();
+    let left: Vec<_> = fs::read_dir(stage).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["fedcba9876543210fedcba9876543210"], "the younger one may still be waiting for the lock");
+}
+
+#[test]
+fn what_a_killed_writer_left_here_goes_with_the_next_pass() {
+    let (world, _far, _) = grown(1);
+    let own = world.here.claude.join(".claude-session-sync");
+    let left = [world.data().join("state/.new-a1B2c3"), own.join(".new-a1B2c3"), world.data().join("stage/fetched-a1B2c3")];
+    for path in &left {
+        fs::write(path, b"half").unwrap();
+    }
+    world.passes();
+    assert!(!left.iter().any(|path| path.exists()));
+}
+
+#[test]
+fn a_fork_is_there_before_the_copy_that_lost_is_displaced() {
+    for here_loses in [true, false] {
+        let (world, far, talk) = grown(1);
+        let (loses, wins) = if here_loses { (&world.here, &far) } else { (&far, &world.here) };
+        // Whatever their ids: of ten forks some would come behind their session by chance.
+        for n in 0..10 {
+            let talk = Talk::begun(&id(0x8000_0000 + n), &talk.cwd, 30, &format!("begun {n}"));
+            loses.put(&talk.clone().says("older"));
+            wins.put(&talk.after(60).says("newer"));
+        }
+        let report = world.passes();
+        let at =
+            |verb: Verb| report.actions.iter().enumerate().filter(move |(_, action)| action.verb == verb && action.at == loses.name).map(|(place, _)| place);
+        assert_eq!((at(Verb::Fork).count(), at(Verb::Replace).count()), (10, 10), "{}", loses.name);
+        assert!(at(Verb::Fork).max() < at(Verb::Replace).min(), "{}: a pass that is cut off between the two would forget that they diverged", loses.name);
+    }
 }

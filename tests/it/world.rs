@@ -75,7 +75,11 @@ pub(crate) struct Ran {
 impl World {
     /// A home with an empty store of a present client, and nobody else.
     pub(crate) fn new() -> Self {
-        let root = tempfile::tempdir().unwrap();
+        Self::within(tempfile::tempdir().unwrap())
+    }
+
+    /// The same, in a directory that is there already.
+    pub(crate) fn within(root: tempfile::TempDir) -> Self {
         let here = Side::make("here", &root.path().canonicalize().unwrap().join("home"), "projects");
         Self { root, here, machines: Vec::new(), settings: String::new() }
     }

@@ -1,0 +1,229 @@
+//! Writers that come in the middle of a replacement, and passes at the same time: no acknowledged line is lost.
+//!
+//! `CLAUDE_SESSION_SYNC_RACES` says how many replacements and how many rounds of passes are run; by default few.
+
+use std::collections::BTreeSet;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use claude_session_sync::reconcile::report::ActionResult;
+use serde_json::json;
+
+use crate::talk::{Talk, id};
+use crate::world::{Side, World, files};
+
+fn rounds(usual: usize) -> usize {
+    std::env::var("CLAUDE_SESSION_SYNC_RACES").map_or(usual, |word| word.parse().unwrap())
+}
+
+/// A prompt of a few bytes.
+fn prompt(talk: Talk, text: &str) -> Talk {
+    let talk = talk.after(10);
+    let line = json!({"type": "user", "timestamp": talk.at.to_rfc3339(), "cwd": talk.cwd, "sessionId": talk.id, "message": {"role": "user", "content": text}});
+    talk.line(&line)
+}
+
+/// The writer comes so much later in every round, over and over again: a replacement takes some milliseconds.
+const MOMENT: Duration = Duration::from_micros(200);
+/// There each step is a process.
+const MOMENT_THERE: Duration = Duration::from_micros(1200);
+
+/// How a client writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Style {
+    /// It opens the file for every line, as the client does.
+    PerLine,
+    /// It keeps it open.
+    Held,
+}
+
+/// Whether something of this session lies in a directory.
+fn lies_in(directory: &Path, session: &str) -> bool {
+    let mut entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.any(|entry| entry.file_name().to_string_lossy().starts_with(session))
+}
+
+/// Waits for the replacement to begin, and a moment more; then writes until it is told to stop. The lines that were acknowledged.
+fn write(file: &Path, stage: &Path, style: Style, (moment, round): (Duration, usize), stop: &AtomicBool) -> Vec<String> {
+    let session = file.file_stem().unwrap().to_string_lossy().into_owned();
+    let open = || OpenOptions::new().append(true).open(file);
+    let mut held = open().unwrap();
+    while !lies_in(stage, &session) && !stop.load(Ordering::Relaxed) {
+        std::hint::spin_loop();
+    }
+    let began = Instant::now();
+    while began.elapsed() < moment {
+        std::hint::spin_loop();
+    }
+    let mut written = Vec::new();
+    // It stops soon after the pass, and not at all before its first lines.
+    while written.len() < 20 || !stop.load(Ordering::Relaxed) && written.len() < 20_000 {
+        let line = json!({"type": "system", "content": format!("round {round}, line {}", written.len())}).to_string();
+        let said = match style {
+            // Between the two names of an exchange there always is a file.
+            Style::PerLine => open().and_then(|mut file| file.write_all(format!("{line}\n").as_bytes())),
+            Style::Held => held.write_all(format!("{line}\n").as_bytes()),
+        };
+        said.unwrap_or_else(|error| panic!("round {round}, {style:?}: the name has no file: {error}"));
+        written.push(line);
+    }
+    written
+}
+
+/// Every line that is in a live file or in a vault of these places.
+fn lines(places: &[PathBuf]) -> BTreeSet<String> {
+    let all = places.iter().flat_map(|place| files(place).into_iter().filter(|(name, _)| !name.ends_with(".json") && !name.ends_with("index.jsonl")));
+    all.flat_map(|(_, (_, bytes))| String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect::<Vec<_>>()).collect()
+}
+
+fn places(world: &World, far: &Side) -> Vec<PathBuf> {
+    let own = far.claude.join(".claude-session-sync/vault");
+    vec![world.here.claude.join("projects"), far.claude.join("projects"), world.data().join("vault"), own]
+}
+
+#[test]
+fn writers_in_both_styles_lose_no_line_while_their_file_is_replaced_here_and_there() {
+    let rounds = rounds(32);
+    let (mut replaced, mut lines_written) = (0, 0);
+    for round in 0..rounds {
+        let (world, far) = World::with_box();
+        let style = if round % 2 == 0 { Style::PerLine } else { Style::Held };
+        let here_is_written = round / 2 % 2 == 0;
+        let diverged = round / 4 % 2 == 0;
+        let (own, other) = if here_is_written { (&world.here, &far) } else { (&far, &world.here) };
+        let talk = Talk::begun(&id(1), &world.here.at("widget"), 60, "begun");
+        world.here.put(&talk);
+        world.passes();
+        if diverged {
+            own.goes_on(&prompt(talk.clone(), "the older one"));
+        }
+        other.goes_on(&prompt(talk.clone().after(600), "the newer one"));
+        // Here its successor is staged by then, and there it has its second name.
+        let (stage, moment) =
+            if here_is_written { (world.data().join("stage"), MOMENT) } else { (far.claude.join(".claude-session-sync/vault"), MOMENT_THERE) };
+        let (file, stop) = (own.path(&id(1)), AtomicBool::new(false));
+        let mut shown = lines(&places(&world, &far));
+        let (ran, written) = std::thread::scope(|scope| {
+            let writer = scope.spawn(|| write(&file, &stage, style, (moment * u32::try_from(round * 7 % 24).unwrap(), round), &stop));
+            let ran = world.sync(&[]);
+            stop.store(true, Ordering::Relaxed);
+            (ran, writer.join().unwrap())
+        });
+        assert_eq!(ran.code, 0, "round {round}: {ran:?}");
+        let own_action = ran.report().actions.into_iter().find(|action| action.at == own.name && action.session.to_string() == id(1));
+        replaced += usize::from(own_action.is_some_and(|action| action.result == Some(ActionResult::Done)));
+        lines_written += written.len();
+        shown.extend(written);
+        for _ in 0..2 {
+            let pass = world.sync(&[]);
+            assert_eq!(pass.code, 0, "round {round}: {pass:?}");
+        }
+        let left = lines(&places(&world, &far));
+        let lost: Vec<&String> = shown.iter().filter(|line| !left.contains(*line)).collect();
+        assert!(lost.is_empty(), "round {round}, {style:?}, here {here_is_written}, diverged {diverged}: {} lines lost, the first {}", lost.len(), lost[0]);
+        assert_eq!(world.here.sessions(), far.sessions(), "round {round}");
+        assert!(files(&world.data().join("stage")).is_empty());
+    }
+    let line = format!("{rounds} replacements with a writer, {replaced} of them made and the others put off because of it, {lines_written} lines, none lost\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
+}
+
+/// What keeps passes from each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Apart {
+    /// The lock.
+    Lock,
+    /// Nothing, and each has a vault of its own.
+    Nothing,
+    /// Nothing, and they share the vault.
+    NothingOneVault,
+}
+
+const PASSES: usize = 3;
+
+/// One of the passes that run at once, with its own data directory where they are not kept apart.
+fn one_of(world: &World, apart: Apart, number: usize) -> Command {
+    let mut command = world.command(&[], &world.arguments(&[]));
+    if apart != Apart::Lock && number > 0 {
+        let base = world.root().join(format!("data-{number}"));
+        let data = base.join("claude-session-sync");
+        fs::create_dir_all(&data).unwrap();
+        if apart == Apart::NothingOneVault && !data.join("vault").exists() {
+            std::os::unix::fs::symlink(world.data().join("vault"), data.join("vault")).unwrap();
+        }
+        command.env("XDG_DATA_HOME", base);
+    }
+    command
+}
+
+fn at_once(apart: Apart, rounds: usize) {
+    let (world, far) = World::with_box();
+    let cwd = world.here.at("widget");
+    let mut talks: Vec<Talk> = (0..3).map(|number| Talk::begun(&id(number), &cwd, 600, &format!("begun {number}"))).collect();
+    for talk in &talks {
+        world.here.put(talk);
+    }
+    world.passes();
+    let mut all = places(&world, &far);
+    all.extend((1..PASSES).map(|number| world.root().join(format!("data-{number}/claude-session-sync/vault"))));
+    let (mut shown, busy) = (BTreeSet::new(), AtomicUsize::new(0));
+    for round in 0..rounds {
+        // One goes on here, one there, and one on both sides.
+        let said = |talk: &Talk, text: &str| prompt(talk.clone(), &format!("round {round}, {text}"));
+        talks[0] = said(&talks[0], "here");
+        talks[1] = said(&talks[1], "there");
+        let (mut one, mut two) = (said(&talks[2], "one"), said(&talks[2].clone().after(5), "two"));
+        if round % 2 == 0 {
+            std::mem::swap(&mut one, &mut two);
+        }
+        world.here.goes_on(&talks[0]);
+        far.goes_on(&talks[1]);
+        world.here.goes_on(&one);
+        far.goes_on(&two);
+        talks[2] = if one.at > two.at { one } else { two };
+        shown.extend(lines(&all));
+        std::thread::scope(|scope| {
+            for number in 0..PASSES {
+                let mut command = one_of(&world, apart, number);
+                let busy = &busy;
+                scope.spawn(move || {
+                    let output = command.output().unwrap();
+                    let code = output.status.code();
+                    assert!(apart != Apart::Lock || [Some(0), Some(75)].contains(&code), "round {round}: {output:?}");
+                    busy.fetch_add(usize::from(code == Some(75)), Ordering::Relaxed);
+                });
+            }
+        });
+        let left = lines(&all);
+        let lost: Vec<&String> = shown.iter().filter(|line| !left.contains(*line)).collect();
+        assert!(lost.is_empty(), "{apart:?}, round {round}: {} lines lost, the first {}", lost.len(), lost[0]);
+        // The next round goes on from equal copies.
+        for _ in 0..2 {
+            let pass = world.sync(&[]);
+            assert_eq!(pass.code, 0, "{apart:?}, round {round}: {pass:?}");
+        }
+        assert_eq!(world.here.sessions(), far.sessions(), "{apart:?}, round {round}");
+        assert_eq!(world.here.bytes(&id(2)), talks[2].bytes, "{apart:?}, round {round}");
+    }
+    let line = format!("{apart:?}: {rounds} rounds of {PASSES} passes at once, {} lines, {} passes gave way\n", shown.len(), busy.into_inner());
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
+}
+
+#[test]
+fn passes_at_once_are_kept_apart_by_the_lock_and_lose_nothing() {
+    at_once(Apart::Lock, rounds(6));
+}
+
+#[test]
+fn passes_at_once_that_nothing_keeps_apart_lose_nothing() {
+    at_once(Apart::Nothing, rounds(8));
+}
+
+#[test]
+fn passes_at_once_that_nothing_keeps_apart_and_that_share_a_vault_lose_nothing() {
+    at_once(Apart::NothingOneVault, rounds(8));
+}
