@@ -17,7 +17,7 @@ use super::here::Here;
 use super::install::{Placement, Work, actions, place};
 use super::visit::Seen;
 use super::{faults, logged};
-use crate::codespace::replica::Far;
+use crate::codespace::replica::Replica;
 use crate::codespace::wire::PutFile;
 use crate::config::Config;
 use crate::pass::target::Target;
@@ -48,8 +48,8 @@ pub enum Direction {
 pub struct Visiting {
     /// Whom.
     pub target: Target,
-    /// The connection.
-    pub far: Far,
+    /// The replica there.
+    pub far: Box<dyn Replica>,
     /// What it saw.
     pub seen: Seen,
     /// This machine, as it is known there.

@@ -18,7 +18,7 @@ use super::forget::there::{Duty, sift};
 use super::leftovers::{self, Leftover};
 use super::logged::{self, Transfer};
 use super::member::{Admitted, FarMember, FarPart, members};
-use crate::codespace::replica::{Far, FarPath, HashWant, Hashes, Range, VisitError};
+use crate::codespace::replica::{FarPath, HashWant, Hashes, Range, Replica, VisitError};
 use crate::codespace::wire::Listing;
 use crate::reconcile::fork;
 use crate::reconcile::manifest::{Part, SessionId, Stamp, StorePath};
@@ -104,7 +104,12 @@ pub struct Seen {
 ///
 /// # Errors
 /// When there is no listing. Whatever breaks later is in [`Seen::broken`].
-pub async fn look(far: &mut Far, errand: &Errand, bases: &Arc<Bases>, memories: impl FnOnce(&Listing) -> Option<ReplicaMemory>) -> Result<Seen, VisitError> {
+pub async fn look(
+    far: &mut dyn Replica,
+    errand: &Errand,
+    bases: &Arc<Bases>,
+    memories: impl FnOnce(&Listing) -> Option<ReplicaMemory>,
+) -> Result<Seen, VisitError> {
     let began = Instant::now();
     let mut listing = far.list(&errand.folders, errand.agent).await?;
     let duties = sift(&mut listing, bases.forgotten().dates());
@@ -152,7 +157,7 @@ struct Question {
 }
 
 impl Seen {
-    async fn read(&mut self, far: &mut Far, errand: &Errand, bases: &Arc<Bases>, began: Instant) -> Result<(), VisitError> {
+    async fn read(&mut self, far: &mut dyn Replica, errand: &Errand, bases: &Arc<Bases>, began: Instant) -> Result<(), VisitError> {
         let questions = self.questions(errand, bases);
         if questions.is_empty() {
             return Ok(());
@@ -192,8 +197,8 @@ impl Seen {
     /// digests yet.
     ///
     /// # Errors
-    /// As [`Far::hash`].
-    pub async fn ask_for_leftovers(&mut self, far: &mut Far, bases: &Arc<Bases>) -> Result<(), VisitError> {
+    /// As [`Replica::hash`].
+    pub async fn ask_for_leftovers(&mut self, far: &mut dyn Replica, bases: &Arc<Bases>) -> Result<(), VisitError> {
         let wants = self.leftover_wants();
         if self.leftovers.is_empty() && !wants.is_empty() {
             let hashes = far.hash(&wants).await?;
@@ -248,7 +253,7 @@ impl Seen {
         }
     }
 
-    async fn fetch(&mut self, far: &mut Far, errand: &Errand, began: Instant) -> Result<(), VisitError> {
+    async fn fetch(&mut self, far: &mut dyn Replica, errand: &Errand, began: Instant) -> Result<(), VisitError> {
         let mut ranges = Vec::new();
         let mut order = Vec::new();
         for (index, fetch) in self.fetches.iter().enumerate() {
@@ -274,7 +279,7 @@ impl Seen {
         self.get(far, errand, began, &ranges, order).instrument(span).await
     }
 
-    async fn get(&mut self, far: &mut Far, errand: &Errand, began: Instant, ranges: &[Range], order: Vec<Fetched>) -> Result<(), VisitError> {
+    async fn get(&mut self, far: &mut dyn Replica, errand: &Errand, began: Instant, ranges: &[Range], order: Vec<Fetched>) -> Result<(), VisitError> {
         let mut getting = far.get(ranges).await?;
         for (range, what) in ranges.iter().zip(order) {
             if began.elapsed() > BEGINS_NO_FILE_AFTER {
