@@ -124,6 +124,7 @@ impl Round {
         }
         if keep == Keep::InVault {
             self.here.archive.settle()?;
+            self.sources.follow_displaced(&self.here.vault);
         }
         let repositories: BTreeSet<RepositoryId> =
             visits.iter().filter(|visit| visit.seen.broken.is_none()).flat_map(|visit| &visit.seen.members).map(|member| member.repository.clone()).collect();
@@ -141,7 +142,7 @@ impl Round {
             .collect();
         let mut group = self.group(&repository, &far, visits);
         let mut sources = std::mem::take(&mut self.sources);
-        let plan = group.plan(&mut sources, &self.here.vault, &|id| self.row(id, &repository, &far, visits));
+        let plan = group.plan(&mut sources, (&self.bases, &self.here.vault), &|id| self.row(id, &repository, &far, visits));
         self.sources = sources;
         let seen: Vec<(&Seen, usize)> = far.iter().map(|(visit, member)| (&visits[*visit].seen, *member)).collect();
         let placement = place(&repository, &plan, &self.here, &seen, &mut self.state);

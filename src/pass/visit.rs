@@ -53,9 +53,9 @@ pub struct Errand {
 #[derive(Debug, Clone)]
 pub enum How {
     /// They are the beginning of this file, or all of it.
-    Within(PathBuf),
-    /// The first n bytes of this file, then what is fetched.
-    After(PathBuf, u64),
+    Within(Base),
+    /// All that is known of this file, then what is fetched.
+    After(Base),
     /// All of them are fetched.
     Whole,
 }
@@ -258,7 +258,7 @@ impl Seen {
         let mut order = Vec::new();
         for (index, fetch) in self.fetches.iter().enumerate() {
             let offset = match &fetch.how {
-                How::After(_, length) => *length,
+                How::After(base) => base.length,
                 How::Whole => 0,
                 How::Within(_) => continue,
             };
@@ -318,23 +318,22 @@ fn stage(directory: &std::path::Path) -> io::Result<(PathBuf, File)> {
 async fn choose(question: &Question, digest: Digest, bases: &Arc<Bases>, prefix: &dyn Fn(u64) -> Option<Digest>) -> io::Result<How> {
     let known = bases.of_part(question.path.session, &question.path.part);
     if let Some(base) = known.iter().find(|base| base.digest == digest && base.length == question.size) {
-        return Ok(How::Within(base.path.clone()));
+        return Ok(How::Within(base.clone()));
     }
     if !question.path.part.is_lines() {
         return Ok(How::Whole);
     }
     // Longer ones here may begin with it: read on this machine, which costs the line nothing.
     for base in known.iter().filter(|base| base.length > question.size) {
-        let (base, size) = (base.clone(), question.size);
-        let path = base.path.clone();
-        let begins = tokio::task::spawn_blocking(move || base.begins_with(size, digest)).await.map_err(io::Error::other)??;
+        let (asked, size) = (base.clone(), question.size);
+        let begins = tokio::task::spawn_blocking(move || asked.begins_with(size, digest)).await.map_err(io::Error::other)??;
         if begins {
-            return Ok(How::Within(path));
+            return Ok(How::Within(base.clone()));
         }
     }
     let mut shorter: Vec<&Base> = known.iter().filter(|base| base.length < question.size && prefix(base.length) == Some(base.digest)).collect();
     shorter.sort_by_key(|base| base.length);
-    Ok(shorter.last().map_or(How::Whole, |base| How::After(base.path.clone(), base.length)))
+    Ok(shorter.last().map_or(How::Whole, |base| How::After((*base).clone())))
 }
 
 /// What a part holds, if that is known.
