@@ -100,6 +100,8 @@ mod logs_faults;
 #[cfg(test)]
 mod manual;
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod packages;
 #[cfg(test)]
 mod pass_first;
