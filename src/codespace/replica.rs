@@ -1,12 +1,17 @@
-//! A far replica: list, hash, get and put over one connection, each on a channel of its own.
+//! A far replica: list, hash, get and put. [`Replica`] is what a pass needs of one; [`Far`] does it over one connection, each call
+//! on a channel of its own.
 //!
 //! Promises: every phase has a deadline or an idle limit; an answer is taken whole or not at all. Never: a second connection.
+//!
+//! This machine's own side is no `Replica`: a pass applies to it file by file, under the rules of [`store`](crate::store).
 
+use std::fmt;
 use std::fs::File;
 use std::io;
 use std::time::Duration;
 
-use tokio::process::ChildStdout;
+use futures_util::future::LocalBoxFuture;
+use tokio::io::AsyncRead;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
@@ -57,9 +62,55 @@ impl VisitError {
     }
 }
 
+/// What a visit comes to in the end, or fails with.
+pub type Visited<'a, T> = LocalBoxFuture<'a, Result<T, VisitError>>;
+
+/// A member of a group that is not this machine, as a pass works on it.
+///
+/// Whoever opens the door hands it to the pass. An error ends the visit; what the call had done by then is not known, and nothing is
+/// concluded from it.
+pub trait Replica: fmt::Debug + Send {
+    /// What is there. Must come first. `agent` is noted there as one that visits, by this and by what is put later.
+    ///
+    /// # Errors
+    /// Whatever breaks the channel or the answer.
+    fn list<'a>(&'a mut self, folders: &'a [String], agent: Option<Uuid>) -> Visited<'a, Listing>;
+
+    /// Digests: of files, and of whole objects of the far vault.
+    ///
+    /// # Errors
+    /// Whatever breaks the channel or the answer.
+    fn hash<'a>(&'a mut self, wants: &'a [HashWant]) -> Visited<'a, Hashes>;
+
+    /// Bytes; to be taken one by one from what this gives, in order.
+    ///
+    /// # Errors
+    /// Whatever breaks the channel.
+    fn get<'a>(&'a mut self, wants: &'a [Range]) -> Visited<'a, Getting>;
+
+    /// Files to install, and what is to go. Where nothing is installed, a full disk is no reason to leave the rest. `replica` is the
+    /// store's id from now on, if it has none.
+    ///
+    /// # Errors
+    /// Whatever breaks the channel or the answer. What was done then is not known: the next listing tells.
+    fn put(&mut self, parcel: Parcel, replica: Uuid, need_kib: u64) -> Visited<'_, PutAnswer>;
+
+    /// How much the connection was used.
+    fn counts(&self) -> Counts;
+
+    /// Ends the connection, unless it is shared.
+    fn close(self: Box<Self>) -> LocalBoxFuture<'static, ()>;
+}
+
 /// The digests that were asked for.
 #[derive(Debug)]
 pub struct Hashes(wire::Hashes);
+
+impl From<wire::Hashes> for Hashes {
+    fn from(hashes: wire::Hashes) -> Self {
+        Self(hashes)
+    }
+}
 
 impl Hashes {
     /// The digest of a file, or of its first bytes; none where it could not be read.
@@ -96,12 +147,6 @@ impl Far {
         Self { connection, claude, workspaces, agent: None }
     }
 
-    /// How much the connection was used.
-    #[must_use]
-    pub fn counts(&self) -> Counts {
-        self.connection.counts()
-    }
-
     /// The same replica over the same connection, for somebody who knows nothing of it yet.
     #[must_use]
     pub fn share(&self) -> Self {
@@ -112,57 +157,6 @@ impl Far {
     #[must_use]
     pub fn connection(&self) -> &Connection {
         &self.connection
-    }
-
-    /// Ends the connection, unless it is shared.
-    pub async fn close(self) {
-        self.connection.close().await;
-    }
-
-    /// What is there. Must come first. `agent` is noted there as one that visits, by this and by what is put later.
-    ///
-    /// # Errors
-    /// Whatever breaks the channel or the answer.
-    pub async fn list(&mut self, folders: &[String], agent: Option<Uuid>) -> Result<Listing, VisitError> {
-        let request = Request::List { claude: self.claude.clone(), workspaces: self.workspaces.clone(), roots: folders.to_vec(), agent };
-        self.agent = agent;
-        let call = self.call(request, WALKING).await?;
-        let (answer, rest) = call.split();
-        let listing = rest.judge(Listing::read(answer).await).await?;
-        self.claude = Some(listing.claude.clone());
-        Ok(listing)
-    }
-
-    /// Digests: of files, and of whole objects of the far vault.
-    ///
-    /// # Errors
-    /// Whatever breaks the channel or the answer.
-    pub async fn hash(&mut self, wants: &[HashWant]) -> Result<Hashes, VisitError> {
-        let call = self.call(Request::Hash { claude: self.directory(), wants: wants.to_vec() }, WORKING).await?;
-        let (answer, rest) = call.split();
-        Ok(Hashes(rest.judge(wire::Hashes::read(answer, wants).await).await?))
-    }
-
-    /// Bytes; to be taken one by one from what this gives, in order.
-    ///
-    /// # Errors
-    /// Whatever breaks the channel.
-    pub async fn get(&mut self, wants: &[Range]) -> Result<Getting, VisitError> {
-        let (answer, rest) = self.call(Request::Get { claude: self.directory(), wants: wants.to_vec() }, IDLE).await?.split();
-        Ok(Getting { answer, rest })
-    }
-
-    /// Files to install, and what is to go. Where nothing is installed, a full disk is no reason to leave the rest.
-    ///
-    /// # Errors
-    /// Whatever breaks the channel or the answer. What was done then is not known: the next listing tells.
-    pub async fn put(&mut self, parcel: Parcel, replica: Uuid, need_kib: u64) -> Result<PutAnswer, VisitError> {
-        let Parcel { files, drops, forgets } = parcel;
-        let need_kib = (!files.is_empty()).then_some(need_kib);
-        let request = PutRequest { claude: self.directory(), replica: Some(replica), agent: self.agent, need_kib, files, drops, forgets };
-        let call = self.call(Request::Put(request.clone()), WORKING).await?;
-        let (answer, rest) = call.split();
-        rest.judge(PutAnswer::read(answer, &request).await).await
     }
 
     fn directory(&self) -> String {
@@ -180,20 +174,69 @@ impl Far {
             rustix::fs::fcntl_setfl(&stdin, rustix::fs::OFlags::empty()).map_err(|error| RequestError::Send(error.into()))?;
             request.write(&said, &mut io::BufWriter::with_capacity(64 << 10, stdin))
         });
-        match Answer::open(channel.stdout, &nonce, idle).await {
+        match Answer::open(Box::new(channel.stdout) as Stream, &nonce, idle).await {
             Ok(answer) => Ok(Call { answer, rest: Rest { end: channel.end, writing } }),
             Err(error) => Err(Rest { end: channel.end, writing }.blame(error).await),
         }
     }
 }
 
+impl Replica for Far {
+    fn list<'a>(&'a mut self, folders: &'a [String], agent: Option<Uuid>) -> Visited<'a, Listing> {
+        Box::pin(async move {
+            let request = Request::List { claude: self.claude.clone(), workspaces: self.workspaces.clone(), roots: folders.to_vec(), agent };
+            self.agent = agent;
+            let (answer, rest) = self.call(request, WALKING).await?.split();
+            let listing = rest.judge(Listing::read(answer).await).await?;
+            self.claude = Some(listing.claude.clone());
+            Ok(listing)
+        })
+    }
+
+    fn hash<'a>(&'a mut self, wants: &'a [HashWant]) -> Visited<'a, Hashes> {
+        Box::pin(async move {
+            let call = self.call(Request::Hash { claude: self.directory(), wants: wants.to_vec() }, WORKING).await?;
+            let (answer, rest) = call.split();
+            Ok(Hashes(rest.judge(wire::Hashes::read(answer, wants).await).await?))
+        })
+    }
+
+    fn get<'a>(&'a mut self, wants: &'a [Range]) -> Visited<'a, Getting> {
+        Box::pin(async move {
+            let (answer, rest) = self.call(Request::Get { claude: self.directory(), wants: wants.to_vec() }, IDLE).await?.split();
+            Ok(Getting { answer, rest: Some(rest) })
+        })
+    }
+
+    fn put(&mut self, parcel: Parcel, replica: Uuid, need_kib: u64) -> Visited<'_, PutAnswer> {
+        Box::pin(async move {
+            let Parcel { files, drops, forgets } = parcel;
+            let need_kib = (!files.is_empty()).then_some(need_kib);
+            let request = PutRequest { claude: self.directory(), replica: Some(replica), agent: self.agent, need_kib, files, drops, forgets };
+            let (answer, rest) = self.call(Request::Put(request.clone()), WORKING).await?.split();
+            rest.judge(PutAnswer::read(answer, &request).await).await
+        })
+    }
+
+    fn counts(&self) -> Counts {
+        self.connection.counts()
+    }
+
+    fn close(self: Box<Self>) -> LocalBoxFuture<'static, ()> {
+        Box::pin(self.connection.close())
+    }
+}
+
+/// The bytes of an answer, wherever they come from.
+type Stream = Box<dyn AsyncRead + Send + Unpin>;
+
 struct Call {
-    answer: Answer<ChildStdout>,
+    answer: Answer<Stream>,
     rest: Rest,
 }
 
 impl Call {
-    fn split(self) -> (Answer<ChildStdout>, Rest) {
+    fn split(self) -> (Answer<Stream>, Rest) {
         (self.answer, self.rest)
     }
 }
@@ -234,13 +277,26 @@ impl Rest {
 }
 
 /// Ranges on their way here.
-#[derive(Debug)]
 pub struct Getting {
-    answer: Answer<ChildStdout>,
-    rest: Rest,
+    answer: Answer<Stream>,
+    rest: Option<Rest>,
+}
+
+impl fmt::Debug for Getting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Getting").finish_non_exhaustive()
+    }
 }
 
 impl Getting {
+    /// From a stream that no channel stands behind: the same bytes, in the same frame.
+    ///
+    /// # Errors
+    /// When it does not begin as an answer with this nonce does.
+    pub async fn from_stream(stream: impl AsyncRead + Send + Unpin + 'static, nonce: &Nonce) -> Result<Self, VisitError> {
+        Ok(Self { answer: Answer::open(Box::new(stream) as Stream, nonce, IDLE).await?, rest: None })
+    }
+
     /// The next range of the request into this file; false where it is no longer to be had.
     ///
     /// # Errors
@@ -258,7 +314,10 @@ impl Getting {
     /// When there is more, or less.
     pub async fn finish(self) -> Result<(), VisitError> {
         let ended = self.answer.finish().await;
-        self.rest.judge(ended).await
+        match self.rest {
+            Some(rest) => rest.judge(ended).await,
+            None => Ok(ended?),
+        }
     }
 
     /// Leaves the rest where it is.

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 
-use super::bases::Bases;
+use super::bases::{Base, Bases};
 use super::group::Sources;
 use super::here::Here;
 use super::leftovers;
@@ -121,9 +121,9 @@ fn close(seen: &mut Seen, fetch: &Fetch, shown: String, why: &str, _at: DateTime
 /// The content, and a file that begins with it. None where the visit broke before it was here.
 fn settle(fetch: &Fetch, modified: i64, here: &Here) -> io::Result<Option<(Held, PathBuf)>> {
     let source = match (&fetch.how, &fetch.staged) {
-        (How::Within(path), _) => path.clone(),
+        (How::Within(base), _) => standing(base, fetch.session, here),
         (How::Whole, Some(staged)) => staged.clone(),
-        (How::After(base, length), Some(staged)) => join(here, base, *length, staged)?,
+        (How::After(base), Some(staged)) => join(here, &standing(base, fetch.session, here), base.length, staged)?,
         (How::Whole | How::After(..), None) => return Ok(None),
     };
     let file = read::open(&source)?;
@@ -140,6 +140,13 @@ fn settle(fetch: &Fetch, modified: i64, here: &Here) -> io::Result<Option<(Held,
         return Err(io::ErrorKind::InvalidData.into());
     }
     Ok(Some((held, source)))
+}
+
+/// Where the bytes are that a visit counted on: what another visit brought may have taken their place in the archive since, and then
+/// they are in the vault.
+fn standing(base: &Base, session: SessionId, here: &Here) -> PathBuf {
+    let displaced = here.vault.find(session, base.digest).filter(|_| base.path.starts_with(here.vault.path().join("archive")));
+    displaced.map_or_else(|| base.path.clone(), |object| object.path.clone())
 }
 
 fn join(here: &Here, base: &std::path::Path, length: u64, suffix: &std::path::Path) -> io::Result<PathBuf> {

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::bases::Bases;
 use super::lend::Lent;
+use super::opener::Opener;
 use super::quiet::Contact;
 use super::round::Visiting;
 use super::target::{NameError, Reach, Target, choose};
@@ -20,7 +21,7 @@ use super::{Options, Setting, faults};
 use crate::codespace::failure::{Class as FailureClass, Failure};
 use crate::codespace::github::{CodespaceName, GitHub, install_crypto};
 use crate::codespace::guard::{Guard, REMOVED_VARIABLES};
-use crate::codespace::replica::Far;
+use crate::codespace::replica::{Far, Replica};
 use crate::codespace::ssh::{self, Connection, Guarded, Programs, Purpose, READY_DEADLINE, SshError};
 use crate::config::Reach as Way;
 use crate::paths::make_private;
@@ -42,7 +43,11 @@ pub struct Doorway {
     gh: Option<Fault>,
     codespace_claude: Option<String>,
     lent: Option<Lent>,
+    opener: Option<Opener>,
 }
+
+/// A replica that can be worked on. The guard must live until it is connected.
+pub(super) type Opened = (Box<dyn Replica>, Option<Guard>);
 
 /// Who is there.
 #[derive(Debug)]
@@ -153,7 +158,16 @@ impl Doorway {
             Err(error) => tracing::debug!(%error, "stale sockets were not looked at"),
         }
         let codespace_claude = config.claude.codespace_directory.as_ref().map(ToString::to_string);
-        Self { github: who.github.clone(), ssh, key: None, gh_home: paths.data.join("gh"), gh: None, codespace_claude, lent: None }
+        Self {
+            github: who.github.clone(),
+            ssh,
+            key: None,
+            gh_home: paths.data.join("gh"),
+            gh: None,
+            codespace_claude,
+            lent: None,
+            opener: setting.opener.clone(),
+        }
     }
 
     /// The key and the version of gh, once for all codespaces of the pass.
@@ -174,12 +188,22 @@ impl Doorway {
         }
     }
 
-    /// Connects. The guard must live until that is done.
-    pub(super) async fn open(&self, target: &Target) -> Result<(Far, Option<Guard>), (Outcome, Contact)> {
-        let here = |outcome| (outcome, Contact::None);
+    /// Opens a place: by the connection that is lent, by the opener, or by connecting. The guard must live until that is done.
+    pub(super) async fn open(&self, target: &Target) -> Result<Opened, (Outcome, Contact)> {
         if let Some(lent) = &self.lent {
-            return if lent.name == target.name { Ok((lent.far(), None)) } else { Err(here(failed("another connection was lent".to_owned()))) };
+            let another = || (failed("another connection was lent".to_owned()), Contact::None);
+            return if lent.name == target.name { Ok((Box::new(lent.far()), None)) } else { Err(another()) };
         }
+        if let Some(opener) = &self.opener {
+            return opener.open(&target.name).map(|replica| (replica, None)).map_err(|fault| (Outcome::Failed(fault), Contact::None));
+        }
+        let (far, guard) = self.connect(target).await?;
+        Ok((Box::new(far), guard))
+    }
+
+    /// Connects. The guard must live until that is done.
+    pub(super) async fn connect(&self, target: &Target) -> Result<(Far, Option<Guard>), (Outcome, Contact)> {
+        let here = |outcome| (outcome, Contact::None);
         match &target.reach {
             Reach::Machine(machine) => {
                 let way = match &machine.reach {
@@ -276,7 +300,7 @@ pub async fn look(door: &Doorway, target: &Target, luggage: &Luggage) -> Result<
     // Only a codespace can be kept awake by those who visit.
     let agent = agent.filter(|_| matches!(target.reach, Reach::Codespace(_)));
     let errand = Errand { admitted: target.admitted.clone(), folders: target.folders.clone(), agent, window: *window, stage: stage.clone() };
-    let seen = look_there(&mut far, &errand, bases, |listing| replicas.get(&listing.replica?).cloned()).await;
+    let seen = look_there(&mut *far, &errand, bases, |listing| replicas.get(&listing.replica?).cloned()).await;
     match seen {
         Ok(seen) => Ok(Visiting { target: target.clone(), far, seen, agent }),
         Err(error) => {

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::bases::{Base, Bases};
 use super::here::Here;
 use crate::reconcile::manifest::{Part, SessionId};
 use crate::reconcile::plan::{Member, Offer, Presence, SessionPlan, Side, plan};
@@ -23,6 +24,34 @@ impl Sources {
     /// Notes a source. The first one stays.
     pub fn add(&mut self, digest: Digest, path: PathBuf) {
         self.0.entry(digest).or_insert(path);
+    }
+
+    /// What was read into the archive may have taken the place of a copy there that is a source: that copy now is in the vault.
+    pub fn follow_displaced(&mut self, vault: &Vault) {
+        let archive = vault.path().join("archive");
+        for object in vault.objects() {
+            if let Some(source) = self.0.get_mut(&object.note.digest).filter(|source| source.starts_with(&archive)) {
+                source.clone_from(&object.path);
+            }
+        }
+    }
+
+    /// A copy that is remembered from elsewhere, or was there once, and that lies in no file of its own here may be the beginning of
+    /// one that does: of another copy, or of anything else that is here of the session.
+    fn share(&mut self, presences: &[Presence], known: &[Base]) {
+        let copies =
+            || presences.iter().flat_map(|presence| presence.transcript.iter().chain(&presence.gone)).map(|lines| (lines.content.length, lines.content.digest));
+        for (length, digest) in copies().filter(|(length, _)| *length > 0) {
+            if self.0.contains_key(&digest) {
+                continue;
+            }
+            let longer = copies().filter(|(other, _)| *other > length).filter_map(|(_, other)| self.find(other));
+            let mut longer = longer.chain(known.iter().filter(|base| base.length > length).map(|base| &base.path));
+            let begins = |path: &&PathBuf| read::open(path).and_then(|file| read::prefix(&file, length)).is_ok_and(|prefix| prefix == Some(digest));
+            if let Some(path) = longer.find(begins).cloned() {
+                self.add(digest, path);
+            }
+        }
     }
 
     /// The source of a content.
@@ -104,11 +133,12 @@ impl Group {
     /// Plans every session, and the forks that follow from it. New forks are written to the stage and become sources.
     /// `row` tells what the members hold, or once held, of a fork that nobody showed.
     ///
-    /// A session whose loser cannot be forked is left alone.
-    pub fn plan(&mut self, sources: &mut Sources, vault: &Vault, row: &dyn Fn(SessionId) -> Vec<Presence>) -> GroupPlan {
+    /// `bases` are what is here of each session. A session whose loser cannot be forked is left alone.
+    pub fn plan(&mut self, sources: &mut Sources, (bases, vault): (&Bases, &Vault), row: &dyn Fn(SessionId) -> Vec<Presence>) -> GroupPlan {
         let mut result = GroupPlan::default();
         let ids: Vec<SessionId> = self.presences.keys().copied().collect();
         for id in ids {
+            sources.share(self.presences.get(&id).map_or(&[], Vec::as_slice), bases.of_part(id, &Part::Transcript));
             match self.plan_one(id, None, sources) {
                 Ok(Some(planned)) => drop(result.sessions.insert(id, planned)),
                 Ok(None) => {}

@@ -14,12 +14,13 @@ use crate::reconcile::manifest::{Part, ProjectName, SessionId, StorePath};
 use crate::reconcile::plan::{Presence, Side, Step, StepKind, Target};
 use crate::reconcile::project::RepositoryId;
 use crate::reconcile::report::{Action, ActionResult, Unplaced, Verb};
-use crate::reconcile::transcript::Digest;
+use crate::reconcile::transcript::{Content, Digest};
 use crate::state::{Held, State};
 use crate::store::apply::{Applied, Deferral, Expected, Job, apply};
 use crate::store::archive::{Here as LastHere, Place};
 use crate::store::ensure_replica_id;
 use crate::store::live::registry;
+use crate::store::read;
 use crate::store::tree::Tree;
 use crate::store::vault::{Note, Reason};
 
@@ -163,7 +164,7 @@ impl Work<'_> {
     /// # Errors
     /// When the vault cannot be written: then nothing is installed.
     pub fn secure(&self, here: &mut Here, steps: &mut [(Action, Step)]) -> io::Result<()> {
-        for (action, step) in steps {
+        for (action, step) in steps.iter_mut() {
             let presence = &self.group.presences[&action.session][step.member];
             let Some(note) = note(action.session, step, &action.at, presence, self.plan, self.at).filter(|note| note.reason != Reason::Overtaken) else {
                 continue;
@@ -175,7 +176,14 @@ impl Work<'_> {
                 continue;
             };
             let settled = Note { won_at: self.won_at(action.session, &step.part, step.target.digest), ..note };
-            here.vault.copy(source, settled.clone())?;
+            match here.vault.copy(source, settled.clone()) {
+                // A newer copy took its place in the archive since: it is fetched again. The other files do not wait for that.
+                Err(error) if read::is_the_file(&error) => {
+                    action.result = (!needless).then(|| ActionResult::Failed("the bytes that it would displace are no longer on this machine".to_owned()));
+                    continue;
+                }
+                kept => kept?,
+            }
             // It may be here already, noted when it was fetched: then nothing was decided, and the archive's copy, which it
             // displaced or by which it was displaced, may have been anybody's.
             let Some(path) = here.vault.find(settled.session, settled.digest).map(|object| object.path.clone()) else { continue };
@@ -184,7 +192,27 @@ impl Work<'_> {
                 note.from.clone_from(&settled.from);
             })?;
         }
+        self.archive_forks(here, steps)?;
         here.archive.settle()
+    }
+
+    /// A new fork was in nobody's store, so the archive does not know it yet; without a line there, nothing says where it belongs, and
+    /// one that comes to be elsewhere alone would be fetched from there.
+    fn archive_forks(&self, here: &mut Here, steps: &[(Action, Step)]) -> io::Result<()> {
+        let created = steps.iter().filter(|(action, _)| action.verb == Verb::Fork && action.result.is_none());
+        for id in created.map(|(action, _)| action.session) {
+            let (Some(planned), None) = (self.plan.sessions.get(&id), here.archive.records().get(&id)) else { continue };
+            let Some(source) = self.sources.find(planned.winner.content.digest) else { continue };
+            let note = |content: &Content| Note::new(id, Part::Transcript, Reason::Lost, "here", self.at, (content.length, content.digest));
+            here.archive.take(&mut here.vault, id, &planned.winner, source, note)?;
+            here.archive.saw(id, None, Some(self.place(id)));
+        }
+        Ok(())
+    }
+
+    /// Where a session belongs.
+    fn place(&self, id: SessionId) -> Place {
+        Place { repository: self.repository.clone(), below: self.placement.below.get(&id).cloned().unwrap_or_default() }
     }
 
     /// Whose copies hold the content that won.
@@ -228,14 +256,15 @@ impl Work<'_> {
         let is_live = || Ok(registry(&claude)?.is_live(id, tree.status(&transcript)?.map(|status| status.stamp), now));
         let applied = apply(tree, &mut here.vault, &Job { path: &path, expected, target: step.target, source: &source, is_live: &is_live })?;
         if applied == Applied::Done {
-            let held = self.held(id, &step.part).and_then(|held| known_beside(held, step.kind, seen.as_deref()));
+            // A fork may be the only session in its directory that was begun here: what stands in it is looked at as well.
+            let held = self.held(id, &step.part).filter(|_| action.verb != Verb::Fork);
+            let held = held.and_then(|held| known_beside(held, step.kind, seen.as_deref()));
             if let (Some(status), Some(held)) = (tree.status(&path)?, held) {
                 state.remember(status.stamp, &std::sync::Arc::new(held), nanoseconds(now));
             }
             if step.part == Part::Transcript {
-                let place = Place { repository: self.repository.clone(), below: self.placement.below.get(&id).cloned().unwrap_or_default() };
                 let last = LastHere { replica, length: step.target.length, digest: step.target.digest };
-                here.archive.saw(id, Some(last), Some(place));
+                here.archive.saw(id, Some(last), Some(self.place(id)));
             }
         }
         Ok(applied)

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::Setting;
 use super::connect::{Doorway, Who};
 use super::target::{Reach, Target};
-use crate::codespace::replica::Far;
+use crate::codespace::replica::{Far, Replica as _};
 use crate::codespace::ssh::{Configuration, Purpose, SshError, Terminal, Words};
 use crate::config::Reach as Way;
 use crate::reconcile::report::Outcome;
@@ -40,7 +40,7 @@ pub async fn connect(setting: &Setting, who: &Who, target: &Target, purpose: Pur
         door.prepare(setting, notes).await;
     }
     // gh asks the guard before anything else, and only then; it is not needed once the master is connected.
-    let (far, _guard) = door.open(target).await.map_err(|(outcome, _)| outcome)?;
+    let (far, _guard) = door.connect(target).await.map_err(|(outcome, _)| outcome)?;
     Ok(Lent { name: target.name.clone(), far: Arc::new(far) })
 }
 
@@ -84,7 +84,7 @@ impl Lent {
     /// Ends the connection, if nobody else holds it.
     pub async fn close(self) {
         if let Some(far) = Arc::into_inner(self.far) {
-            far.close().await;
+            Box::new(far).close().await;
         }
     }
 }

@@ -94,7 +94,7 @@ async fn send(visit: &mut Visiting, files: &[PutFile], bases: &std::sync::Arc<Ba
     }
     let bytes: u64 = files.iter().map(|file| file.size).sum();
     let need = 2 * bytes / 1024 + RESERVE_KIB;
-    if let Err(error) = seen.ask_for_leftovers(far, bases).await {
+    if let Err(error) = seen.ask_for_leftovers(&mut **far, bases).await {
         return Some(Err(error));
     }
     let drops: Vec<_> = seen.leftovers.iter().filter(|leftover| leftover.is_home).map(Leftover::to_drop).collect();

@@ -17,7 +17,7 @@ use super::here::Here;
 use super::install::{Placement, Work, actions, place};
 use super::visit::Seen;
 use super::{faults, logged};
-use crate::codespace::replica::Far;
+use crate::codespace::replica::Replica;
 use crate::codespace::wire::PutFile;
 use crate::config::Config;
 use crate::pass::target::Target;
@@ -49,8 +49,8 @@ pub enum Direction {
 pub struct Visiting {
     /// Whom.
     pub target: Target,
-    /// The connection.
-    pub far: Far,
+    /// The replica there.
+    pub far: Box<dyn Replica>,
     /// What it saw.
     pub seen: Seen,
     /// This machine, as it is known there.
@@ -125,6 +125,7 @@ impl Round {
         }
         if keep == Keep::InVault {
             self.here.archive.settle()?;
+            self.sources.follow_displaced(&self.here.vault);
         }
         let repositories: BTreeSet<RepositoryId> =
             visits.iter().filter(|visit| visit.seen.broken.is_none()).flat_map(|visit| &visit.seen.members).map(|member| member.repository.clone()).collect();
@@ -142,7 +143,7 @@ impl Round {
             .collect();
         let mut group = self.group(&repository, &far, visits);
         let mut sources = std::mem::take(&mut self.sources);
-        let plan = group.plan(&mut sources, &self.here.vault, &|id| self.row(id, &repository, &far, visits));
+        let plan = group.plan(&mut sources, (&self.bases, &self.here.vault), &|id| self.row(id, &repository, &far, visits));
         self.sources = sources;
         let seen: Vec<(&Seen, usize)> = far.iter().map(|(visit, member)| (&visits[*visit].seen, *member)).collect();
         let placement = place(&repository, &plan, &self.here, &seen, &mut self.state);

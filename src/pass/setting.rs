@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::account::Account;
 use super::contacts::Contacts;
 use super::lend::Lent;
+use super::opener::Opener;
 use super::round::Direction;
 use super::said::Said;
 use crate::config::Config;
@@ -27,13 +28,15 @@ pub struct Setting {
     pub said: Said,
     /// What is known of connections beside the state; the same.
     pub contacts: Contacts,
+    /// Who opens places in place of a connection; none, but in tests.
+    pub opener: Option<Opener>,
 }
 
 impl Setting {
     /// With an account that nothing is known of yet.
     #[must_use]
     pub fn new(config: Config, paths: Paths, environment: Environment) -> Self {
-        Self { config, paths, environment, account: Account::default(), said: Said::default(), contacts: Contacts::default() }
+        Self { config, paths, environment, account: Account::default(), said: Said::default(), contacts: Contacts::default(), opener: None }
     }
 }
 

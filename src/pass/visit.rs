@@ -19,7 +19,7 @@ use super::leftovers::{self, Leftover};
 use super::logged::{self, Transfer};
 use super::member::{Admitted, FarMember, FarPart, members};
 use super::room::{NoRoom, Room};
-use crate::codespace::replica::{Far, FarPath, HashWant, Hashes, Range, VisitError};
+use crate::codespace::replica::{FarPath, HashWant, Hashes, Range, Replica, VisitError};
 use crate::codespace::wire::Listing;
 use crate::reconcile::fork;
 use crate::reconcile::manifest::{Part, SessionId, Stamp, StorePath};
@@ -54,9 +54,9 @@ pub struct Errand {
 #[derive(Debug, Clone)]
 pub enum How {
     /// They are the beginning of this file, or all of it.
-    Within(PathBuf),
-    /// The first n bytes of this file, then what is fetched.
-    After(PathBuf, u64),
+    Within(Base),
+    /// All that is known of this file, then what is fetched.
+    After(Base),
     /// All of them are fetched.
     Whole,
 }
@@ -84,7 +84,7 @@ impl Fetch {
     /// Where the bytes begin that must come over the line; none where all of them are here.
     fn offset(&self) -> Option<u64> {
         match &self.how {
-            How::After(_, length) => Some(*length),
+            How::After(base) => Some(base.length),
             How::Whole => Some(0),
             How::Within(_) => None,
         }
@@ -116,7 +116,12 @@ pub struct Seen {
 ///
 /// # Errors
 /// When there is no listing. Whatever breaks later is in [`Seen::broken`].
-pub async fn look(far: &mut Far, errand: &Errand, bases: &Arc<Bases>, memories: impl FnOnce(&Listing) -> Option<ReplicaMemory>) -> Result<Seen, VisitError> {
+pub async fn look(
+    far: &mut dyn Replica,
+    errand: &Errand,
+    bases: &Arc<Bases>,
+    memories: impl FnOnce(&Listing) -> Option<ReplicaMemory>,
+) -> Result<Seen, VisitError> {
     let began = Instant::now();
     let mut listing = far.list(&errand.folders, errand.agent).await?;
     let duties = sift(&mut listing, bases.forgotten().dates());
@@ -164,7 +169,7 @@ struct Question {
 }
 
 impl Seen {
-    async fn read(&mut self, far: &mut Far, errand: &Errand, bases: &Arc<Bases>, began: Instant) -> Result<(), VisitError> {
+    async fn read(&mut self, far: &mut dyn Replica, errand: &Errand, bases: &Arc<Bases>, began: Instant) -> Result<(), VisitError> {
         let questions = self.questions(errand, bases);
         if questions.is_empty() {
             return Ok(());
@@ -204,8 +209,8 @@ impl Seen {
     /// digests yet.
     ///
     /// # Errors
-    /// As [`Far::hash`].
-    pub async fn ask_for_leftovers(&mut self, far: &mut Far, bases: &Arc<Bases>) -> Result<(), VisitError> {
+    /// As [`Replica::hash`].
+    pub async fn ask_for_leftovers(&mut self, far: &mut dyn Replica, bases: &Arc<Bases>) -> Result<(), VisitError> {
         let wants = self.leftover_wants();
         if self.leftovers.is_empty() && !wants.is_empty() {
             let hashes = far.hash(&wants).await?;
@@ -276,7 +281,7 @@ impl Seen {
         full
     }
 
-    async fn fetch(&mut self, far: &mut Far, errand: &Errand, began: Instant) -> Result<(), VisitError> {
+    async fn fetch(&mut self, far: &mut dyn Replica, errand: &Errand, began: Instant) -> Result<(), VisitError> {
         let mut room = Room::on(&errand.stage).map_err(VisitError::Here)?;
         let full = self.leave_what_does_not_fit(&mut room);
         let mut ranges = Vec::new();
@@ -304,7 +309,7 @@ impl Seen {
         if full { Err(VisitError::Here(io::Error::from_raw_os_error(rustix::io::Errno::NOSPC.raw_os_error()))) } else { Ok(()) }
     }
 
-    async fn get(&mut self, far: &mut Far, errand: &Errand, began: Instant, ranges: &[Range], order: Vec<Fetched>) -> Result<(), VisitError> {
+    async fn get(&mut self, far: &mut dyn Replica, errand: &Errand, began: Instant, ranges: &[Range], order: Vec<Fetched>) -> Result<(), VisitError> {
         let mut getting = far.get(ranges).await?;
         for (range, what) in ranges.iter().zip(order) {
             if began.elapsed() > BEGINS_NO_FILE_AFTER {
@@ -343,23 +348,22 @@ fn stage(directory: &std::path::Path) -> io::Result<(PathBuf, File)> {
 async fn choose(question: &Question, digest: Digest, bases: &Arc<Bases>, prefix: &dyn Fn(u64) -> Option<Digest>) -> io::Result<How> {
     let known = bases.of_part(question.path.session, &question.path.part);
     if let Some(base) = known.iter().find(|base| base.digest == digest && base.length == question.size) {
-        return Ok(How::Within(base.path.clone()));
+        return Ok(How::Within(base.clone()));
     }
     if !question.path.part.is_lines() {
         return Ok(How::Whole);
     }
     // Longer ones here may begin with it: read on this machine, which costs the line nothing.
     for base in known.iter().filter(|base| base.length > question.size) {
-        let (base, size) = (base.clone(), question.size);
-        let path = base.path.clone();
-        let begins = tokio::task::spawn_blocking(move || base.begins_with(size, digest)).await.map_err(io::Error::other)??;
+        let (asked, size) = (base.clone(), question.size);
+        let begins = tokio::task::spawn_blocking(move || asked.begins_with(size, digest)).await.map_err(io::Error::other)??;
         if begins {
-            return Ok(How::Within(path));
+            return Ok(How::Within(base.clone()));
         }
     }
     let mut shorter: Vec<&Base> = known.iter().filter(|base| base.length < question.size && prefix(base.length) == Some(base.digest)).collect();
     shorter.sort_by_key(|base| base.length);
-    Ok(shorter.last().map_or(How::Whole, |base| How::After(base.path.clone(), base.length)))
+    Ok(shorter.last().map_or(How::Whole, |base| How::After((*base).clone())))
 }
 
 /// What a part holds, if that is known.

@@ -228,10 +228,15 @@ fn standing(member: &Member, presence: &Presence, winner: &Lines, promised: bool
 }
 
 fn missing(member: &Member, presence: &Presence, winner: &Lines, promised: bool) -> Result<Standing, Unproven> {
-    if let Some(gone) = &presence.gone
-        && matches!(relate(winner, gone)?, Relation::Equal | Relation::Behind)
-    {
-        return Ok(Standing::Deleted);
+    if let Some(gone) = &presence.gone {
+        let relation = match relate(winner, gone) {
+            // No byte of it may be left to tell whether this is its beginning: then it has not grown, for all that is known.
+            Err(_) if gone.content.length > winner.content.length => Relation::Behind,
+            relation => relation?,
+        };
+        if matches!(relation, Relation::Equal | Relation::Behind) {
+            return Ok(Standing::Deleted);
+        }
     }
     let Some(spoken) = winner.content.newest_message else { return Ok(Standing::Silent) };
     let young = spoken > member.window.retention && (promised || spoken > member.window.chosen);

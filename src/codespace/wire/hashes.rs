@@ -14,6 +14,17 @@ const LONGEST: u64 = 64 * 1024 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hashes(HashMap<FarPath, HashMap<Option<u64>, Option<[u8; 32]>>>);
 
+/// Digests as they are known, each with what was asked for; for a replica that no wire leads to.
+impl FromIterator<(HashWant, Option<[u8; 32]>)> for Hashes {
+    fn from_iter<T: IntoIterator<Item = (HashWant, Option<[u8; 32]>)>>(digests: T) -> Self {
+        let mut hashes: HashMap<FarPath, HashMap<_, _>> = HashMap::new();
+        for (HashWant { path, first }, digest) in digests {
+            hashes.entry(path).or_default().insert(first, digest);
+        }
+        Self(hashes)
+    }
+}
+
 impl Hashes {
     /// Reads the whole answer. Every digest must have been asked for, once, and nothing asked may be left out.
     ///

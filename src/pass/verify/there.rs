@@ -7,7 +7,7 @@ use tracing::Instrument as _;
 
 use super::judge::{self, Differs, Fault};
 use super::{Judged, Outcome, Verified};
-use crate::codespace::replica::{Far, FarPath, HashWant, Hashes, VisitError};
+use crate::codespace::replica::{FarPath, HashWant, Hashes, Replica, VisitError};
 use crate::codespace::wire::Listing;
 use crate::pass::bases::{Base, Bases};
 use crate::pass::connect::{Doorway, Listed, list};
@@ -63,14 +63,14 @@ impl Asked {
                 return verified;
             }
         };
-        if let Err(error) = self.look(&mut far, &target, &mut verified).await {
+        if let Err(error) = self.look(&mut *far, &target, &mut verified).await {
             verified.outcome = Outcome::Failed { fault: faults::of_visit(&error) };
         }
         far.close().await;
         verified
     }
 
-    async fn look(&self, far: &mut Far, target: &Target, verified: &mut Verified) -> Result<(), VisitError> {
+    async fn look(&self, far: &mut dyn Replica, target: &Target, verified: &mut Verified) -> Result<(), VisitError> {
         let listing = far.list(&target.folders, None).await?;
         verified.kept_days = listing.retention_days.unwrap_or(DEFAULT_RETENTION);
         let live = |id: SessionId, transcript| is_live(&listing, id, transcript);

@@ -1,0 +1,193 @@
+//! A history: what clients, people, machines and passes do, one step after the other. A value, so that one that failed can be
+//! kept as a file, shortened, and played again whatever became of the generator.
+
+use serde::{Deserialize, Serialize};
+
+use super::memory::{Kind, Trouble};
+
+/// How a world begins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct History {
+    /// Far members.
+    pub(crate) far: u8,
+    /// A far member whose client keeps no registry.
+    pub(crate) unregistered: Option<u8>,
+    pub(crate) steps: Vec<Step>,
+}
+
+/// Which place: 0 is this machine. Taken modulo their number.
+pub(crate) type At = u8;
+
+/// Which session: of those that lie at the place, and a few that may be begun. Taken modulo their number.
+pub(crate) type Which = u8;
+
+/// What a client writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Words {
+    User,
+    Assistant,
+    /// With a time, and no message.
+    System,
+    /// Without a time.
+    Title,
+    /// No JSON.
+    Noise,
+    /// A message that is older than the window.
+    Old,
+}
+
+/// One step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Step {
+    /// A complete line is appended; onto a torn one, it is glued to that.
+    Say {
+        at: At,
+        which: Which,
+        words: Words,
+    },
+    /// Half a line is appended.
+    Tear {
+        at: At,
+        which: Which,
+    },
+    /// The first lines stay, so many, another follows; in place.
+    Rewrite {
+        at: At,
+        which: Which,
+        keep: u8,
+    },
+    /// The file is cut, at so many 256ths of its length.
+    Truncate {
+        at: At,
+        which: Which,
+        keep: u8,
+    },
+    /// A file beside the transcript is written: of lines, or not.
+    Side {
+        at: At,
+        which: Which,
+        lines: bool,
+    },
+    Delete {
+        at: At,
+        which: Which,
+    },
+    Wipe {
+        at: At,
+    },
+    Rebuild {
+        at: At,
+    },
+    /// A clock is set, so many hours ahead of the true time.
+    Skew {
+        at: At,
+        hours: i8,
+    },
+    /// The client deletes what was written to more than so many hours ago, by its clock.
+    Sweep {
+        at: At,
+        hours: u8,
+    },
+    Forget {
+        which: Which,
+    },
+    Restore {
+        which: Which,
+    },
+    Open {
+        at: At,
+        which: Which,
+    },
+    Close {
+        at: At,
+        which: Which,
+    },
+    /// Time goes by.
+    Wait {
+        minutes: u8,
+    },
+    /// Over the far members whose bits are set.
+    Pass {
+        members: u8,
+        direction: Way,
+        trouble: Option<(At, Trouble)>,
+    },
+    /// The state is gone.
+    LoseState,
+}
+
+/// What a pass may install where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Way {
+    Both,
+    Pull,
+    Push,
+}
+
+/// A generator of numbers that is the same everywhere (splitmix64).
+pub(crate) struct Dice(pub(crate) u64);
+
+impl Dice {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// One of 0 to `sides` - 1.
+    pub(crate) fn roll(&mut self, sides: u64) -> u64 {
+        self.next() % sides
+    }
+
+    fn byte(&mut self) -> u8 {
+        self.next().to_le_bytes()[0]
+    }
+
+    fn trouble(&mut self, far: u8) -> Option<(At, Trouble)> {
+        let kind = [Kind::Refused, Kind::Lost, Kind::Half, Kind::CrashBefore, Kind::CrashAfter][usize::try_from(self.roll(5)).unwrap()];
+        let (at, call) = (u8::try_from(self.roll(far.into())).unwrap() + 1, u32::try_from(self.roll(4)).unwrap() + 1);
+        (self.roll(4) == 0).then_some((at, Trouble { call, kind }))
+    }
+}
+
+impl History {
+    /// The history of a seed, with at most so many steps and far members.
+    pub(crate) fn of(seed: u64, most_steps: u64, most_far: u64) -> Self {
+        let mut dice = Dice(seed);
+        let far = u8::try_from(1 + dice.roll(most_far)).unwrap();
+        let unregistered = (dice.roll(4) == 0).then(|| u8::try_from(1 + dice.roll(far.into())).unwrap());
+        let count = 4 + dice.roll(most_steps - 3);
+        let steps = (0..count).map(|_| Self::step(&mut dice, far)).collect();
+        Self { far, unregistered, steps }
+    }
+
+    fn step(dice: &mut Dice, far: u8) -> Step {
+        let (at, which) = (u8::try_from(dice.roll(u64::from(far) + 1)).unwrap(), dice.byte());
+        let words = [Words::User, Words::User, Words::User, Words::Assistant, Words::Assistant, Words::System, Words::Title, Words::Noise];
+        match dice.roll(100) {
+            0..36 => Step::Say { at, which, words: if dice.roll(30) == 0 { Words::Old } else { words[usize::try_from(dice.roll(8)).unwrap()] } },
+            36..42 => Step::Tear { at, which },
+            42..47 => Step::Rewrite { at, which, keep: dice.byte() % 4 },
+            47..51 => Step::Truncate { at, which, keep: dice.byte() },
+            51..55 => Step::Side { at, which, lines: dice.roll(2) == 0 },
+            55..59 => Step::Delete { at, which },
+            59 => Step::Wipe { at },
+            60 => Step::Rebuild { at },
+            61..64 => Step::Skew { at, hours: i8::try_from(dice.roll(61)).unwrap() - 30 },
+            64..66 => Step::Sweep { at, hours: dice.byte() % 48 },
+            66 => Step::Forget { which },
+            67..69 => Step::Restore { which },
+            69..73 => Step::Open { at, which },
+            73..77 => Step::Close { at, which },
+            77..80 => Step::Wait { minutes: dice.byte() % 90 },
+            80 => Step::LoseState,
+            _ => {
+                let members = if dice.roll(3) > 0 { u8::MAX } else { dice.byte() };
+                let direction = [Way::Both, Way::Both, Way::Both, Way::Both, Way::Pull, Way::Push][usize::try_from(dice.roll(6)).unwrap()];
+                Step::Pass { members, direction, trouble: dice.trouble(far) }
+            }
+        }
+    }
+}

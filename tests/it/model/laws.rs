@@ -1,0 +1,260 @@
+//! The laws, one by one, once everybody rests and nothing disturbs a pass any more.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use claude_session_sync::reconcile::fork::fork;
+use claude_session_sync::reconcile::manifest::{Part, SessionId};
+use claude_session_sync::reconcile::report::{ActionResult, Outcome, Report};
+
+use super::history::Way;
+use super::known::{Broken, broken, transcripts};
+use super::lines::{complete, messages, newest_message, rank, split};
+use super::place::{Files, Place};
+use super::play::Play;
+use crate::laws_model::lines_of;
+
+/// A session whose newest message is younger than this is within every window; in microseconds.
+const YOUNG: i64 = 6 * 86_400 * 1_000_000;
+
+/// Two clean passes with everybody at rest, then the laws.
+pub(crate) fn at_rest(play: &mut Play<'_>) -> Result<(), Broken> {
+    play.world.places.iter_mut().for_each(Place::rest);
+    // Nothing is as young as a clock, however that was set.
+    play.world.clock += 3 * 86_400;
+    play.world.skews.fill(0);
+    let start = play.files();
+    let last = play.known.last.clone();
+    let all: Vec<usize> = play.world.far().collect();
+    // A copy that another one displaced while it was read may wait for one pass more, not for two.
+    let first = play.pass(&all, Way::Both, None)?;
+    if went_well(first).is_err() {
+        went_well(play.pass(&all, Way::Both, None)?)?;
+    }
+    let healed = play.files();
+    second_pass(play, &all)?;
+    let expected = Expected::of(&start, play);
+    expected.content_decides(&healed)?;
+    expected.one_winner_everywhere(play, &start, &healed)?;
+    side_files_are_equal(&healed)?;
+    expected.losers_are_kept(play)?;
+    deletions_stay(play, &last, &expected, &start, &healed)?;
+    nothing_is_lost(play, &healed)?;
+    memory_is_a_cache(play, &all, &healed)
+}
+
+fn went_well(report: Option<Report>) -> Result<Report, Broken> {
+    let Some(report) = report else { return broken(10, "it died") };
+    if let Some(visit) = report.visits.iter().find(|visit| visit.outcome != Outcome::Visited) {
+        return broken(10, format!("{} was not visited: {:?}", visit.name, visit.outcome));
+    }
+    match report.actions.iter().find(|action| action.result != Some(ActionResult::Done)) {
+        Some(action) => broken(10, format!("{action:?}")),
+        None if report.left.iter().any(|left| ["unproven", "waiting", "refused"].contains(&left.word.as_str())) => broken(10, format!("{:?}", report.left)),
+        None => Ok(report),
+    }
+}
+
+/// Law 9.
+fn second_pass(play: &mut Play<'_>, all: &[usize]) -> Result<(), Broken> {
+    let marks = |play: &Play<'_>| -> Vec<_> {
+        let directories = play.world.places.iter().filter_map(|place| match place {
+            Place::Directory(directory) => Some(directory.marks()),
+            Place::Memory(_) => None,
+        });
+        directories.collect()
+    };
+    for place in &play.world.places {
+        if let Place::Memory(store) = place {
+            store.lock().unwrap().calls.clear();
+        }
+    }
+    let before = (play.files(), marks(play));
+    let report = went_well(play.pass(all, Way::Both, None)?)?;
+    if let Some(action) = report.actions.first() {
+        return broken(9, format!("{action:?}"));
+    }
+    if let Some(visit) = report.visits.iter().find(|visit| (visit.bytes_in, visit.bytes_out, visit.channels) != (0, 0, 1)) {
+        return broken(9, format!("{}: {} bytes in, {} out, {} channels", visit.name, visit.bytes_in, visit.bytes_out, visit.channels));
+    }
+    for place in &play.world.places {
+        if let Place::Memory(store) = place
+            && store.lock().unwrap().calls != ["list"]
+        {
+            return broken(9, format!("calls: {:?}", store.lock().unwrap().calls));
+        }
+    }
+    let after = (play.files(), marks(play));
+    if before.0 != after.0 {
+        return broken(9, "files changed");
+    }
+    let changed = before.1.iter().zip(&after.1).find_map(|(before, after)| after.iter().find(|(path, mark)| before.get(*path) != Some(mark)));
+    match changed {
+        Some((path, _)) => broken(9, format!("{} was written to", path.display())),
+        None => Ok(()),
+    }
+}
+
+/// What must come of the contents that lay at all places.
+struct Expected {
+    /// The winner of each session.
+    winners: BTreeMap<SessionId, Vec<u8>>,
+    /// Contents that lost, with their sessions.
+    losers: BTreeSet<(SessionId, Vec<u8>)>,
+}
+
+impl Expected {
+    fn of(start: &[Files], play: &Play<'_>) -> Self {
+        let mut contents: BTreeMap<SessionId, BTreeSet<Vec<u8>>> = BTreeMap::new();
+        for (session, content) in start.iter().flat_map(transcripts) {
+            if !play.known.is_forgotten(session, content) {
+                contents.entry(session).or_default().insert(content.to_vec());
+            }
+        }
+        let lying = contents.clone();
+        let mut losers = BTreeSet::new();
+        loop {
+            let mut offers = Vec::new();
+            for (session, held) in &lying {
+                let winner = &contents[session].iter().max_by_key(|content| rank(content)).unwrap();
+                let lost: Vec<&Vec<u8>> = held.iter().filter(|content| !winner.starts_with(content)).collect();
+                let said: BTreeSet<&[u8]> = messages(winner).collect();
+                for loser in &lost {
+                    losers.insert((*session, (*loser).clone()));
+                    let covered = lost.iter().any(|other| other.len() > loser.len() && other.starts_with(loser));
+                    if !covered && messages(loser).any(|message| !said.contains(message)) {
+                        let fork = fork(*session, &lines_of(loser));
+                        offers.push((fork.id, [loser.as_slice(), &fork.title_line].concat()));
+                    }
+                }
+            }
+            let mut news = false;
+            for (session, content) in offers {
+                if !play.known.is_forgotten(session, &content) {
+                    news |= contents.entry(session).or_default().insert(content);
+                }
+            }
+            if !news {
+                break;
+            }
+        }
+        let winners = contents.into_iter().map(|(session, all)| (session, all.into_iter().max_by_key(|content| rank(content)).unwrap())).collect();
+        Self { winners, losers }
+    }
+
+    /// Law 2: whatever lies anywhere is what the contents alone decide.
+    fn content_decides(&self, healed: &[Files]) -> Result<(), Broken> {
+        for (at, files) in healed.iter().enumerate() {
+            for (session, content) in transcripts(files) {
+                if let Some(winner) = self.winners.get(&session).filter(|winner| *winner != content) {
+                    let how = if rank(content) < rank(winner) { "an older copy" } else { "another copy" };
+                    return broken(2, format!("{session} at place {at} is {how}: {} bytes, {} expected", content.len(), winner.len()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Law 3: the winner is everywhere, but where it was deleted, or is older than the window.
+    fn one_winner_everywhere(&self, play: &Play<'_>, start: &[Files], healed: &[Files]) -> Result<(), Broken> {
+        let now = play.world.now().timestamp_micros();
+        for (session, winner) in &self.winners {
+            let young = newest_message(winner).is_some_and(|time| now - time < YOUNG);
+            for (at, files) in healed.iter().enumerate() {
+                let lies = |files: &Files| transcripts(files).any(|(id, _)| id == *session);
+                let deleted = play.known.had[at].get(session).into_iter().flatten().any(|content| content.starts_with(winner));
+                if !lies(files) && (lies(&start[at]) || (young && !deleted)) {
+                    return broken(3, format!("{session} is missing at place {at}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Law 4: the bytes of every copy that lost are in this machine's vault. That they are forks is law 3.
+    fn losers_are_kept(&self, play: &Play<'_>) -> Result<(), Broken> {
+        let vault = play.vault();
+        for (session, loser) in &self.losers {
+            if !vault.iter().any(|(of, bytes)| of == session && bytes.starts_with(loser)) {
+                return broken(4, format!("{} bytes of {session} lost, and are not in the vault", loser.len()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Side files of lines are equal up to their last newline, others as a whole, wherever their session lies.
+fn side_files_are_equal(healed: &[Files]) -> Result<(), Broken> {
+    let mut sides: BTreeMap<SessionId, BTreeMap<usize, BTreeMap<&Part, &[u8]>>> = BTreeMap::new();
+    for (at, files) in healed.iter().enumerate() {
+        for (session, _) in transcripts(files) {
+            sides.entry(session).or_default().entry(at).or_default();
+        }
+        for (path, seen) in files.iter().filter(|(path, _)| path.part != Part::Transcript) {
+            let bytes = if path.part.is_lines() { complete(&seen.bytes) } else { &seen.bytes };
+            if let Some(of_place) = sides.get_mut(&path.session).and_then(|of_session| of_session.get_mut(&at)) {
+                of_place.insert(&path.part, bytes);
+            }
+        }
+    }
+    for (session, places) in &sides {
+        let distinct: BTreeSet<_> = places.values().map(|of_place| of_place.iter().collect::<Vec<_>>()).collect();
+        if distinct.len() > 1 {
+            return broken(3, format!("the side files of {session} differ"));
+        }
+    }
+    Ok(())
+}
+
+/// Law 6: what was deleted where its deletion is known is not brought back, unless it grew elsewhere.
+fn deletions_stay(play: &Play<'_>, last: &[BTreeMap<SessionId, Vec<u8>>], expected: &Expected, start: &[Files], healed: &[Files]) -> Result<(), Broken> {
+    for (at, (start, healed)) in start.iter().zip(healed).enumerate() {
+        let lay: BTreeSet<SessionId> = transcripts(start).map(|(session, _)| session).collect();
+        let lies: BTreeSet<SessionId> = transcripts(healed).map(|(session, _)| session).collect();
+        for session in lies.difference(&lay) {
+            let last = last[at].get(session).filter(|_| !play.known.is_empty(start));
+            if let (Some(last), Some(winner)) = (last, expected.winners.get(session))
+                && last.starts_with(winner)
+            {
+                return broken(6, format!("{session} was deleted at place {at}, and is back"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Law 1.
+fn nothing_is_lost(play: &Play<'_>, healed: &[Files]) -> Result<(), Broken> {
+    let vault: Vec<(SessionId, Vec<u8>)> = play.vault().into_iter().chain(play.world.places[1..].iter().flat_map(Place::vault)).collect();
+    let live = healed.iter().flatten().map(|(_, seen)| seen.bytes.as_slice());
+    let kept: Vec<&[u8]> = live.chain(vault.iter().map(|(_, bytes)| bytes.as_slice())).collect();
+    let lines: BTreeSet<&[u8]> = kept.iter().flat_map(|bytes| split(bytes)).collect();
+    for line in play.known.shown.keys() {
+        if !lines.contains(line.as_slice()) && !play.known.exempt.contains(line) {
+            return broken(1, format!("a line is nowhere: {}", String::from_utf8_lossy(line).trim_end()));
+        }
+    }
+    for displaced in &play.known.displaced {
+        // What a forgotten fork was made from goes with it, and so do the beginnings of that.
+        let forgotten = split(&displaced.bytes).any(|line| play.known.exempt.contains(line));
+        if !forgotten && !kept.iter().any(|bytes| bytes.starts_with(&displaced.bytes)) {
+            return broken(1, format!("{} displaced bytes of {} at place {} are nowhere", displaced.bytes.len(), displaced.session, displaced.at));
+        }
+    }
+    Ok(())
+}
+
+/// Law 8: with the state lost, no file changes; what was deleted far away may come back.
+fn memory_is_a_cache(play: &mut Play<'_>, all: &[usize], healed: &[Files]) -> Result<(), Broken> {
+    play.world.lose_state();
+    went_well(play.pass(all, Way::Both, None)?)?;
+    let after = play.files();
+    for (at, (healed, after)) in healed.iter().zip(&after).enumerate() {
+        if let Some((path, _)) = healed.iter().find(|(path, seen)| after.get(*path) != Some(seen)) {
+            return broken(8, format!("{path} at place {at} changed when the state was lost"));
+        }
+        if let Some((path, _)) = after.iter().find(|(path, _)| !healed.contains_key(path)).filter(|_| at == 0) {
+            return broken(8, format!("{path} came here when the state was lost"));
+        }
+    }
+    Ok(())
+}

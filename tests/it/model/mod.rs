@@ -1,0 +1,151 @@
+//! The laws as a model: random histories over this machine and up to four far members, against a reference that knows every line
+//! ever shown to a pass and every byte string displaced.
+//!
+//! This machine is real directories on a file system in memory, worked on by the program's own code; what is in memory are the far
+//! members. In a second run the far members are directories, too, behind the program's own script.
+//!
+//! `CLAUDE_SESSION_SYNC_HISTORIES` is how many are played with members in memory ([`HISTORIES`] if it is not set; a twentieth of it
+//! with directories), `CLAUDE_SESSION_SYNC_SEED` the first seed. A history that fails is made as short as possible and printed; kept in
+//! `tests/model-seeds/`, it is played before all others.
+
+mod history;
+mod known;
+mod laws;
+mod lines;
+mod memory;
+mod place;
+mod play;
+mod world;
+
+use std::io::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use history::{History, Step, Way, Words};
+use known::Broken;
+use memory::{Kind, Trouble};
+use play::{Tally, play};
+use world::{Ground, Made};
+
+/// Histories with members in memory, if the environment asks for no other number.
+const HISTORIES: u64 = 1000;
+
+/// Plays a history; a panic is a broken law as well.
+fn played(ground: &mut Ground, history: &History, made: Made) -> Result<Tally, Broken> {
+    let result = catch_unwind(AssertUnwindSafe(|| play(ground, history, made)));
+    result.unwrap_or_else(|panic| {
+        *ground = Ground::new();
+        let text = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
+        Err(Broken { law: 0, how: format!("panicked: {}", text.unwrap_or_default()) })
+    })
+}
+
+/// Leaves out every step without which the same law breaks.
+fn shortened(history: &History, broken: &Broken, made: Made) -> (History, Broken) {
+    let mut ground = Ground::new();
+    let (mut history, mut broken) = (history.clone(), broken.clone());
+    let mut size = history.steps.len() / 2;
+    while size > 0 {
+        let (mut at, before) = (0, history.steps.len());
+        while at < history.steps.len() {
+            let mut shorter = history.clone();
+            shorter.steps.drain(at..(at + size).min(history.steps.len()));
+            match played(&mut ground, &shorter, made) {
+                Err(same) if same.law == broken.law => (history, broken) = (shorter, same),
+                _ => at += size,
+            }
+        }
+        // The last rounds go on for as long as they find something.
+        size = if size == 1 && history.steps.len() < before { 1 } else { size / 2 };
+    }
+    (history, broken)
+}
+
+/// A number from the environment.
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
+}
+
+/// Plays so many histories on all processors; the first that fails is shortened and told.
+fn run(count: u64, made: Made, (most_steps, most_far): (u64, u64)) -> Tally {
+    let first = number("CLAUDE_SESSION_SYNC_SEED").unwrap_or(1);
+    let (next, total) = (AtomicU64::new(first), Mutex::new(Tally::default()));
+    let failed: Mutex<Option<(u64, History, Broken)>> = Mutex::new(None);
+    let work = || {
+        let mut ground = Ground::new();
+        let mut tally = Tally::default();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= first + count || failed.lock().unwrap().is_some() {
+                break;
+            }
+            let history = History::of(seed, most_steps, most_far);
+            match played(&mut ground, &history, made) {
+                Ok(of_one) => tally.add(of_one),
+                Err(broken) => *failed.lock().unwrap() = Some((seed, history, broken)),
+            }
+        }
+        total.lock().unwrap().add(tally);
+    };
+    std::thread::scope(|scope| {
+        let workers = std::thread::available_parallelism().map_or(2, usize::from);
+        (0..workers).for_each(|_| drop(scope.spawn(work)));
+    });
+    if let Some((seed, history, broken)) = failed.into_inner().unwrap() {
+        let (shortest, broken) = shortened(&history, &broken, made);
+        panic!("seed {seed} ({made:?}): {broken}\nshortened: {}", serde_json::to_string(&shortest).unwrap());
+    }
+    let tally = total.into_inner().unwrap();
+    // Past the capture of test output: the figures belong to the run.
+    let _ = writeln!(std::io::stderr(), "seeds {first} to {} ({made:?}): {tally:?}", first + count - 1);
+    tally
+}
+
+#[test]
+fn a_pass_that_a_member_breaks_at_any_call_in_any_way_is_made_good_by_the_next() {
+    let say = |at, which| Step::Say { at, which, words: Words::User };
+    let pass = |trouble| Step::Pass { members: u8::MAX, direction: Way::Both, trouble };
+    let mut ground = Ground::new();
+    for kind in [Kind::Refused, Kind::Lost, Kind::Half, Kind::CrashBefore, Kind::CrashAfter] {
+        for (member, call) in (1..=2).flat_map(|member| (1..=4).map(move |call| (member, call))) {
+            // Something to fetch, something to send, a copy on either side that is displaced.
+            let before = [say(0, 0), pass(None), say(0, 0), say(1, 0), say(1, 0), say(2, 1), say(2, 0)];
+            let steps = before.into_iter().chain([pass(Some((member, Trouble { call, kind }))), say(1, 1)]).collect();
+            let history = History { far: 2, unregistered: None, steps };
+            if let Err(broken) = played(&mut ground, &history, Made::Memory) {
+                panic!("{kind:?} at call {call} of member {member}: {broken}");
+            }
+        }
+    }
+}
+
+#[test]
+fn no_history_with_members_in_memory_breaks_a_law() {
+    let count = number("CLAUDE_SESSION_SYNC_HISTORIES").unwrap_or(HISTORIES);
+    let tally = run(count, Made::Memory, (60, 4));
+    assert_eq!(tally.histories, count);
+    assert!(count < 1000 || (tally.displaced > count && tally.forks > count / 10), "the histories are tame: {tally:?}");
+}
+
+#[test]
+fn no_history_with_real_directories_breaks_a_law() {
+    let count = number("CLAUDE_SESSION_SYNC_HISTORIES").unwrap_or(HISTORIES) / 20;
+    let tally = run(count, Made::Directories, (16, 2));
+    assert_eq!(tally.histories, count);
+}
+
+#[test]
+fn every_history_that_ever_broke_a_law_keeps_them_now() {
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/model-seeds");
+    let mut ground = Ground::new();
+    let mut names: Vec<_> = std::fs::read_dir(kept).into_iter().flatten().map(|entry| entry.unwrap().path()).collect();
+    names.sort();
+    for path in names.into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "json")) {
+        let history: History = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        if let Err(broken) = played(&mut ground, &history, Made::Memory) {
+            panic!("{}: {broken}", path.display());
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! A world in which a history happens: this machine in directories of a file system in memory, far members in maps or in
+//! directories behind the real script, and a clock.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+
+use chrono::{DateTime, Utc};
+use claude_session_sync::codespace::replica::Replica;
+use claude_session_sync::config::Config;
+use claude_session_sync::pass::opener::Opener;
+use claude_session_sync::pass::{Options, PassError, Setting, run};
+use claude_session_sync::paths::{Environment, Paths};
+use claude_session_sync::reconcile::report::Report;
+use tokio::sync::Notify;
+
+use super::history::{At, History, Way};
+use super::memory::{Memory, Store, Trouble};
+use super::place::{Directory, Place};
+
+/// What far members are made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Made {
+    Memory,
+    Directories,
+}
+
+/// What worlds that follow one another share: a clone here, which git is asked about once.
+pub(crate) struct Ground {
+    root: PathBuf,
+    runtime: tokio::runtime::Runtime,
+    clones: Option<Vec<u8>>,
+    made: u64,
+}
+
+impl Ground {
+    pub(crate) fn new() -> Self {
+        // A file system in memory: nothing here is to outlive the test.
+        let shared = Path::new("/dev/shm");
+        let shared = if shared.is_dir() { shared.to_owned() } else { std::env::temp_dir() };
+        // The path stands in every line that is written here, and digests decide between equals: so that a seed plays alike the next
+        // time, it is the first of a few that nobody uses.
+        let root = (0..).map(|slot| shared.join(format!("session-sync-model-{slot:02}"))).find(|root| fs::create_dir(root).is_ok()).unwrap();
+        let clone = root.join("clone");
+        git_clone(&clone);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        Self { root, runtime, clones: None, made: 0 }
+    }
+
+    fn clone_here(&self) -> PathBuf {
+        self.root.join("clone").canonicalize().unwrap()
+    }
+}
+
+impl Drop for Ground {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.root);
+    }
+}
+
+fn git_clone(at: &Path) {
+    let path = std::env::var("PATH").unwrap();
+    for arguments in [&["init", "-q"] as &[_], &["remote", "add", "origin", "git@github.com:acme/widget.git"]] {
+        fs::create_dir_all(at).unwrap();
+        let run = Command::new("git").arg("-C").arg(at).args(arguments).env_clear().env("PATH", &path).env("HOME", at).status().unwrap();
+        assert!(run.success());
+    }
+}
+
+/// How a pass ended.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    Report(Box<Report>),
+    Failed(PassError),
+    /// This process died in it.
+    Died,
+}
+
+/// One world.
+pub(crate) struct World<'a> {
+    ground: &'a mut Ground,
+    root: PathBuf,
+    setting: Setting,
+    /// This machine, then the far members.
+    pub(crate) places: Vec<Place>,
+    /// Seconds that each one's clock is ahead.
+    pub(crate) skews: Vec<i64>,
+    /// The true time, in seconds since 1970.
+    pub(crate) clock: i64,
+    trouble: Arc<Mutex<Option<(At, Trouble)>>>,
+    died: Arc<Notify>,
+}
+
+impl<'a> World<'a> {
+    pub(crate) fn new(ground: &'a mut Ground, history: &History, made: Made) -> Self {
+        ground.made += 1;
+        let root = ground.root.canonicalize().unwrap().join(format!("world-{}", ground.made));
+        let home = root.join("home");
+        let here = Directory::make(home.join(".claude"), ground.clone_here());
+        let path = std::env::var("PATH").unwrap();
+        let environment: Environment = [("HOME", home.display().to_string()), ("PATH", path.clone())].into_iter().collect();
+        let paths = Paths::of(&environment).unwrap();
+        // Far enough in the past that nothing here is as young as its clock.
+        let clock = Utc::now().timestamp() - 4 * 86_400;
+        let mut text = format!("[github]\nenabled = false\n[[repository]]\nname = \"acme/widget\"\npath = {:?}\n", here.clone.display().to_string());
+        let mut places = vec![Place::Directory(here)];
+        let (mut stores, mut names) = (Vec::new(), Vec::new());
+        for number in 1..=history.far {
+            let name = format!("box{number}");
+            let mut command = vec!["false".to_owned()];
+            let far = root.join(&name);
+            match made {
+                Made::Memory => {
+                    let witness = Some(paths.data.join("vault"));
+                    let store = Store { registry: history.unregistered != Some(number), clock, witness, ..Store::default() };
+                    let store = Arc::new(Mutex::new(store));
+                    stores.push(Arc::clone(&store));
+                    places.push(Place::Memory(store));
+                }
+                Made::Directories => {
+                    let clone = far.join("ws/widget");
+                    git_clone(&clone);
+                    command = ["env".to_owned(), "-i".to_owned(), format!("HOME={}", far.display()), format!("PATH={path}")].to_vec();
+                    places.push(Place::Directory(Directory::make(far.join(".claude"), clone)));
+                }
+            }
+            let workspaces = far.join("ws").display().to_string();
+            text += &format!("[[machine]]\nname = {name:?}\ncommand = {command:?}\nrepositories = [\"acme/widget\"]\nworkspaces = {workspaces:?}\n");
+            names.push(name);
+        }
+        let config = Config::parse(&text, Path::new("config.toml"), &home).unwrap();
+        let (trouble, died) = (Arc::new(Mutex::new(None)), Arc::new(Notify::new()));
+        let mut setting = Setting::new(config, paths, environment);
+        if made == Made::Memory {
+            let (trouble, died) = (Arc::clone(&trouble), Arc::clone(&died));
+            setting.opener = Some(Opener::new(move |name| {
+                let at = names.iter().position(|other| other == name).unwrap();
+                let trouble = trouble.lock().unwrap().filter(|(of, _)| usize::from(*of) == at + 1).map(|(_, trouble)| trouble);
+                Ok(Box::new(Memory::new(Arc::clone(&stores[at]), trouble, Arc::clone(&died))) as Box<dyn Replica>)
+            }));
+        }
+        let skews = vec![0; places.len()];
+        let world = Self { ground, root, setting, places, skews, clock, trouble, died };
+        world.seed_state();
+        world
+    }
+
+    /// A state in which nothing is known but what git said of the clone, which is the same for all worlds.
+    fn seed_state(&self) {
+        if let Some(clones) = &self.ground.clones {
+            fs::create_dir_all(&self.setting.paths.state).unwrap();
+            fs::write(self.setting.paths.state.join("state.json"), clones).unwrap();
+        }
+    }
+
+    /// What is remembered is gone.
+    pub(crate) fn lose_state(&mut self) {
+        let _ = fs::remove_file(self.setting.paths.state.join("state.json"));
+        self.seed_state();
+        self.restart();
+    }
+
+    /// Another process from now on: nothing is known but what is on the disk.
+    fn restart(&mut self) {
+        let opener = self.setting.opener.take();
+        let Setting { config, paths, environment, .. } = self.setting.clone();
+        self.setting = Setting { opener, ..Setting::new(config, paths, environment) };
+    }
+
+    /// Far members, by number, from 1 on.
+    pub(crate) fn far(&self) -> impl Iterator<Item = usize> + use<> {
+        1..self.places.len()
+    }
+
+    /// The vault of this machine.
+    pub(crate) fn vault(&self) -> PathBuf {
+        self.setting.paths.data.join("vault")
+    }
+
+    pub(crate) fn setting(&self) -> &Setting {
+        &self.setting
+    }
+
+    /// The clock of a place.
+    pub(crate) fn clock_at(&self, at: usize) -> i64 {
+        self.clock + self.skews[at]
+    }
+
+    pub(crate) fn now(&self) -> DateTime<Utc> {
+        Utc::now()
+    }
+
+    /// Runs something of the program to its end.
+    pub(crate) fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
+        self.ground.runtime.block_on(work)
+    }
+
+    /// One pass over these far members.
+    pub(crate) fn pass(&mut self, members: &[usize], way: Way, trouble: Option<(At, Trouble)>) -> Ended {
+        use claude_session_sync::pass::round::Direction;
+        for at in self.far() {
+            self.places[at].set_clock(self.clock_at(at));
+        }
+        *self.trouble.lock().unwrap() = trouble;
+        let direction = match way {
+            Way::Both => Direction::Both,
+            Way::Pull => Direction::Pull,
+            Way::Push => Direction::Push,
+        };
+        let options = Options { names: members.iter().map(|at| format!("box{at}")).collect(), direction, ..Options::default() };
+        let (setting, died, now) = (&self.setting, &self.died, self.now());
+        let ended = self.ground.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                ended = run(setting, &options, now) => match ended {
+                    Ok(report) => Ended::Report(Box::new(report)),
+                    Err(error) => Ended::Failed(error),
+                },
+                () = died.notified() => Ended::Died,
+            }
+        });
+        if matches!(ended, Ended::Died) {
+            self.restart();
+        }
+        if self.ground.clones.is_none() {
+            self.keep_clones();
+        }
+        ended
+    }
+
+    fn keep_clones(&mut self) {
+        let state = fs::read(self.setting.paths.state.join("state.json")).unwrap_or_default();
+        let Ok(mut state) = serde_json::from_slice::<serde_json::Value>(&state) else { return };
+        if state["clones"].as_object().is_none_or(serde_json::Map::is_empty) {
+            return;
+        }
+        for (name, empty) in [("digests", "[]"), ("replicas", "{}"), ("visits", "{}"), ("last_pass", "null"), ("last_good", "null"), ("rules", "{}")] {
+            state[name] = serde_json::from_str(empty).unwrap();
+        }
+        self.ground.clones = Some(serde_json::to_vec(&state).unwrap());
+    }
+}
+
+impl Drop for World<'_> {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.root);
+    }
+}
