@@ -186,9 +186,10 @@ fn at_once(apart: Apart, rounds: usize) {
         far.goes_on(&two);
         talks[2] = if one.at > two.at { one } else { two };
         shown.extend(lines(&all));
+        // All of them before the first one runs: each writes the configuration anew.
+        let commands: Vec<Command> = (0..PASSES).map(|number| one_of(&world, apart, number)).collect();
         std::thread::scope(|scope| {
-            for number in 0..PASSES {
-                let mut command = one_of(&world, apart, number);
+            for mut command in commands {
                 let busy = &busy;
                 scope.spawn(move || {
                     let output = command.output().unwrap();
