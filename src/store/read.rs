@@ -173,7 +173,7 @@ mod tests {
         std::fs::write(at("file"), "some bytes").unwrap();
         std::os::unix::fs::symlink(at("file"), at("link")).unwrap();
         std::fs::create_dir(at("directory")).unwrap();
-        rustix::fs::mkfifoat(rustix::fs::CWD, at("pipe"), Mode::RWXU).unwrap();
+        nix::unistd::mkfifo(&at("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
         let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
         for name in ["link", "directory", "pipe", "socket", "file/below"] {
             assert!(is_the_file(&open(&at(name)).unwrap_err()), "{name}");
