@@ -156,10 +156,13 @@ fn ctrl_c_breaks_off_the_last_visit_and_the_exit_status_stays_sshs() {
 fn whoever_ends_the_program_ends_ssh_and_the_last_visit_is_made() {
     let Some(laptop) = world() else { return };
     let mut child = copying(&laptop);
-    child.stdin.as_mut().unwrap().write_all(b"x").unwrap();
+    // Open to the end: ssh must end by the signal, not because nothing more is typed.
+    let mut typed = child.stdin.take().unwrap();
+    typed.write_all(b"x").unwrap();
     laptop.session_at(BOX, 2, "grew meanwhile", 1);
     kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
     let told = ended(child);
+    drop(typed);
     assert!(told.code != 0 && !told.stderr.contains("warning:"), "{told:?}");
     assert!(transcripts(&laptop.claude()).contains_key(&id(2)));
 }

@@ -7,6 +7,7 @@ use std::process::{Child, Stdio};
 
 use claude_session_sync::logging::line::{Level, Line};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
 
 use crate::skip::have;
 use crate::verbs_world::{BOX, World};
@@ -181,7 +182,8 @@ impl Following {
     fn next(&mut self) -> String {
         if self.lines.buffer().is_empty() {
             let longest = Timespec::try_from(LONGEST).unwrap();
-            let came = poll(&mut [PollFd::new(self.lines.get_ref(), PollFlags::IN)], Some(&longest)).unwrap();
+            // Children of other tests end meanwhile, and their signals come to any thread of this process.
+            let came = retry_on_intr(|| poll(&mut [PollFd::new(self.lines.get_ref(), PollFlags::IN)], Some(&longest))).unwrap();
             assert_eq!(came, 1, "waited in vain for a line");
         }
         let mut line = String::new();

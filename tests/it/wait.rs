@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// Longest wait for anything that a test expects.
-pub(crate) const LONGEST: Duration = Duration::from_secs(20);
+pub(crate) const LONGEST: Duration = Duration::from_secs(60);
 
 /// Returns as soon as `condition` holds; the runtime goes on meanwhile. Fails the test, naming `what`, when it never does.
 pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
