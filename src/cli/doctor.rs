@@ -61,8 +61,7 @@ pub(super) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
         network: if arguments.offline { Network::Offline } else { Network::Allowed },
         now: Utc::now(),
     };
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| Failure::new(Kind::Failed, "cannot start").because(&error))?;
+    let runtime = super::runtime()?;
     let examination = runtime.block_on(examine(&given));
     // A thread that waits for a disk that hangs is left to it.
     runtime.shutdown_timeout(Duration::ZERO);

@@ -21,7 +21,6 @@ use super::ask::Person;
 use super::render::{Cell, Render, Style, Table};
 use super::words::{ago, bytes, counted, cut, joined, short, titled};
 use super::{Context, Exit, Failure, Kind};
-use crate::logging;
 use crate::pass::Setting;
 use crate::pass::forget::{ForgetError, Forgotten, Found, Member, forget, look};
 use crate::reconcile::manifest::SessionId;
@@ -85,10 +84,7 @@ struct Shares {
 /// Runs the verb.
 pub(super) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, Failure> {
     let settings = context.settings()?;
-    let log = logging::start(&settings.paths.logs, &settings.config.log);
-    if let Some(trouble) = log.trouble() {
-        context.render.note(&trouble);
-    }
+    let _log = context.log(&settings.paths.logs, &settings.config.log);
     let setting = Setting::new(settings.config, settings.paths, context.environment.clone());
     let found = look(&setting, &arguments.id).map_err(|error| failure(&error))?;
     let Some(first) = found.members.first() else { return Ok(Exit::Done) };
@@ -109,8 +105,7 @@ pub(super) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
         context.render.note("nothing was changed");
         return Ok(Exit::Done);
     }
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| Failure::new(Kind::Failed, "cannot start").because(&error))?;
+    let runtime = super::runtime()?;
     let forgotten = runtime.block_on(forget(&setting, session, Utc::now())).map_err(|error| failure(&error))?;
     if arguments.json {
         let shown = Shown::of(&forgotten.found, Some(forgotten.date));

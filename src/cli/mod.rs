@@ -30,15 +30,17 @@ mod verify;
 mod words;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use tokio::runtime::Runtime;
 
 pub use failure::{Exit, Failure, Kind};
 pub use render::Render;
 
 use crate::config::{Config, Origin};
+use crate::logging::{self, Logging};
 use crate::paths::{Environment, Paths};
 
 /// The name that is typed.
@@ -153,6 +155,20 @@ impl Context {
         let (config, origin) = Config::load(&paths)?;
         Ok(Settings { paths: paths.settled(&config), config, origin })
     }
+
+    /// Begins to write the log, as long as what this gives lives, and says so where that cannot be done.
+    fn log(&mut self, logs: &Path, config: &crate::config::Log) -> Logging {
+        let log = logging::start(logs, config);
+        if let Some(trouble) = log.trouble() {
+            self.render.note(&trouble);
+        }
+        log
+    }
+}
+
+/// What a verb that waits for something runs on.
+fn runtime() -> Result<Runtime, Failure> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| Failure::new(Kind::Failed, "cannot start").because(&error))
 }
 
 /// Runs the verb that the arguments name (the program's own name first).

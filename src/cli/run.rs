@@ -48,8 +48,7 @@ pub(super) fn run(_: &Arguments, context: &mut Context) -> Result<Exit, Failure>
         Err(error) if supervisor == Supervisor::None && context.render.is_terminal() => return Err(error.into()),
         Err(_) => (Config::defaults(&base.home), base.clone()),
     };
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| Failure::new(Kind::Failed, "cannot start").because(&error))?;
+    let runtime = super::runtime()?;
     let lock = match runtime.block_on(Lock::take(&paths.state, Alone::Agent, LOCK_PATIENCE)) {
         Ok(lock) => lock,
         Err(error @ LockError::Busy { .. }) if supervisor != Supervisor::None => {
@@ -59,10 +58,7 @@ pub(super) fn run(_: &Arguments, context: &mut Context) -> Result<Exit, Failure>
         Err(error @ LockError::Busy { .. }) => return Err(Failure::of(Kind::Busy, &error)),
         Err(error) => return Err(Failure::of(Kind::Failed, &error)),
     };
-    let log = logging::start(&paths.logs, &config.log);
-    if let Some(trouble) = log.trouble() {
-        context.render.note(&trouble);
-    }
+    let log = context.log(&paths.logs, &config.log);
     logging::panics::tell(Box::new(std::io::stderr()));
     LocalSet::new().block_on(&runtime, serve(context, base, paths, supervisor, log));
     // File work that is under way is left: whatever it is at, the next pass puts it right.

@@ -68,8 +68,7 @@ pub(super) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
         executable,
     };
     let service = Service::new(setting);
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| Failure::new(Kind::Failed, "cannot start").because(&error))?;
+    let runtime = super::runtime()?;
     runtime.block_on(act(arguments.action, &service, &paths, &mut context.render)).map_err(|error| failure(&error))
 }
 

@@ -8,7 +8,6 @@ use super::told;
 use super::{Context, Exit, Failure, Kind, Settings};
 use crate::config::{Config, Span};
 use crate::lock::LockError;
-use crate::logging;
 use crate::pass::round::Direction;
 use crate::pass::{Doing, Options, PassError, Setting, run_telling};
 use crate::reconcile::project::RepositoryId;
@@ -70,10 +69,7 @@ pub(super) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
 
 fn sync(arguments: &Arguments, context: &mut Context) -> Result<Exit, Failure> {
     let settings = context.settings()?;
-    let log = logging::start(&settings.paths.logs, &settings.config.log);
-    if let Some(trouble) = log.trouble() {
-        context.render.note(&trouble);
-    }
+    let _log = context.log(&settings.paths.logs, &settings.config.log);
     let report = pass(arguments, context, settings)?;
     let named = !arguments.names.is_empty();
     if arguments.json {
@@ -115,8 +111,7 @@ fn pass(arguments: &Arguments, context: &Context, settings: Settings) -> Result<
         occasion: None,
         lent: None,
     };
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| Failure::new(Kind::Failed, "cannot start").because(&error))?;
+    let runtime = super::runtime()?;
     let spinner = Spinner::default();
     let tell = |doing: &Doing<'_>| spinner.note(doing);
     runtime.block_on(spinner.during(run_telling(&setting, &options, Utc::now(), &tell))).map_err(|error| failure(&error))

@@ -17,7 +17,7 @@ use serde::Serialize;
 use super::render::{Cell, Render, Style, Table};
 use super::sync::{dot, failure};
 use super::words::{cut, sessions, short, titled};
-use super::{Context, Exit, Failure, Kind};
+use super::{Context, Exit, Failure};
 use crate::pass::verify::here::here;
 use crate::pass::verify::there::there;
 use crate::pass::verify::{Fault, Judged, Outcome, Verified};
@@ -92,8 +92,7 @@ pub(super) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
 fn far(arguments: &Arguments, setting: &Setting, now: DateTime<Utc>) -> Result<Vec<Verified>, Failure> {
     let dot = if arguments.names.iter().any(|name| name == ".") { Some(dot(&setting.config)?) } else { None };
     let options = Options { names: arguments.names.clone(), dot, ..Options::default() };
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| Failure::new(Kind::Failed, "cannot start").because(&error))?;
+    let runtime = super::runtime()?;
     runtime.block_on(there(setting, &options, now)).map_err(|error| failure(&error))
 }
 

@@ -353,6 +353,14 @@ impl Here {
         (!self.sessions.get(&id).is_some_and(is_there) && self.sessions.values().any(is_there)).then_some(here)
     }
 
+    /// Every session of which something is here: in the store, in the archive, or displaced. Those that lie here although they were
+    /// forgotten are not among them.
+    #[must_use]
+    pub fn known(&self) -> BTreeSet<SessionId> {
+        let displaced = self.vault.objects().iter().map(|object| object.note.session);
+        self.sessions.keys().chain(self.refused.keys()).chain(self.archive.records().keys()).copied().chain(displaced).collect()
+    }
+
     /// The file of a session's part in this store.
     #[must_use]
     pub fn file(&self, project: &ProjectName, id: SessionId, part: &Part) -> PathBuf {

@@ -86,25 +86,6 @@ pub fn decide(lies: Lies, versions: &[(Digest, Standing)], wanted: Option<Digest
     }
 }
 
-/// A text that is not the beginning of exactly one digest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NotOne {
-    /// Of none.
-    None,
-    /// Of several.
-    Several,
-}
-
-/// The one digest that begins with these hex digits.
-///
-/// # Errors
-/// When that is none, or several.
-pub fn named(text: &str, digests: impl IntoIterator<Item = Digest>) -> Result<Digest, NotOne> {
-    let mut found = digests.into_iter().filter(|digest| !text.is_empty() && digest.to_string().starts_with(text));
-    let first = found.next().ok_or(NotOne::None)?;
-    if found.any(|other| other != first) { Err(NotOne::Several) } else { Ok(first) }
-}
-
 /// The modification time of what comes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Time {
@@ -168,17 +149,6 @@ mod tests {
         assert_eq!(decided(&both, Form::AsNew), Decision::Choose(vec![digest("here"), digest("lost"), digest("older")]));
         let named = decide(Lies::Here, &versions(&both), Some(digest("older")), Form::InPlace);
         assert_eq!(named, Decision::AsNew { version: digest("older") });
-    }
-
-    #[test]
-    fn a_version_is_named_by_the_beginning_of_its_digest() {
-        let all = [digest("a"), digest("b")];
-        assert_eq!(named(&digest("a").short(), all), Ok(digest("a")));
-        assert_eq!(named("", all), Err(NotOne::None));
-        assert_eq!(named("zz", all), Err(NotOne::None));
-        let zeros = [Digest([0; 32]), Digest([1; 32])];
-        assert_eq!(named("0", zeros), Err(NotOne::Several));
-        assert_eq!(named("00", [zeros[0], zeros[0]]), Ok(zeros[0]), "twice the same is one");
     }
 
     #[test]

@@ -16,13 +16,11 @@ use serde::Serialize;
 
 use super::archive::Archive;
 use super::proof::{self, Named, OnlyOurs, Proof};
-use super::vault::{Object, Reason, Vault};
+use super::vault::{Object, Reason, TEMPORARY, Vault};
 use crate::reconcile::manifest::SessionId;
 
 /// A temporary file as young as this may still be in the writing.
 const WRITTEN: Duration = Duration::from_secs(24 * 60 * 60);
-/// How the name of a temporary file begins.
-const TEMPORARY: &str = ".new-";
 
 /// Why a file went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

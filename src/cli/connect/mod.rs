@@ -24,7 +24,6 @@ use super::sync::{asleep, dot};
 use super::told;
 use super::{Context, Exit, Failure, Kind};
 use crate::codespace::ssh::{Apart, Purpose, Words};
-use crate::logging;
 use crate::pass::connect::who;
 use crate::pass::lend::{self, Lent};
 use crate::pass::target::Target;
@@ -55,13 +54,9 @@ pub(super) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
     let words = Words::read(&arguments.words).map_err(|error| Failure::of(Kind::Usage, &error))?;
     let purpose = Purpose::Terminal { apart: apart()?, forwards: words.forwards.clone() };
     let settings = context.settings()?;
-    let log = logging::start(&settings.paths.logs, &settings.config.log);
-    if let Some(trouble) = log.trouble() {
-        context.render.note(&trouble);
-    }
+    let _log = context.log(&settings.paths.logs, &settings.config.log);
     let setting = Setting::new(settings.config, settings.paths, context.environment.clone());
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| Failure::new(Kind::Failed, "cannot start").because(&error))?;
+    let runtime = super::runtime()?;
     let Opened { target, lent, mut signals } = match open(arguments, context, &setting, &runtime, purpose)? {
         Ok(opened) => opened,
         Err(signal) => return Ok(ended_by(signal)),

@@ -83,8 +83,7 @@ struct Row {
 
 /// Runs the verb.
 pub(super) fn run(setting: &Setting, json: bool, context: &mut Context) -> Result<Exit, Failure> {
-    let cannot = |error: std::io::Error| Failure::new(Kind::Failed, "cannot start").because(&error);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot)?;
+    let runtime = crate::cli::runtime()?;
     let Who { targets, fault, notes, whole, .. } = runtime.block_on(who(setting, &Options::default()));
     let state = State::open(&setting.paths.state).map_err(|error| Failure::new(Kind::Failed, "the state cannot be used").because(&error))?;
     let now = Utc::now();

@@ -25,9 +25,8 @@ use chrono::Utc;
 use super::ask::Person;
 use super::words::{ago, counted, cut, newest, short, titled};
 use super::{Context, Exit, Failure, Kind, sync};
-use crate::logging;
 use crate::pass::Setting;
-use crate::pass::restore::{Did, Ended, Lack, Request, RestoreError, Row, known, restore, rows};
+use crate::pass::restore::{Did, Ended, Lack, Request, RestoreError, Row, restore, rows};
 use crate::pass::survey::Survey;
 use crate::reconcile::manifest::SessionId;
 use crate::reconcile::named::{NotOne, meant};
@@ -82,7 +81,7 @@ pub(super) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
         }
     };
     drop(survey);
-    let _log = logging::start(&logs, &log);
+    let _log = context.log(&logs, &log);
     let form = if arguments.as_new { Form::AsNew } else { Form::InPlace };
     let mut request = Request { session, version: arguments.version.clone(), form, dry_run: arguments.dry_run };
     let mut ended = take_back(&setting, &request)?;
@@ -100,7 +99,7 @@ pub(super) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
 }
 
 fn one(id: &str, survey: &Survey) -> Result<SessionId, Failure> {
-    meant(id, known(&survey.here).into_iter().map(|session| (session, session))).map_err(|not| {
+    meant(id, survey.here.known().into_iter().map(|session| (session, session))).map_err(|not| {
         let shown = plain(id);
         let what = match not {
             NotOne::None => format!("no session `{shown}` is known here"),
@@ -111,8 +110,7 @@ fn one(id: &str, survey: &Survey) -> Result<SessionId, Failure> {
 }
 
 fn take_back(setting: &Setting, request: &Request) -> Result<Ended, Failure> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| Failure::new(Kind::Failed, "cannot start").because(&error))?;
+    let runtime = super::runtime()?;
     runtime.block_on(restore(setting, request, Utc::now())).map_err(|error| failure(&error, request))
 }
 

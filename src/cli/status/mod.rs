@@ -72,7 +72,7 @@ fn show(status: &Status, arguments: &Arguments, context: &mut Context) {
 /// Until ^C, or until nobody reads.
 fn watch(arguments: &Arguments, context: &mut Context, setting: &Setting, dot: Option<&RepositoryId>) -> Result<Exit, Failure> {
     let cannot = |error: std::io::Error| Failure::new(Kind::Failed, "cannot wait for the next look").because(&error);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot)?;
+    let runtime = super::runtime()?;
     runtime.block_on(async {
         // Asked for once, so that a ^C during a look is not lost.
         let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt()).map_err(cannot)?;

@@ -20,7 +20,6 @@ use crate::cli::render::{Cell, Render, Style, Table};
 use crate::cli::words::{ago, bytes, counted, cut, joined, sessions, short, titled};
 use crate::cli::{Context, Exit, Failure, Kind, sync};
 use crate::config::Span;
-use crate::logging;
 use crate::pass::Setting;
 use crate::pass::gc::{self, Collected, Deleted, Request, collect, deleted};
 use crate::pass::survey::Survey;
@@ -68,12 +67,11 @@ pub(super) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
     if !asked.is_empty() && !is_agreed(&asked, now, context)? {
         return Ok(Exit::Done);
     }
-    let _log = logging::start(&logs, &log);
+    let _log = context.log(&logs, &log);
     let removing = if arguments.dry_run { Removing::Told } else { Removing::Really };
     let agreed: BTreeSet<_> = asked.iter().map(|deleted| deleted.session).collect();
     let request = Request { before, agreed, removing };
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| Failure::new(Kind::Failed, "cannot start").because(&error))?;
+    let runtime = crate::cli::runtime()?;
     let collected = runtime.block_on(collect(&setting, &request, now)).map_err(|error| sync::failure(&error))?;
     if arguments.json {
         let Collected { gone, sessions } = &collected;

@@ -11,12 +11,6 @@ use crate::reconcile::manifest::{Part, SessionId};
 use crate::store::forget::transcripts;
 use crate::store::read::LineEnds;
 
-/// Every session that something here is of: in the store, in the archive, or displaced.
-pub(super) fn held_here(here: &Here) -> impl Iterator<Item = SessionId> {
-    let stored = here.sessions.keys().chain(here.refused.keys()).chain(&here.again).chain(here.archive.records().keys()).copied();
-    stored.chain(here.vault.objects().iter().map(|object| object.note.session))
-}
-
 /// The session and its forks, each with the session that it is a fork of. Where it was forgotten before, also whatever was forgotten
 /// with it: what could tell the fork may be gone by now.
 ///
@@ -26,7 +20,7 @@ pub(super) fn family(here: &Here, session: SessionId) -> io::Result<BTreeMap<Ses
     let mut family: BTreeMap<SessionId, Option<SessionId>> = here.forgotten.together_with(session).map(|of| (of, None)).collect();
     family.insert(session, None);
     let mut candidates: BTreeMap<SessionId, Vec<PathBuf>> = BTreeMap::new();
-    for candidate in held_here(here).filter(|candidate| fork::may_be_fork(*candidate)).collect::<BTreeSet<_>>() {
+    for candidate in here.known().into_iter().chain(here.again.iter().copied()).filter(|candidate| fork::may_be_fork(*candidate)) {
         candidates.insert(candidate, copies(here, candidate)?);
     }
     loop {

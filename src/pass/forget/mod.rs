@@ -214,7 +214,7 @@ fn open(setting: &Setting) -> Result<(Here, State), PassError> {
 /// Every id that is known here, by whatever.
 fn known(here: &Here, state: &State) -> BTreeSet<SessionId> {
     let far = state.replicas.values().flat_map(|replica| replica.files.iter().map(|(path, _)| path.session).chain(replica.seen.keys().copied()));
-    family::held_here(here).chain(here.forgotten.dates().keys().copied()).chain(far).collect()
+    here.known().into_iter().chain(here.forgotten.dates().keys().copied()).chain(far).collect()
 }
 
 fn resolve(named: &str, here: &Here, state: &State) -> Result<SessionId, ForgetError> {

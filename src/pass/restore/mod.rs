@@ -16,10 +16,11 @@ use super::survey::Survey;
 use super::{LOCK_PATIENCE, PassError, Setting, blocking};
 use crate::lock::{Alone, Lock};
 use crate::reconcile::manifest::{Part, SessionId};
-use crate::reconcile::restore::{Decision, Form, Lies, NotOne, Standing, decide, named};
+use crate::reconcile::named::{NotOne, meant};
+use crate::reconcile::restore::{Decision, Form, Lies, Standing, decide};
 use crate::reconcile::transcript::Digest;
 
-pub use versions::{Kept, Row, Version, known, rows, versions};
+pub use versions::{Kept, Row, Version, rows, versions};
 
 /// What its user wants back.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -198,7 +199,7 @@ impl Work {
         let lying = self.survey.here.sessions.get(&id).filter(|session| session.transcript.is_some());
         let path = lying.map(|session| self.survey.here.file(&session.project, id, &Part::Transcript));
         let wanted = request.version.as_ref().map(|text| {
-            named(text, versions.iter().map(Version::digest)).map_err(|not| match not {
+            meant(text, versions.iter().map(|version| (version.digest(), version.digest()))).map_err(|not| match not {
                 NotOne::None => RestoreError::NoVersion(text.clone()),
                 NotOne::Several => RestoreError::SeveralVersions(text.clone()),
             })

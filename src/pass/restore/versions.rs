@@ -84,18 +84,11 @@ pub struct Row {
     pub versions: usize,
 }
 
-/// Every session that this machine knows: in the store, in the archive, among the displaced copies.
-#[must_use]
-pub fn known(here: &Here) -> BTreeSet<SessionId> {
-    let displaced = here.vault.objects().iter().map(|object| object.note.session);
-    here.sessions.keys().chain(here.refused.keys()).chain(here.archive.records().keys()).copied().chain(displaced).collect()
-}
-
 /// Sessions that are kept and not in the store, and those in the store of which something else is kept; newest first.
 #[must_use]
 pub fn rows(survey: &Survey) -> Vec<Row> {
     let closed = |id: &SessionId| survey.here.refused.contains_key(id) || survey.here.sessions.get(id).is_some_and(|session| session.unreadable.is_some());
-    let mut rows: Vec<Row> = known(&survey.here).into_iter().filter(|id| !closed(id)).map(|id| row(&survey.here, id)).collect();
+    let mut rows: Vec<Row> = survey.here.known().into_iter().filter(|id| !closed(id)).map(|id| row(&survey.here, id)).collect();
     rows.retain(|row| row.versions > 0);
     rows.sort_by_key(|row| (std::cmp::Reverse(row.content.as_ref().map(|content| (content.newest_message, content.newest))), row.session));
     rows
