@@ -44,6 +44,8 @@ mod crash_world;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
+mod dice;
+#[cfg(test)]
 mod disk_model;
 #[cfg(test)]
 mod e2e_asleep;
@@ -91,6 +93,10 @@ mod launchd;
 mod laws_apply;
 #[cfg(test)]
 mod laws_archive;
+#[cfg(test)]
+mod laws_cases;
+#[cfg(test)]
+mod laws_histories;
 #[cfg(test)]
 mod laws_model;
 #[cfg(test)]
