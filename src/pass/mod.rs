@@ -3,6 +3,12 @@
 //! Promises: scheduled, requested and manual passes are this function under one lock. A codespace that fails is data in the
 //! report; an error of the pass means that nothing could be attempted. Nothing is installed before everything that was read
 //! is kept.
+//!
+//! The way of a pass: `target` and `connect` say who is there, `quiet` who is left alone, `visit` looks (`bases` knows what need not
+//! travel, `room` what fits, `member` what may be believed), `absorb` keeps what came, `round` brings those that have looked together,
+//! `group` plans, `install` and `remember` carry it out here and there, `leftovers` tends the far vaults; `faults`, `logged` and
+//! `said` tell of it. Other work on the same ground, under the same lock or none: `survey`, `compare`, `verify`, `look` only read;
+//! `restore`, `forget` and `gc` act by name; `lend` keeps one connection for several passes and a terminal.
 
 pub mod absorb;
 pub mod account;
