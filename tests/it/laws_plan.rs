@@ -10,8 +10,10 @@ use proptest::prelude::*;
 
 use crate::laws_model::{File, Replica, line, lines_of, pairs, pass, proved, session, settle, split};
 
+/// `CLAUDE_SESSION_SYNC_CASES` of them, or two thousand.
 fn cases() -> ProptestConfig {
-    ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) }
+    let cases = std::env::var("CLAUDE_SESSION_SYNC_CASES").map_or(2_000, |cases| cases.parse().unwrap());
+    ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases) }
 }
 
 /// Lines of all kinds, among them two that differ at the same time, one that is no JSON, and one without a time.
