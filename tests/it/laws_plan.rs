@@ -146,6 +146,24 @@ fn the_order_of_every_two_small_contents_is_total_and_extends_their_being_prefix
     }
 }
 
+#[test]
+fn of_side_files_whose_names_fold_into_one_the_same_is_carried_whoever_holds_which() {
+    let [upper, lower]: [SidePath; 2] = ["tool-results/A.txt", "tool-results/a.txt"].map(|name| name.parse().unwrap());
+    let holding = |path: &SidePath| {
+        let mut replica = Replica::holding(&line("user", Some(10), "a"));
+        replica.side.insert((session(), path.clone()), File { bytes: path.as_str().into(), modified: 1 });
+        replica
+    };
+    for world in [[holding(&upper), holding(&lower)], [holding(&lower), holding(&upper)]] {
+        let mut after = world.clone();
+        pass(&mut after, &[0, 1]);
+        for (old, new) in world.iter().zip(&after) {
+            let expected: BTreeSet<_> = old.side.keys().cloned().chain([(session(), upper.clone())]).collect();
+            assert_eq!(new.side.keys().cloned().collect::<BTreeSet<_>>(), expected);
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(cases())]
 
