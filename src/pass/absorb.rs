@@ -161,7 +161,8 @@ fn take(fetch: &Fetch, held: &Held, source: PathBuf, name: &str, here: &mut Here
     let note = |content: &Content| Note::new(fetch.session, fetch.part.clone(), Reason::Lost, name, at, (content.length, content.digest));
     match (held, &fetch.part) {
         (Held::Lines { lines, .. }, Part::Transcript) => {
-            if lines.content.length == 0 {
+            // One without a whole line is noted where nothing is known of it yet, so that the files beside it have a place.
+            if lines.content.length == 0 && here.archive.records().contains_key(&fetch.session) {
                 return Ok(());
             }
             let titled = |content: &Content| Note { title: lines.title.clone(), ..note(content) };

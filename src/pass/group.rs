@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::bases::{Base, Bases};
+use super::bases::Base;
 use super::here::Here;
 use crate::reconcile::manifest::{Part, SessionId};
 use crate::reconcile::plan::{Member, Offer, Presence, SessionPlan, Side, plan};
@@ -38,7 +38,7 @@ impl Sources {
 
     /// A copy that is remembered from elsewhere, or was there once, and that lies in no file of its own here may be the beginning of
     /// one that does: of another copy, or of anything else that is here of the session.
-    fn share(&mut self, presences: &[Presence], known: &[Base]) {
+    pub(super) fn share(&mut self, presences: &[Presence], known: &[Base]) {
         let copies =
             || presences.iter().flat_map(|presence| presence.transcript.iter().chain(&presence.gone)).map(|lines| (lines.content.length, lines.content.digest));
         for (length, digest) in copies().filter(|(length, _)| *length > 0) {
@@ -77,7 +77,9 @@ impl Sources {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "changed while it was compared"));
         }
         lines.marks.extend(reading.marks);
-        lines.messages = reading.messages;
+        if messages {
+            lines.messages = reading.messages;
+        }
         Ok(())
     }
 }
@@ -129,90 +131,55 @@ pub struct GroupPlan {
     pub unplanned: BTreeMap<SessionId, String>,
 }
 
-impl Group {
-    /// Plans every session, and the forks that follow from it. New forks are written to the stage and become sources.
-    /// `row` tells what the members hold, or once held, of a fork that nobody showed.
-    ///
-    /// `bases` are what is here of each session. A session whose loser cannot be forked is left alone.
-    pub fn plan(&mut self, sources: &mut Sources, (bases, vault): (&Bases, &Vault), row: &dyn Fn(SessionId) -> Vec<Presence>) -> GroupPlan {
-        let mut result = GroupPlan::default();
-        let ids: Vec<SessionId> = self.presences.keys().copied().collect();
-        for id in ids {
-            sources.share(self.presences.get(&id).map_or(&[], Vec::as_slice), bases.of_part(id, &Part::Transcript));
-            match self.plan_one(id, None, sources) {
-                Ok(Some(planned)) => drop(result.sessions.insert(id, planned)),
-                Ok(None) => {}
-                Err(why) => drop(result.unplanned.insert(id, why)),
-            }
-        }
-        let mut offers: Vec<(SessionId, SessionId, Offer)> = Vec::new();
-        let mut unforked: Vec<(SessionId, String)> = Vec::new();
-        for planned in result.sessions.values() {
-            for loser in &planned.losers {
-                let (Some(fork), Some(source)) = (&loser.fork, sources.find(loser.lines.content.digest)) else { continue };
-                match write_fork(vault, &loser.lines, source, &fork.title_line) {
-                    Ok((lines, path)) => {
-                        sources.add(lines.content.digest, path);
-                        offers.push((planned.session, fork.id, Offer { lines, at: loser.members.clone() }));
-                    }
-                    // The copy that lost stays where it is until its bytes are to be had: next time.
-                    Err(error) => unforked.push((planned.session, format!("the copy that lost cannot be forked: {error}"))),
-                }
-            }
-        }
-        for (session, why) in unforked {
-            result.sessions.remove(&session);
-            result.unplanned.insert(session, why);
-        }
-        offers.retain(|(origin, ..)| result.sessions.contains_key(origin));
-        for (origin, id, offer) in offers {
-            self.presences.entry(id).or_insert_with(|| row(id));
-            match self.plan_one(id, Some(&offer), sources) {
-                Ok(Some(planned)) => {
-                    result.sessions.insert(id, planned);
-                    result.forks.entry(origin).or_default().push(id);
-                }
-                Ok(None) => {}
-                Err(why) => drop(result.unplanned.insert(id, why)),
-            }
-        }
-        result
+impl GroupPlan {
+    /// The session that each fork comes from.
+    #[must_use]
+    pub fn origins(&self) -> BTreeMap<SessionId, SessionId> {
+        self.forks.iter().flat_map(|(origin, forks)| forks.iter().map(move |fork| (*fork, *origin))).collect()
     }
 
+    /// How often forks were made on the way to a session: none, one, or a fork's fork more.
+    #[must_use]
+    pub fn depth(origins: &BTreeMap<SessionId, SessionId>, session: SessionId) -> usize {
+        std::iter::successors(origins.get(&session), |origin| origins.get(origin)).count()
+    }
+}
+
+impl Group {
     /// How every session stands, by the same rules; forks are not looked at, and nothing is written.
     pub fn standings(&mut self, sources: &Sources) -> BTreeMap<SessionId, Result<SessionPlan, String>> {
         let ids: Vec<SessionId> = self.presences.keys().copied().collect();
         ids.into_iter().filter_map(|id| Some((id, self.plan_one(id, None, sources).transpose()?))).collect()
     }
 
-    fn plan_one(&mut self, id: SessionId, offer: Option<&Offer>, sources: &Sources) -> Result<Option<SessionPlan>, String> {
+    pub(super) fn plan_one(&mut self, id: SessionId, mut offer: Option<&mut Offer>, sources: &Sources) -> Result<Option<SessionPlan>, String> {
         let Some(presences) = self.presences.get_mut(&id) else { return Ok(None) };
-        prove(presences, offer, sources).map_err(|error| error.to_string())?;
-        plan(id, &self.members, presences, offer).map_err(|error| error.to_string())
+        prove(presences, offer.as_deref_mut(), sources).map_err(|error| error.to_string())?;
+        plan(id, &self.members, presences, offer.as_deref()).map_err(|error| error.to_string())
     }
 }
 
-/// Takes every proof that the plan of a session may ask for.
-fn prove(presences: &mut [Presence], offer: Option<&Offer>, sources: &Sources) -> io::Result<()> {
-    let offered = offer.map(|offer| offer.lines.clone());
-    prove_lines(presences.iter_mut().flat_map(|presence| presence.transcript.iter_mut().chain(presence.gone.iter_mut())).collect(), offered, sources)?;
+/// Takes every proof that the plan of a session may ask for, of what is offered as of what is held.
+fn prove(presences: &mut [Presence], offer: Option<&mut Offer>, sources: &Sources) -> io::Result<()> {
+    let held = presences.iter_mut().flat_map(|presence| presence.transcript.iter_mut().chain(presence.gone.iter_mut()));
+    prove_lines(held.chain(offer.map(|offer| &mut offer.lines)).collect(), sources)?;
     let paths: BTreeSet<_> = presences.iter().flat_map(|presence| presence.side.keys().cloned()).collect();
     for path in paths {
         let copies = presences.iter_mut().filter_map(|presence| match presence.side.get_mut(&path) {
             Some(Side::Lines(lines)) => Some(lines),
             _ => None,
         });
-        prove_lines(copies.collect(), None, sources)?;
+        prove_lines(copies.collect(), sources)?;
     }
     Ok(())
 }
 
-fn prove_lines(mut copies: Vec<&mut Lines>, offered: Option<Lines>, sources: &Sources) -> io::Result<()> {
-    let distinct: BTreeSet<Digest> = copies.iter().map(|lines| lines.content.digest).chain(offered.iter().map(|lines| lines.content.digest)).collect();
+fn prove_lines(mut copies: Vec<&mut Lines>, sources: &Sources) -> io::Result<()> {
+    let distinct: BTreeSet<Digest> = copies.iter().map(|lines| lines.content.digest).collect();
     if distinct.len() < 2 {
         return Ok(());
     }
-    let lengths: BTreeSet<u64> = copies.iter().map(|lines| lines.content.length).chain(offered.iter().map(|lines| lines.content.length)).collect();
+    let lengths: BTreeSet<u64> = copies.iter().map(|lines| lines.content.length).collect();
     for lines in &mut copies {
         sources.complete(lines, &lengths, false)?;
     }

@@ -161,12 +161,14 @@ impl Here {
     fn read(&mut self, scanned: &Scan, state: &mut State) -> BTreeMap<ProjectName, Vec<String>> {
         let mut directories: BTreeMap<ProjectName, Vec<String>> = scanned.projects.iter().map(|project| (project.clone(), Vec::new())).collect();
         for (id, found) in &scanned.sessions {
+            let written = found.side.values().copied().map(Some).chain([found.transcript]);
             let mut session = Session {
                 project: found.project.clone(),
                 transcript: None,
                 side: BTreeMap::new(),
                 unreadable: None,
-                live: self.registry.is_live(*id, found.transcript, self.now),
+                // Where only times tell, a subagent at work counts as well.
+                live: { written }.any(|stamp| self.registry.is_live(*id, stamp, self.now)),
                 place: None,
             };
             let transcript = found.transcript.map(|stamp| (Part::Transcript, stamp));

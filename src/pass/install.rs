@@ -40,9 +40,9 @@ pub struct Placement {
 /// Decides where sessions go. A fork goes where its origin is.
 pub fn place(repository: &RepositoryId, plan: &GroupPlan, here: &Here, far: &[(&Seen, usize)], state: &mut State) -> Placement {
     let mut placement = Placement::default();
-    let origins: BTreeMap<SessionId, SessionId> = plan.forks.iter().flat_map(|(origin, forks)| forks.iter().map(move |fork| (*fork, *origin))).collect();
+    let origins = plan.origins();
     let mut ids: Vec<SessionId> = plan.sessions.keys().copied().collect();
-    ids.sort_by_key(|id| origins.contains_key(id));
+    ids.sort_by_key(|id| GroupPlan::depth(&origins, *id));
     for id in ids {
         let origin = origins.get(&id).copied().unwrap_or(id);
         let there = far.iter().find_map(|(seen, member)| {
@@ -51,7 +51,7 @@ pub fn place(repository: &RepositoryId, plan: &GroupPlan, here: &Here, far: &[(&
         });
         let own = here.sessions.get(&id).or_else(|| here.sessions.get(&origin));
         let own_below = own.and_then(|session| session.place.as_ref()).map(|place| place.below.clone());
-        let below = own_below.or_else(|| there.as_ref().map(|(below, _)| below.clone())).unwrap_or_default();
+        let below = own_below.or_else(|| there.as_ref().map(|(below, _)| below.clone())).or_else(|| placement.below.get(&origin).cloned()).unwrap_or_default();
         let project = match own.map(|session| session.project.clone()).or_else(|| placement.here.get(&origin).cloned()) {
             Some(project) => project,
             None => {
@@ -72,18 +72,18 @@ pub fn place(repository: &RepositoryId, plan: &GroupPlan, here: &Here, far: &[(&
     placement
 }
 
-/// The actions that a plan asks for, as yet without results; with each, its step. Forks come first: were the loser displaced before its
-/// fork is there, and the pass cut off between the two, nobody would see any more that they had diverged.
+/// The actions that a plan asks for, as yet without results; with each, its step. Forks come first, and a fork's fork before it: were
+/// the loser displaced before its fork is there, and the pass cut off between the two, nobody would see any more that they had diverged.
 #[must_use]
 pub fn actions(repository: &RepositoryId, plan: &GroupPlan, group: &Group) -> Vec<(Action, Step)> {
-    let forks: Vec<SessionId> = plan.forks.values().flatten().copied().collect();
+    let origins = plan.origins();
     let mut actions = Vec::new();
     let mut sessions: Vec<_> = plan.sessions.iter().collect();
-    sessions.sort_by_key(|(id, _)| !forks.contains(id));
+    sessions.sort_by_key(|(id, _)| std::cmp::Reverse(GroupPlan::depth(&origins, **id)));
     for (id, planned) in sessions {
         for step in &planned.steps {
             let verb = match step.kind {
-                StepKind::Create if step.part == Part::Transcript && forks.contains(id) => Verb::Fork,
+                StepKind::Create if step.part == Part::Transcript && origins.contains_key(id) => Verb::Fork,
                 StepKind::Create => Verb::Create,
                 StepKind::Advance(_) => Verb::Extend,
                 StepKind::Replace => Verb::Replace,

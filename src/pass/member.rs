@@ -165,7 +165,8 @@ pub fn members(
     close_what_two_repositories_have(&mut members, skipped);
     for member in &mut members {
         for (id, session) in &mut member.sessions {
-            session.live = live(*id, session.transcript.as_ref().map(|part| part.stamp));
+            // Where only times tell, a subagent at work counts as well.
+            session.live = live(*id, session.transcript.as_ref().map(|part| part.stamp)) || session.side.values().any(|part| live(*id, Some(part.stamp)));
         }
     }
     for (project, count) in strangers.into_iter().filter(|(_, count)| *count > 0) {

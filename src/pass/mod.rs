@@ -28,6 +28,7 @@ pub mod lend;
 pub mod logged;
 pub mod look;
 pub mod member;
+pub mod offers;
 pub mod opener;
 pub mod quiet;
 pub mod remember;

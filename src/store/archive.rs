@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::record::VERSION;
 pub use super::record::{Here, Place, Record, SideContent};
-use super::vault::{Note, Vault, copy_prefix, temporary, write_staged};
+use super::vault::{Note, Reason, Vault, copy_prefix, temporary, write_staged};
 use crate::reconcile::manifest::{Part, SessionId, SidePath};
 use crate::reconcile::order::rank;
 use crate::reconcile::plan::Side;
@@ -150,7 +150,8 @@ impl Archive {
         Ok(Some(0))
     }
 
-    /// Takes a side file in. Lines are kept as those of a transcript are; of anything else the greatest copy is kept.
+    /// Takes a side file in. Lines are kept as those of a transcript are; of anything else the greatest copy is kept. Where nothing
+    /// is known of its session, because that could not be read, it goes to the displaced objects.
     ///
     /// # Errors
     /// As [`Archive::take`].
@@ -162,7 +163,14 @@ impl Archive {
         source: &Path,
         note: impl FnOnce(&Content) -> Note,
     ) -> io::Result<()> {
-        let Some(record) = self.records.get(&session).filter(|_| self.enabled) else { return Ok(()) };
+        if !self.enabled {
+            return Ok(());
+        }
+        let Some(record) = self.records.get(&session) else {
+            let (length, digest) = content.target();
+            let note = note(&Content { length, digest, newest_message: None, newest: None });
+            return vault.copy(source, Note { reason: Reason::Side, length, digest, ..note });
+        };
         let path = self.root.join(Part::Side(side.clone()).path(session));
         let known = record.side.get(side);
         let (from, taken) = match (content, known) {

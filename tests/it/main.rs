@@ -138,6 +138,8 @@ mod pass_first;
 #[cfg(test)]
 mod pass_forget;
 #[cfg(test)]
+mod pass_forks;
+#[cfg(test)]
 mod pass_hostile;
 #[cfg(test)]
 mod pass_leftovers;

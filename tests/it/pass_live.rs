@@ -149,6 +149,22 @@ fn in_a_store_of_an_old_client_a_fresh_transcript_counts_as_open() {
 }
 
 #[test]
+fn in_a_store_of_an_old_client_a_session_whose_subagent_writes_counts_as_open() {
+    for here_is_old in [true, false] {
+        let (world, far, talk, longer) = behind();
+        let (old, other) = if here_is_old { (&world.here, &far) } else { (&far, &world.here) };
+        std::fs::remove_dir(old.claude.join("sessions")).unwrap();
+        other.goes_on(&longer);
+        old.put_side(&talk, "subagents/agent-77.jsonl", b"{\"type\":\"system\"}\n", 0);
+        assert_eq!(waiting(&world.passes()), [(old.name.clone(), id(1))]);
+        assert_eq!(old.bytes(&id(1)), talk.bytes);
+        old.put_side(&talk, "subagents/agent-77.jsonl", b"{\"type\":\"system\"}\n", 3);
+        world.passes();
+        assert_eq!(old.bytes(&id(1)), longer.bytes);
+    }
+}
+
+#[test]
 fn side_files_of_an_open_session_are_read_and_not_touched() {
     for here_is_open in [true, false] {
         let (world, far, talk, _) = behind();

@@ -158,3 +158,55 @@ fn a_fork_takes_its_title_and_leaves_the_folder_with_the_winner() {
     assert_eq!(world.here.sessions(), far.sessions());
     assert!(side(&far, "tool-results/one.txt").exists() && side(&world.here, "tool-results/two.txt").exists(), "the union");
 }
+
+#[test]
+fn side_files_of_a_session_without_a_whole_line_are_kept_and_found_again() {
+    let (world, far, _) = settled();
+    let mut torn = Talk::begun(&id(2), &far.at("widget"), 10, "torn");
+    torn.bytes = Bytes(b"{\"type\":\"us".to_vec());
+    far.put(&torn);
+    world.passes();
+    let (lines, text) = (agent(&["looked around"]).bytes, b"a long output".as_slice());
+    far.put_side(&torn, "subagents/agent-77.jsonl", &lines, 10);
+    far.put_side(&torn, "tool-results/a.txt", text, 10);
+    assert_eq!(world.passes().actions, []);
+    fs::remove_file(far.path(&id(2))).unwrap();
+    fs::remove_dir_all(far.transcript(&far.at("widget"), &id(2)).with_extension("")).unwrap();
+    world.passes();
+    let kept = world.data().join("vault/archive").join(id(2));
+    assert_eq!(fs::read(kept.join("subagents/agent-77.jsonl")).unwrap(), lines.0);
+    assert_eq!(fs::read(kept.join("tool-results/a.txt")).unwrap(), text);
+    let run = |words: &[&str]| crate::world::Ran::of(&mut world.command(&[], words));
+    let said = run(&["restore", &id(2)]);
+    assert!(
+        said.code == 1 && said.err.contains("it never had a whole line; what lay beside it is kept in ") && said.err.contains(kept.to_str().unwrap()),
+        "{said:?}"
+    );
+    assert_eq!(run(&["vault", "verify"]).code, 0);
+    assert_eq!(run(&["vault", "gc"]).code, 0);
+    assert!(kept.exists(), "nothing else holds it");
+    let said = run(&["forget", &id(2), "--yes"]);
+    assert!(said.code == 0 && !kept.exists(), "{said:?}");
+}
+
+#[test]
+fn a_side_file_of_a_session_that_could_not_be_read_goes_to_the_displaced_copies() {
+    use claude_session_sync::reconcile::order::Whole;
+    use claude_session_sync::reconcile::plan::Side as Content;
+    use claude_session_sync::reconcile::transcript::Digest;
+    use claude_session_sync::store::archive::Archive;
+    use claude_session_sync::store::vault::{Note, Reason, Vault};
+    let directory = tempfile::tempdir().unwrap();
+    let mut vault = Vault::open(directory.path()).unwrap();
+    let mut archive = Archive::open(&vault, true).unwrap();
+    let (session, side, source) = (id(3).parse().unwrap(), "tool-results/a.txt".parse().unwrap(), directory.path().join("source"));
+    fs::write(&source, b"bytes").unwrap();
+    let whole = Whole { modified: 7, length: 5, digest: Digest::of(b"bytes") };
+    let note = |content: &claude_session_sync::reconcile::transcript::Content| {
+        Note::new(session, Part::Side("tool-results/a.txt".parse().unwrap()), Reason::Lost, "box", chrono::Utc::now(), (content.length, content.digest))
+    };
+    archive.take_side(&mut vault, (session, &side), &Content::Whole(whole.clone()), &source, note).unwrap();
+    let kept = vault.find(session, whole.digest).expect("it is kept");
+    assert_eq!((kept.note.reason, fs::read(&kept.path).unwrap()), (Reason::Side, b"bytes".to_vec()));
+    assert_eq!(Vault::open(directory.path()).unwrap().objects().len(), 1);
+}

@@ -130,6 +130,9 @@ pub enum RestoreError {
     /// Nothing is kept.
     #[error("no bytes of it are kept{}", .0.words())]
     NoBytes(Lack),
+    /// Only files beside its transcript are kept.
+    #[error("it never had a whole line; what lay beside it is kept in {}", .0.display())]
+    NoLine(PathBuf),
     /// The bytes are not those that were kept.
     #[error("the version {} is damaged: {} does not hold the bytes that were put there", .0.short(), .1.display())]
     Damaged(Digest, PathBuf),
@@ -185,13 +188,18 @@ impl Work {
         Ok(Ended { session: id, versions, did })
     }
 
-    fn lack(&self, id: SessionId) -> Lack {
+    fn no_bytes(&self, id: SessionId) -> RestoreError {
         let here = &self.survey.here;
-        match here.archive.records().get(&id).and_then(|record| record.dropped) {
+        let record = here.archive.records().get(&id);
+        let beside = record.filter(|record| record.content.length == 0).and_then(|record| record.side.keys().next());
+        if let Some(file) = beside.and_then(|side| here.archive.file(id, &Part::Side(side.clone()))) {
+            return RestoreError::NoLine(file.ancestors().find(|folder| folder.ends_with(id.to_string())).unwrap_or(&file).to_owned());
+        }
+        RestoreError::NoBytes(match record.and_then(|record| record.dropped) {
             Some(at) => Lack::LetGo(at),
             None if here.setting.archive => Lack::Unknown,
             None => Lack::NoArchive,
-        }
+        })
     }
 
     fn decided(&mut self, request: &Request, versions: &[Version]) -> Result<Did, RestoreError> {
@@ -217,7 +225,7 @@ impl Work {
         };
         Ok(match (decide(lies, &known, wanted.transpose()?, request.form), path) {
             (Decision::Nothing, Some(path)) => Did::Nothing { path },
-            (Decision::NoBytes | Decision::Nothing, _) => return Err(RestoreError::NoBytes(self.lack(id))),
+            (Decision::NoBytes | Decision::Nothing, _) => return Err(self.no_bytes(id)),
             (Decision::Choose(among), _) => Did::Choose(among),
             (Decision::InPlace { version, short }, _) => {
                 let version = chosen(version)?;

@@ -12,6 +12,9 @@ pub(crate) struct History {
     pub(crate) far: u8,
     /// A far member whose client keeps no registry.
     pub(crate) unregistered: Option<u8>,
+    /// Stands in every message: between equals digests decide, and so one thing comes out with one salt and another with the next.
+    #[serde(default)]
+    pub(crate) salt: u64,
     pub(crate) steps: Vec<Step>,
 }
 
@@ -160,7 +163,7 @@ impl History {
         let unregistered = (dice.roll(4) == 0).then(|| u8::try_from(1 + dice.roll(far.into())).unwrap());
         let count = 4 + dice.roll(most_steps - 3);
         let steps = (0..count).map(|_| Self::step(&mut dice, far)).collect();
-        Self { far, unregistered, steps }
+        Self { far, unregistered, salt: seed, steps }
     }
 
     fn step(dice: &mut Dice, far: u8) -> Step {

@@ -11,6 +11,7 @@ use super::known::{Broken, broken, transcripts};
 use super::lines::{complete, messages, newest_message, rank, split};
 use super::place::{Files, Place};
 use super::play::Play;
+use super::told::told;
 use crate::laws_model::lines_of;
 
 /// A session whose newest message is younger than this is within every window; in microseconds.
@@ -27,6 +28,7 @@ pub(crate) fn at_rest(play: &mut Play<'_>) -> Result<(), Broken> {
     let all: Vec<usize> = play.world.far().collect();
     // A copy that another one displaced while it was read may wait for one pass more, not for two.
     let first = play.pass(&all, Way::Both, None)?;
+    told(play, &format!("the first clean pass: {first:?}"));
     if went_well(first).is_err() {
         went_well(play.pass(&all, Way::Both, None)?)?;
     }

@@ -6,7 +6,8 @@
 //!
 //! `CLAUDE_SESSION_SYNC_HISTORIES` is how many are played with members in memory ([`HISTORIES`] if it is not set; a twentieth of it
 //! with directories), `CLAUDE_SESSION_SYNC_SEED` the first seed. A history that fails is made as short as possible and printed; kept in
-//! `tests/model-seeds/`, it is played before all others.
+//! `tests/model-seeds/`, it is played before all others. A history plays alike every time: `CLAUDE_SESSION_SYNC_HISTORY=FILE` plays that
+//! one alone, `CLAUDE_SESSION_SYNC_SALTS=100` each with so many salts, and `CLAUDE_SESSION_SYNC_TOLD=1` tells what lies where after each step.
 
 mod history;
 mod known;
@@ -15,6 +16,7 @@ mod lines;
 mod memory;
 mod place;
 mod play;
+mod told;
 mod world;
 
 use std::io::Write as _;
@@ -113,7 +115,7 @@ fn a_pass_that_a_member_breaks_at_any_call_in_any_way_is_made_good_by_the_next()
             // Something to fetch, something to send, a copy on either side that is displaced.
             let before = [say(0, 0), pass(None), say(0, 0), say(1, 0), say(1, 0), say(2, 1), say(2, 0)];
             let steps = before.into_iter().chain([pass(Some((member, Trouble { call, kind }))), say(1, 1)]).collect();
-            let history = History { far: 2, unregistered: None, steps };
+            let history = History { far: 2, unregistered: None, salt: 0, steps };
             if let Err(broken) = played(&mut ground, &history, Made::Memory) {
                 panic!("{kind:?} at call {call} of member {member}: {broken}");
             }
@@ -142,10 +144,17 @@ fn every_history_that_ever_broke_a_law_keeps_them_now() {
     let mut ground = Ground::new();
     let mut names: Vec<_> = std::fs::read_dir(kept).into_iter().flatten().map(|entry| entry.unwrap().path()).collect();
     names.sort();
+    // Another file, or the same with so many salts.
+    let salts = number("CLAUDE_SESSION_SYNC_SALTS").unwrap_or(1);
+    if let Ok(one) = std::env::var("CLAUDE_SESSION_SYNC_HISTORY") {
+        names = vec![one.into()];
+    }
     for path in names.into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "json")) {
         let history: History = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-        if let Err(broken) = played(&mut ground, &history, Made::Memory) {
-            panic!("{}: {broken}", path.display());
+        for salt in (0..salts).map(|more| history.salt.wrapping_add(more)) {
+            if let Err(broken) = played(&mut ground, &History { salt, ..history.clone() }, Made::Memory) {
+                panic!("{}, salt {salt}: {broken}", path.display());
+            }
         }
     }
 }

@@ -15,6 +15,7 @@ use super::known::{Broken, Displaced, Known, broken};
 use super::lines::{complete, fork_id};
 use super::memory::Trouble;
 use super::place::{Files, Place, below};
+use super::told::told;
 use super::world::{Ended, Ground, Made, World};
 
 /// What a run of histories comes to.
@@ -45,16 +46,18 @@ pub(crate) struct Play<'a> {
     pub(crate) known: Known,
     pub(crate) tally: Tally,
     words: u64,
+    salt: u64,
 }
 
 /// Plays a history to its end, and holds the laws against it.
 pub(crate) fn play(ground: &mut Ground, history: &History, made: Made) -> Result<Tally, Broken> {
     let world = World::new(ground, history, made);
     let known = Known::new(world.places.len());
-    let mut play = Play { world, known, tally: Tally { histories: 1, ..Tally::default() }, words: 0 };
+    let mut play = Play { world, known, tally: Tally { histories: 1, ..Tally::default() }, words: 0, salt: history.salt };
     for step in &history.steps {
         play.tally.steps += 1;
         play.step(step)?;
+        told(&play, &format!("{step:?}"));
     }
     super::laws::at_rest(&mut play)?;
     play.tally.lines = play.known.shown.len() as u64;
@@ -119,10 +122,10 @@ impl Play<'_> {
     /// A line that nobody wrote before.
     fn line(&mut self, at: usize, session: SessionId, words: Words) -> Vec<u8> {
         self.words += 1;
-        let (n, cwd) = (self.words, self.world.places[at].clone_path());
+        let (n, salt, cwd) = (self.words, self.salt, self.world.places[at].clone_path());
         let ago = if words == Words::Old { 20 * 86_400 } else { 0 };
         let time = DateTime::from_timestamp(self.world.clock_at(at) - ago, 0).unwrap().to_rfc3339_opts(SecondsFormat::Millis, true);
-        let said = |kind: &str| json!({"type": kind, "timestamp": time, "cwd": cwd, "message": {"role": kind, "content": format!("{n} at {at}")}});
+        let said = |kind: &str| json!({"type": kind, "timestamp": time, "cwd": cwd, "message": {"role": kind, "content": format!("{n} at {at}, {salt}")}});
         let line = match words {
             Words::User | Words::Old => said("user"),
             Words::Assistant => said("assistant"),

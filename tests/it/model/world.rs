@@ -26,30 +26,26 @@ pub(crate) enum Made {
     Directories,
 }
 
-/// What worlds that follow one another share: a clone here, which git is asked about once.
+/// The time of every world: whatever is decided by bytes is decided alike whenever a history is played.
+const BEGAN: i64 = 1_750_000_000;
+
+/// What worlds that follow one another share: what git said of the clone here, which is asked once.
 pub(crate) struct Ground {
     root: PathBuf,
     runtime: tokio::runtime::Runtime,
-    clones: Option<Vec<u8>>,
+    clones: PathBuf,
+    /// A state that knows what git said of the clone, and nothing else.
+    asked: Option<Vec<u8>>,
     made: u64,
 }
 
 impl Ground {
     pub(crate) fn new() -> Self {
-        // A file system in memory: nothing here is to outlive the test.
-        let shared = Path::new("/dev/shm");
-        let shared = if shared.is_dir() { shared.to_owned() } else { std::env::temp_dir() };
-        // The path stands in every line that is written here, and digests decide between equals: so that a seed plays alike the next
-        // time, it is the first of a few that nobody uses.
+        let shared = shared();
+        let clones = clones_below(&shared);
         let root = (0..).map(|slot| shared.join(format!("session-sync-model-{slot:02}"))).find(|root| fs::create_dir(root).is_ok()).unwrap();
-        let clone = root.join("clone");
-        git_clone(&clone);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        Self { root, runtime, clones: None, made: 0 }
-    }
-
-    fn clone_here(&self) -> PathBuf {
-        self.root.join("clone").canonicalize().unwrap()
+        Self { root, runtime, clones, asked: None, made: 0 }
     }
 }
 
@@ -57,6 +53,27 @@ impl Drop for Ground {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.root);
     }
+}
+
+/// A file system in memory, where there is one.
+fn shared() -> PathBuf {
+    let shared = Path::new("/dev/shm");
+    let shared = if shared.is_dir() { shared.to_owned() } else { std::env::temp_dir() };
+    shared.canonicalize().unwrap()
+}
+
+/// Two clones that nobody writes to, the one here and the one of all far members. Their paths stand in every line that is written,
+/// and digests decide between equals: so that a history plays alike the next time, and beside others, they are made once and stay.
+fn clones_below(shared: &Path) -> PathBuf {
+    let clones = shared.join(format!("session-sync-model-clones-{}", rustix::process::geteuid().as_raw()));
+    if !clones.is_dir() {
+        let new = tempfile::tempdir_in(shared).unwrap();
+        git_clone(&new.path().join("here"));
+        git_clone(&new.path().join("far/widget"));
+        // Somebody else may have been faster.
+        let _ = fs::rename(new.path(), &clones);
+    }
+    clones
 }
 
 fn git_clone(at: &Path) {
@@ -97,12 +114,12 @@ impl<'a> World<'a> {
         ground.made += 1;
         let root = ground.root.canonicalize().unwrap().join(format!("world-{}", ground.made));
         let home = root.join("home");
-        let here = Directory::make(home.join(".claude"), ground.clone_here());
+        let here = Directory::make(home.join(".claude"), ground.clones.join("here"));
         let path = std::env::var("PATH").unwrap();
         let environment: Environment = [("HOME", home.display().to_string()), ("PATH", path.clone())].into_iter().collect();
         let paths = Paths::of(&environment).unwrap();
-        // Far enough in the past that nothing here is as young as its clock.
-        let clock = Utc::now().timestamp() - 4 * 86_400;
+        // Far enough in the past of its passes that nothing here is as young as their clock.
+        let clock = BEGAN - 4 * 86_400;
         let mut text = format!("[github]\nenabled = false\n[[repository]]\nname = \"acme/widget\"\npath = {:?}\n", here.clone.display().to_string());
         let mut places = vec![Place::Directory(here)];
         let (mut stores, mut names) = (Vec::new(), Vec::new());
@@ -119,13 +136,11 @@ impl<'a> World<'a> {
                     places.push(Place::Memory(store));
                 }
                 Made::Directories => {
-                    let clone = far.join("ws/widget");
-                    git_clone(&clone);
                     command = ["env".to_owned(), "-i".to_owned(), format!("HOME={}", far.display()), format!("PATH={path}")].to_vec();
-                    places.push(Place::Directory(Directory::make(far.join(".claude"), clone)));
+                    places.push(Place::Directory(Directory::make(far.join(".claude"), ground.clones.join("far/widget"))));
                 }
             }
-            let workspaces = far.join("ws").display().to_string();
+            let workspaces = ground.clones.join("far").display().to_string();
             text += &format!("[[machine]]\nname = {name:?}\ncommand = {command:?}\nrepositories = [\"acme/widget\"]\nworkspaces = {workspaces:?}\n");
             names.push(name);
         }
@@ -148,7 +163,7 @@ impl<'a> World<'a> {
 
     /// A state in which nothing is known but what git said of the clone, which is the same for all worlds.
     fn seed_state(&self) {
-        if let Some(clones) = &self.ground.clones {
+        if let Some(clones) = &self.ground.asked {
             fs::create_dir_all(&self.setting.paths.state).unwrap();
             fs::write(self.setting.paths.state.join("state.json"), clones).unwrap();
         }
@@ -188,7 +203,7 @@ impl<'a> World<'a> {
     }
 
     pub(crate) fn now(&self) -> DateTime<Utc> {
-        Utc::now()
+        DateTime::from_timestamp(BEGAN, 0).unwrap()
     }
 
     /// Runs something of the program to its end.
@@ -223,7 +238,7 @@ impl<'a> World<'a> {
         if matches!(ended, Ended::Died) {
             self.restart();
         }
-        if self.ground.clones.is_none() {
+        if self.ground.asked.is_none() {
             self.keep_clones();
         }
         ended
@@ -238,7 +253,7 @@ impl<'a> World<'a> {
         for (name, empty) in [("digests", "[]"), ("replicas", "{}"), ("visits", "{}"), ("last_pass", "null"), ("last_good", "null"), ("rules", "{}")] {
             state[name] = serde_json::from_str(empty).unwrap();
         }
-        self.ground.clones = Some(serde_json::to_vec(&state).unwrap());
+        self.ground.asked = Some(serde_json::to_vec(&state).unwrap());
     }
 }
 
