@@ -656,6 +656,28 @@ fresh() {
     [ "$written" -lt 120 ] && [ "$written" -ge -120 ]
 }
 
+# Makes durable what was written: before a name is given, its bytes, and before one is reported, the name. What is reported is
+# remembered, and what is remembered and then missing counts as deleted by its user: no power cut may take it. Where the tool can,
+# only the disks that matter are waited for, and what they say is heard.
+settle() {
+    trouble=$(sync -f "$own" ${abroad:+"$projects"} 2>&1) && return 0
+    case $trouble in
+        *"nput/output error"* | *"I/O error"* | *"o space left"* | *"uota exceeded"*) return 1 ;;
+    esac
+    sync
+}
+
+# The lines, where this verdict has become a failure.
+doubt() {
+    why=$(reason "$trouble")
+    for line in $lines; do
+        case $line in
+            *" $1") printf "%s failed %s\n" "${line% "$1"}" "$why" ;;
+            *) printf "%s\n" "$line" ;;
+        esac
+    done
+}
+
 # A second name for the old file, or a copy where a second name is refused.
 keep() {
     if ! ln "$1" "$own/vault/$2" 2>/dev/null; then
@@ -892,6 +914,7 @@ s|^\(\./[^/]*/$id\.jsonl\)\$|\1|p")
 # The id of this store, written once; a file that holds none (a power cut) is replaced.
 name_replica() {
     [ -n "$1" ] && [ -z "$(replica_id)" ] || return 0
+    named=yes
     printf "%s" "$1" >replica-id && ln replica-id "$own/replica-id" 2>/dev/null && return 0
     [ -n "$(replica_id)" ] || mv -f replica-id "$own/replica-id" || fail "cannot write $own/replica-id"
 }
@@ -931,6 +954,7 @@ verb_put() {
     available=$(free_kib)
     [ "${available:-$needed}" -ge "$needed" ] 2>/dev/null || [ -z "$needed" ] || fail "disk full: $available KiB free at $claude, $needed needed"
     take_lock
+    named=
     name_replica "$(planned replica)"
     note_agent "$(planned agent)"
     lines="" ids=""
@@ -944,12 +968,15 @@ verb_put() {
             inspect
             lines=$(prepare)
             case "$lines$nl" in
-                *" ok$nl"*) sync ;;
+                *" ok$nl"*) settle || lines=$(doubt ok) ;;
             esac
             lines=$(install)
             rm -rf "$stage/data" "$stage/new"
             [ -z "$abroad" ] || find "$projects/" -name ".css-$nonce-*" -exec rm -f {} +
             ;;
+    esac
+    case "$named$lines$nl" in
+        yes* | *" done$nl"*) settle || lines=$(doubt "done") ;;
     esac
     outcomes=$(
         [ -z "$lines" ] || report
