@@ -166,6 +166,8 @@ mod remote_put;
 #[cfg(test)]
 mod remote_script;
 #[cfg(test)]
+mod remote_waits;
+#[cfg(test)]
 mod rows;
 #[cfg(test)]
 mod seeds;

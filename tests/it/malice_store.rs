@@ -205,14 +205,15 @@ fn a_transcript_that_is_now_and_then_a_link_leads_no_pass_outside() {
     }
 }
 
-/// On this machine alone: on the far side the tools there may wait for a pipe, and the visit ends when nothing was heard for so long.
 #[test]
 fn a_transcript_that_is_now_and_then_a_pipe_stops_no_pass() {
-    while_flipping(false, here, |side, _, world| {
-        let wrong = world.root().join("wrong");
-        pipe(&wrong);
-        Flipping::of(side.path(&id(1)), wrong)
-    });
+    for side in [here, there] {
+        while_flipping(false, side, |side, _, world| {
+            let wrong = world.root().join("wrong");
+            pipe(&wrong);
+            Flipping::of(side.path(&id(1)), wrong)
+        });
+    }
 }
 
 #[test]
