@@ -22,6 +22,8 @@ mod answers;
 #[cfg(test)]
 mod api;
 #[cfg(test)]
+mod client_gone;
+#[cfg(test)]
 mod clinic;
 #[cfg(test)]
 mod config;
