@@ -188,7 +188,7 @@ fn create(vault: &Vault, staged: Staged, directory: &OwnedFd, name: &str) -> io:
             return Err(error.into());
         }
     }
-    // The file is durable; its name becomes so with the rest of the pass. Were it lost, the archive would bring it back.
+    // The file is durable; its name becomes so before the archive says that it was here (what says so and is missing was deleted).
     Ok(Applied::Done)
 }
 

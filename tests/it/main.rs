@@ -22,6 +22,8 @@ mod answers;
 #[cfg(test)]
 mod api;
 #[cfg(test)]
+mod client_gone;
+#[cfg(test)]
 mod clinic;
 #[cfg(test)]
 mod config;
@@ -173,6 +175,8 @@ mod remote_notes;
 mod remote_put;
 #[cfg(test)]
 mod remote_script;
+#[cfg(test)]
+mod remote_waits;
 #[cfg(test)]
 mod rows;
 #[cfg(test)]

@@ -22,6 +22,20 @@ impl Beginnings {
     }
 }
 
+/// What was installed is remembered as soon as the pass ends, and what is remembered and not there counts as deleted by its user: by
+/// then no power cut may take any of it.
+fn stays(side: &str, own: &Recording) {
+    let live = |path: &Path| path.to_string_lossy().contains("/.claude/projects/");
+    let (before, now) = (own.standing(0).names, own.standing(own.len()).names);
+    let installed: Vec<_> = now.iter().filter(|(path, content)| live(path) && before.get(*path) != Some(content)).collect();
+    assert!(installed.len() > 5, "{side}: {installed:?}");
+    for state in own.states(own.len()) {
+        for (path, content) in &installed {
+            assert!(state.names.get(*path) == Some(content), "{side}, {}: {} was installed, and is not there", state.what, path.display());
+        }
+    }
+}
+
 /// Runs a pass, and cuts the power of the machine whose files lie below this directory: the other one's stay as they are then.
 fn cut(side: &str) -> (usize, usize) {
     let mut prepared = Prepared::everything();
@@ -48,7 +62,7 @@ fn cut(side: &str) -> (usize, usize) {
     let (mut beginnings, mut states) = (Beginnings::default(), 0);
     for (at, beside) in beside.into_iter().enumerate() {
         // What the other machine has written by then is there.
-        let there = other.states(beside).into_iter().next_back().unwrap().names;
+        let there = other.standing(beside).names;
         for state in own.states(at) {
             states += 1;
             let mut found = vec![false; shown.len()];
@@ -69,6 +83,7 @@ fn cut(side: &str) -> (usize, usize) {
             }
         }
     }
+    stays(side, &own);
     assert!(own.len() > 20 && states > own.len(), "{} calls, {states} states", own.len());
     (own.len(), states)
 }
