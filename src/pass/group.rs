@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::bases::{Base, Bases};
 use super::here::Here;
@@ -103,7 +104,7 @@ impl Here {
             return Presence { closed, ..Presence::default() };
         }
         let side = session.side.iter().map(|(path, (_, side))| (path.clone(), side.clone())).collect();
-        Presence { transcript: session.transcript.as_ref().map(|(_, lines)| lines.clone()), side, live: session.live, gone, ..Presence::default() }
+        Presence { transcript: session.transcript.as_ref().map(|(_, lines)| Lines::clone(lines)), side, live: session.live, gone, ..Presence::default() }
     }
 }
 
@@ -199,7 +200,7 @@ fn prove(presences: &mut [Presence], offer: Option<&Offer>, sources: &Sources) -
     let paths: BTreeSet<_> = presences.iter().flat_map(|presence| presence.side.keys().cloned()).collect();
     for path in paths {
         let copies = presences.iter_mut().filter_map(|presence| match presence.side.get_mut(&path) {
-            Some(Side::Lines(lines)) => Some(lines),
+            Some(Side::Lines(lines)) => Some(Arc::make_mut(lines)),
             _ => None,
         });
         prove_lines(copies.collect(), None, sources)?;
