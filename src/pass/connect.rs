@@ -284,7 +284,7 @@ pub struct Luggage {
     /// What is here of each session.
     pub bases: Arc<Bases>,
     /// What is remembered of the far replicas.
-    pub replicas: Arc<BTreeMap<Uuid, ReplicaMemory>>,
+    pub replicas: BTreeMap<Uuid, Arc<ReplicaMemory>>,
 }
 
 /// Connects to a target and looks at it.

@@ -288,7 +288,7 @@ impl Work<'_> {
     #[must_use]
     pub fn held(&self, id: SessionId, part: &Part) -> Option<Held> {
         match part {
-            Part::Transcript => self.plan.sessions.get(&id).map(|planned| Held::Lines { lines: planned.winner.clone(), directories: Vec::new() }),
+            Part::Transcript => self.plan.sessions.get(&id).map(|planned| Held::Lines { lines: planned.winner.clone().into(), directories: Vec::new() }),
             Part::Side(side) => {
                 let target = self.plan.sessions.get(&id)?.steps.iter().find(|step| step.part == *part)?.target;
                 let held = self.group.presences.get(&id)?.iter().find_map(|presence| presence.side.get(side).filter(|held| Target::of(held) == target))?;

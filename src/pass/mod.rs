@@ -242,10 +242,10 @@ impl Pass<'_> {
         let retention = round::retention_here(&here);
         let window = round::window(self.now, self.options.days.unwrap_or(self.setting.config.sync.days), retention);
         self.here = Some(here);
-        let replicas = Arc::new(std::mem::take(&mut state.replicas));
+        let replicas = state.replicas.clone();
         let Some(door) = self.door.take() else { return Ok(state) };
         self.setting.contacts.begin(targets, &state, self.clock.now());
-        let luggage = Luggage { agent: self.agent, window, stage, bases: Arc::clone(&bases), replicas: Arc::clone(&replicas) };
+        let luggage = Luggage { agent: self.agent, window, stage, bases: Arc::clone(&bases), replicas };
         let mut looking: FuturesUnordered<_> = targets
             .iter()
             .map(|target| {
@@ -281,18 +281,11 @@ impl Pass<'_> {
             }
             if !ready.is_empty() {
                 (self.tell)(&Doing::Installing);
-                // The memories were lent to the visits; those of this round are replaced by what they saw.
-                if state.replicas.is_empty() {
-                    state.replicas = (*replicas).clone();
-                }
                 state = self.round(ready, Arc::clone(&bases), state).await?;
             }
         }
         drop(looking);
         drop(luggage);
-        if state.replicas.is_empty() {
-            state.replicas = Arc::try_unwrap(replicas).unwrap_or_else(|shared| (*shared).clone());
-        }
         self.door = Some(door);
         self.setting.contacts.end(targets, &state);
         Ok(state)

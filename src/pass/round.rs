@@ -24,6 +24,7 @@ use crate::pass::target::Target;
 use crate::reconcile::manifest::{Part, SessionId};
 use crate::reconcile::plan::{Member, Presence, Side, Standing, Step, Window};
 use crate::reconcile::project::RepositoryId;
+use crate::reconcile::relation::Lines;
 use crate::reconcile::report::{Action, ActionResult, Conflict, Forgetting, Forgotten, Left, Report};
 use crate::reconcile::transcript::{Digest, Moment};
 use crate::state::{Held, State};
@@ -223,7 +224,7 @@ impl Round {
 
     fn presence_there(&self, id: SessionId, seen: &Seen, member: usize) -> Presence {
         let memory = || self.state.replicas.get(&seen.listing.replica?).filter(|_| seen.listing.files.iter().any(|file| file.path.part == Part::Transcript));
-        let gone = || memory().and_then(|memory| memory.seen.get(&id)).cloned();
+        let gone = || memory().and_then(|memory| memory.seen.get(&id)).map(|lines| Lines::clone(lines));
         if seen.listing.forgotten.contains(&id) {
             return Presence { forgotten: true, ..Presence::default() };
         }
@@ -240,7 +241,7 @@ impl Round {
             return Presence { closed: Some(closed), ..Presence::default() };
         }
         let lines = session.transcript.as_ref().and_then(|part| match part.held.as_deref() {
-            Some(Held::Lines { lines, .. }) => Some(lines.clone()),
+            Some(Held::Lines { lines, .. }) => Some(Lines::clone(lines)),
             _ => None,
         });
         let side = session.side.iter().filter_map(|(path, part)| {

@@ -120,7 +120,7 @@ pub async fn look(
     far: &mut dyn Replica,
     errand: &Errand,
     bases: &Arc<Bases>,
-    memories: impl FnOnce(&Listing) -> Option<ReplicaMemory>,
+    memories: impl FnOnce(&Listing) -> Option<Arc<ReplicaMemory>>,
 ) -> Result<Seen, VisitError> {
     let began = Instant::now();
     let mut listing = far.list(&errand.folders, errand.agent).await?;
@@ -129,7 +129,7 @@ pub async fn look(
     let memory = memories(&listing);
     let mut skipped: Vec<Skipped> = listing.skipped.iter().map(|skipped| Skipped { name: skipped.name.clone(), why: skipped.why.clone() }).collect();
     let live = |id: SessionId, transcript: Option<Stamp>| is_live(&listing, id, transcript);
-    let mut found = members(&listing, &errand.admitted, &|repository| bases.below(repository), memory.as_ref(), &live, &mut skipped);
+    let mut found = members(&listing, &errand.admitted, &|repository| bases.below(repository), memory.as_deref(), &live, &mut skipped);
     refuse_strangers(&mut found, bases, &mut skipped);
     let mut seen = Seen { listing, members: found, fetches: Vec::new(), leftovers: Vec::new(), duties, skipped, bytes_in: 0, broken: None };
     if let Err(error) = seen.read(far, errand, bases, began).await {

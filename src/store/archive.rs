@@ -19,10 +19,12 @@ use uuid::Uuid;
 use super::record::VERSION;
 pub use super::record::{Here, Place, Record, SideContent};
 use super::vault::{Note, Reason, Vault, copy_prefix, temporary, write_staged};
+use crate::reconcile::few::Few;
 use crate::reconcile::manifest::{Part, SessionId, SidePath};
 use crate::reconcile::order::rank;
 use crate::reconcile::plan::Side;
 use crate::reconcile::relation::Lines;
+use crate::reconcile::shared::Shared;
 use crate::reconcile::transcript::{Content, Digest};
 
 /// The archive of one machine.
@@ -54,12 +56,16 @@ impl Archive {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(archive),
             index => BufReader::new(index?),
         };
+        let mut repositories = Shared::default();
+        let mut records: Vec<(SessionId, Record)> = Vec::with_capacity(archive.present.len());
         for line in index.split(b'\n') {
             archive.lines += 1;
-            if let Some(record) = serde_json::from_slice::<Record>(&line?).ok().filter(|record| record.version == VERSION) {
-                archive.records.insert(record.session, record);
-            }
+            let Some(mut record) = serde_json::from_slice::<Record>(&line?).ok().filter(|record| record.version == VERSION) else { continue };
+            record.place = record.place.map(|place| Place { repository: repositories.first(place.repository), ..place });
+            records.push((record.session, record));
         }
+        // Of several for one session, this takes the last; made of all of them at once, the tree has no gaps.
+        archive.records = records.into_iter().collect();
         Ok(archive)
     }
 
@@ -104,8 +110,8 @@ impl Archive {
             self.present.insert(session);
         }
         // Of what was let go of, no side file is here either.
-        let old = self.records.remove(&session).map(|old| if old.dropped.is_some() { Record { side: BTreeMap::new(), ..old } } else { old });
-        let (place, here, side) = old.map_or((None, None, BTreeMap::new()), |old| (old.place, old.here, old.side));
+        let old = self.records.remove(&session).map(|old| if old.dropped.is_some() { Record { side: Few::new(), ..old } } else { old });
+        let (place, here, side) = old.map_or((None, None, Few::new()), |old| (old.place, old.here, old.side));
         let record = Record { version: VERSION, session, content: content.clone(), title: lines.title.clone(), place, here, side, dropped: None };
         self.records.insert(session, record);
         self.changed.insert(session);

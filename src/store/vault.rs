@@ -4,7 +4,7 @@
 //! [`proof`]. Objects lie in `vault/displaced/<session>/`, a note beside each. Never: an object changed in place.
 
 use std::fs::{DirBuilder, File};
-use std::io::{self, Write as _};
+use std::io::{self, BufWriter, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -327,7 +327,7 @@ pub(super) fn temporary(stage: &Path) -> io::Result<NamedTempFile> {
 /// # Errors
 /// As [`write_durably`].
 pub(super) fn write_staged(stage: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    put_in_place(temporary(stage)?, path, bytes)
+    put_in_place(temporary(stage)?, path, |file| file.write_all(bytes))
 }
 
 /// Replaces a file of our own as a whole: written beside it, made durable, renamed over it.
@@ -335,12 +335,23 @@ pub(super) fn write_staged(stage: &Path, path: &Path, bytes: &[u8]) -> io::Resul
 /// # Errors
 /// As `write`, `fsync` and `rename`; the old file is then untouched.
 pub fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let directory = path.parent().unwrap_or(Path::new("/"));
-    put_in_place(tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(directory)?, path, bytes)
+    fill_durably(path, |file| file.write_all(bytes))
 }
 
-fn put_in_place(mut file: NamedTempFile, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    file.write_all(bytes)?;
+/// The same for what is never in memory as a whole.
+///
+/// # Errors
+/// As [`write_durably`], and what `fill` says.
+pub fn fill_durably(path: &Path, fill: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>) -> io::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    put_in_place(tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(directory)?, path, fill)
+}
+
+fn put_in_place(file: NamedTempFile, path: &Path, fill: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>) -> io::Result<()> {
+    let mut writer = BufWriter::with_capacity(64 << 10, file.as_file());
+    fill(&mut writer)?;
+    writer.flush()?;
+    drop(writer);
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
     File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()

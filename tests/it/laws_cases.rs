@@ -147,7 +147,7 @@ impl Case {
             window: Window { chosen: moment(says.chosen), retention: moment(says.retention) },
         };
         let presence = |says: &Says| {
-            let side = says.side.iter().map(|words| (side_path(), Side::Lines(shelf.lines(words))));
+            let side = says.side.iter().map(|words| (side_path(), Side::Lines(shelf.lines(words).into())));
             Presence {
                 transcript: says.transcript.as_deref().map(|words| shelf.lines(words)),
                 side: side.chain(says.whole.iter().map(|whole| (whole_path(), Side::Whole(whole.clone())))).collect(),

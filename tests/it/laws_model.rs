@@ -98,7 +98,7 @@ pub(crate) fn proved(bytes: &[u8], lengths: &BTreeSet<u64>) -> Lines {
 
 fn side_of(path: &SidePath, file: &File, lengths: &BTreeSet<u64>) -> Side {
     if path.as_str().ends_with(".jsonl") {
-        Side::Lines(proved(&file.bytes, lengths))
+        Side::Lines(proved(&file.bytes, lengths).into())
     } else {
         Side::Whole(Whole { modified: file.modified, length: file.bytes.len() as u64, digest: Digest::of(&file.bytes) })
     }
