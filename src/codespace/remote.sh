@@ -48,10 +48,10 @@ tools() {
             *[0-9].[0-9]*) modified=%.9Y changed=%.9Z ;;
             *) modified=%Y changed=%Z ;;
         esac
-        inode=%i size=%s name=%n device=%d
+        inode=%i size=%s name=%n device=%d links=%h
     else
         stat_flag=-f
-        inode=%i size=%z modified=%Fm changed=%Fc name=%N device=%d
+        inode=%i size=%z modified=%Fm changed=%Fc name=%N device=%d links=%l
     fi
 }
 
@@ -746,11 +746,16 @@ keep() {
     fi
 }
 
-# Its vault name is dropped again where the file was not displaced after all.
+# Its vault name is dropped again where the file was not displaced after all, or is a second name of something that never was that
+# file: what a link led to, in the place of a directory, for a moment.
 keep_not() {
-    if [ "$1" != - ] && [ "$(stat "$stat_flag" "$inode" "$own/vault/$1")" = "$(stat "$stat_flag" "$inode" "$2")" ]; then
-        rm -f "$own/vault/$1"
-    fi
+    [ "$1" != - ] || return 0
+    kept=$(stat "$stat_flag" "$links $inode" "$own/vault/$1" 2>/dev/null)
+    case $kept in
+        *" $(stat "$stat_flag" "$inode" "$2" 2>/dev/null)") rm -f "$own/vault/$1" ;;
+        *" $3" | "1 "*) ;;
+        *) rm -f "$own/vault/$1" ;;
+    esac
 }
 
 # Where projects/ leads to another device, the staged file must stand beside its place before it can be renamed.
@@ -814,7 +819,12 @@ install() {
             elif live "$3"; then
                 verdict=live
             elif [ "$2" = r ]; then
-                if [ "$(stat "$stat_flag" "$inode:$size:$modified" "$target" 2>/dev/null)" != "${4%:*}" ]; then
+                found=$(stat "$stat_flag" "$links $inode:$size:$modified" "$target" "$own/vault/$9" 2>/dev/null)
+                seen=${found%%"$nl"*} kept=${found#*"$nl"}
+                if [ "${seen#* }" != "${4%:*}" ]; then
+                    verdict=changed
+                elif [ "${kept#1 }" = "$kept" ] && [ "${kept#* "${4%%:*}":}" = "$kept" ]; then
+                    # A second name, but not of this file; a copy has one name.
                     verdict=changed
                 elif trouble=$(mv -f "$ready" "$target" 2>&1); then
                     verdict="done"
@@ -829,7 +839,7 @@ install() {
                 verdict="done"
             fi
             [ "$verdict" != ok ] || verdict="failed $(reason "$trouble")"
-            [ "$verdict" = "done" ] || keep_not "$9" "$target"
+            [ "$verdict" = "done" ] || keep_not "$9" "$target" "${4%%:*}"
         fi
         printf "%s %s %s %s %s %s %s %s %s %s\n" "$1" "$2" "$3" "$4" "$5" "$6" "$7" "$8" "$9" "$verdict"
     done
