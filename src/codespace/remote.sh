@@ -670,7 +670,8 @@ build() {
         else
             staged=new/$2
             if ! trouble=$({ { piece 0 "$5" "$projects/$9" 2>/dev/null && cat "data/$2"; } >"$staged" && touch -r "data/$2" "$staged"; } 2>&1); then
-                verdict="failed $(reason "$trouble")"
+                verdict=changed
+                [ -z "$trouble" ] || verdict="failed $(reason "$trouble")"
                 rm -f "$staged"
             fi
         fi

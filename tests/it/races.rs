@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use claude_session_sync::reconcile::report::ActionResult;
 use serde_json::json;
 
+use crate::figures::figure;
 use crate::talk::{Talk, id};
 use crate::world::{Side, World, files};
 
@@ -128,8 +129,8 @@ fn writers_in_both_styles_lose_no_line_while_their_file_is_replaced_here_and_the
         assert_eq!(world.here.sessions(), far.sessions(), "round {round}");
         assert!(files(&world.data().join("stage")).is_empty());
     }
-    let line = format!("{rounds} replacements with a writer, {replaced} of them made and the others put off because of it, {lines_written} lines, none lost\n");
-    std::io::stderr().write_all(line.as_bytes()).unwrap();
+    let line = format!("{rounds} replacements with a writer, {replaced} of them made and the others put off because of it, {lines_written} lines, none lost");
+    figure(&line);
 }
 
 /// What keeps passes from each other.
@@ -210,8 +211,8 @@ fn at_once(apart: Apart, rounds: usize) {
         assert_eq!(world.here.sessions(), far.sessions(), "{apart:?}, round {round}");
         assert_eq!(world.here.bytes(&id(2)), talks[2].bytes, "{apart:?}, round {round}");
     }
-    let line = format!("{apart:?}: {rounds} rounds of {PASSES} passes at once, {} lines, {} passes gave way\n", shown.len(), busy.into_inner());
-    std::io::stderr().write_all(line.as_bytes()).unwrap();
+    let line = format!("{apart:?}: {rounds} rounds of {PASSES} passes at once, {} lines, {} passes gave way", shown.len(), busy.into_inner());
+    figure(&line);
 }
 
 #[test]
