@@ -17,7 +17,7 @@ use crate::figures::figure;
 use crate::talk::{Talk, id};
 use crate::world::{Side, World, files};
 
-fn rounds(usual: usize) -> usize {
+pub(crate) fn rounds(usual: usize) -> usize {
     std::env::var("CLAUDE_SESSION_SYNC_RACES").map_or(usual, |word| word.parse().unwrap())
 }
 
@@ -76,12 +76,12 @@ fn write(file: &Path, stage: &Path, style: Style, (moment, round): (Duration, us
 }
 
 /// Every line that is in a live file or in a vault of these places.
-fn lines(places: &[PathBuf]) -> BTreeSet<String> {
+pub(crate) fn lines(places: &[PathBuf]) -> BTreeSet<String> {
     let all = places.iter().flat_map(|place| files(place).into_iter().filter(|(name, _)| !name.ends_with(".json") && !name.ends_with("index.jsonl")));
     all.flat_map(|(_, (_, bytes))| String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect::<Vec<_>>()).collect()
 }
 
-fn places(world: &World, far: &Side) -> Vec<PathBuf> {
+pub(crate) fn places(world: &World, far: &Side) -> Vec<PathBuf> {
     let own = far.claude.join(".claude-session-sync/vault");
     vec![world.here.claude.join("projects"), far.claude.join("projects"), world.data().join("vault"), own]
 }
