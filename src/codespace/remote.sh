@@ -670,7 +670,8 @@ build() {
         else
             staged=new/$2
             if ! trouble=$({ { piece 0 "$5" "$projects/$9" 2>/dev/null && cat "data/$2"; } >"$staged" && touch -r "data/$2" "$staged"; } 2>&1); then
-                verdict="failed $(reason "$trouble")"
+                verdict=changed
+                [ -z "$trouble" ] || verdict="failed $(reason "$trouble")"
                 rm -f "$staged"
             fi
         fi
@@ -736,6 +737,18 @@ doubt() {
     done
 }
 
+# Whether a session lies in another project directory than this one: another machine put it there since we looked, and one id has one
+# directory.
+elsewhere() {
+    set +f
+    for other in "$projects"/*/"$1.jsonl"; do
+        set -f
+        [ "$other" = "$projects/$2/$1.jsonl" ] || { [ ! -e "$other" ] && [ ! -L "$other" ]; } || return 0
+    done
+    set -f
+    return 1
+}
+
 # A second name for the old file, or a copy where a second name is refused.
 keep() {
     if ! ln "$1" "$own/vault/$2" 2>/dev/null; then
@@ -785,7 +798,7 @@ prepare() {
             verdict="failed forgotten there"
         elif live "$3" || { [ "$2" = r ] && fresh "$4"; }; then
             verdict=live
-        elif [ "$2" = c ] && { [ -e "$target" ] || [ -L "$target" ]; }; then
+        elif [ "$2" = c ] && { [ -e "$target" ] || [ -L "$target" ] || elsewhere "$3" "${7%%/*}"; }; then
             verdict=exists
         elif ! trouble=$({ [ -d "${target%/*}" ] || mkdir -p "${target%/*}"; } 2>&1 && bring_near "$1" "$8" 2>&1); then
             verdict="failed $(reason "$trouble")"

@@ -200,6 +200,8 @@ mod tmux;
 #[cfg(test)]
 mod token;
 #[cfg(test)]
+mod two_agents;
+#[cfg(test)]
 mod verbs_doctor;
 #[cfg(test)]
 mod verbs_forget;

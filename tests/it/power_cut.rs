@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use crate::crash_world::{Prepared, Shown, quick};
 use crate::disk_model::{Content, Recording};
+use crate::figures::figure;
 use crate::stepper::{self, Then};
 
 /// Which of the files that were shown a content begins with; asked for the same content again and again.
@@ -92,7 +93,6 @@ fn cut(side: &str) -> (usize, usize) {
 fn whatever_a_power_cut_takes_the_old_or_the_new_content_has_a_name() {
     for side in ["home", "box"] {
         let (calls, states) = cut(side);
-        let line = format!("power cut, {side}: behind each of {calls} calls, {states} states\n");
-        std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes()).unwrap();
+        figure(&format!("power cut, {side}: behind each of {calls} calls, {states} states"));
     }
 }
