@@ -7,6 +7,7 @@
 pub mod absorb;
 pub mod account;
 pub mod bases;
+mod batch;
 pub mod clock;
 pub mod compare;
 pub mod connect;

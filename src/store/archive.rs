@@ -262,7 +262,7 @@ impl Archive {
             return Ok(());
         }
         sync_all(&self.root)?;
-        if self.lines > 1000 + 2 * self.records.len() {
+        if self.lines > 1000 + self.records.len() * 3 / 2 {
             let all = self.records.values().map(line).collect::<io::Result<Vec<_>>>()?.concat();
             write_staged(&self.stage, &self.root.join("index.jsonl"), &all)?;
             self.lines = self.records.len();
