@@ -250,6 +250,12 @@ impl State {
         Self { path, digests: digests.into_iter().collect(), used: HashMap::new(), replicas, visits, clones, last_pass, last_good, rules }
     }
 
+    /// Whether an earlier pass has read files of this machine: then reading it again takes little time.
+    #[must_use]
+    pub fn knows_this_machine(&self) -> bool {
+        !self.digests.is_empty()
+    }
+
     /// What a file of this machine holds, if its stamp was seen before.
     pub fn held(&mut self, stamp: Stamp) -> Option<Arc<Held>> {
         let key = (stamp.inode, stamp.size, stamp.modified);

@@ -311,7 +311,7 @@ impl Here {
     /// The store's id, made if there is none; none only if it cannot be written.
     pub fn named(&mut self) -> Option<Uuid> {
         if self.replica.is_none() {
-            self.replica = ensure_replica_id(&self.setting.claude).inspect_err(|error| tracing::warn!(%error, "this store gets no id")).ok();
+            self.replica = name(&self.setting.claude);
         }
         self.replica
     }
@@ -372,6 +372,11 @@ impl Here {
     pub fn file(&self, project: &ProjectName, id: SessionId, part: &Part) -> PathBuf {
         self.setting.claude.join("projects").join(project.as_str()).join(part.path(id))
     }
+}
+
+/// The id of a store, made if there is none; none only if it cannot be written.
+pub fn name(claude: &Path) -> Option<Uuid> {
+    ensure_replica_id(claude).inspect_err(|error| tracing::warn!(%error, "this store gets no id")).ok()
 }
 
 /// Whether a file changed or vanished while it was archived.

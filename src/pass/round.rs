@@ -10,13 +10,14 @@ use chrono::{DateTime, Days, Utc};
 
 use super::absorb::{Keep, absorb};
 use super::bases::Bases;
+use super::batch::install_here;
 use super::clock::Clock;
+use super::faults;
 use super::forget::there::condemn;
 use super::group::{Group, GroupPlan, Sources};
 use super::here::Here;
 use super::install::{Placement, Work, actions, place};
 use super::visit::Seen;
-use super::{faults, logged};
 use crate::codespace::replica::Replica;
 use crate::codespace::wire::PutFile;
 use crate::config::Config;
@@ -291,13 +292,9 @@ impl Round {
                 }
                 continue;
             }
-            for (action, step) in actions.iter_mut().filter(|(action, step)| step.member == 0 && action.result.is_none()) {
-                action.result = Some(work.install(&mut self.here, action, step, &mut self.state, clock).unwrap_or_else(|error| {
-                    self.report.disk = faults::of_disk(&error).or(self.report.disk.take());
-                    ActionResult::Failed(error.to_string())
-                }));
-                logged::file(action);
-            }
+            install_here(&work, (&mut self.here, &mut self.state), actions, clock, &mut |error| {
+                self.report.disk = faults::of_disk(error).or(self.report.disk.take());
+            });
             self.report.unplaced.extend(placement.unplaced.iter().cloned());
             // Where a session is refused here, a far side's word does not make it belong anywhere.
             let refused = |id: &SessionId| plan.sessions.get(id).is_some_and(|planned| matches!(planned.standings.first(), Some(Standing::Closed(_))));

@@ -7,7 +7,7 @@
 //! `vault/archive/<uuid>.jsonl` and `<uuid>/…` beside it, as in the client's own store; `vault/archive/index.jsonl` is
 //! appended to, last line of a session wins, and only after the bytes that it speaks of are durable.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Seek as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -57,14 +57,14 @@ impl Archive {
             index => BufReader::new(index?),
         };
         let mut repositories = Shared::default();
-        let mut records: Vec<(SessionId, Record)> = Vec::with_capacity(archive.present.len());
+        let mut records: HashMap<SessionId, Record> = HashMap::with_capacity(archive.present.len());
         for line in index.split(b'\n') {
             archive.lines += 1;
             let Some(mut record) = serde_json::from_slice::<Record>(&line?).ok().filter(|record| record.version == VERSION) else { continue };
             record.place = record.place.map(|place| Place { repository: repositories.first(place.repository), ..place });
-            records.push((record.session, record));
+            records.insert(record.session, record);
         }
-        // Of several for one session, this takes the last; made of all of them at once, the tree has no gaps.
+        // Made of all of them at once, the tree has no gaps.
         archive.records = records.into_iter().collect();
         Ok(archive)
     }
@@ -270,7 +270,7 @@ impl Archive {
             return Ok(());
         }
         sync_all(&self.root)?;
-        if self.lines > 1000 + 2 * self.records.len() {
+        if self.lines > 1000 + self.records.len() * 3 / 2 {
             let all = self.records.values().map(line).collect::<io::Result<Vec<_>>>()?.concat();
             write_staged(&self.stage, &self.root.join("index.jsonl"), &all)?;
             self.lines = self.records.len();

@@ -13,6 +13,8 @@ use crate::reconcile::transcript::{Digest, Reader, Reading};
 
 /// Bytes read at a time.
 const CHUNK: usize = 256 << 10;
+/// The same for a beginning: most files are small, and room for more would have to be cleared for each of them.
+const FIRST_CHUNK: usize = 16 << 10;
 
 /// What a reading is to take besides the content.
 #[derive(Debug, Clone, Default)]
@@ -151,11 +153,16 @@ pub fn is_the_file(error: &io::Error) -> bool {
 }
 
 fn each_chunk(mut file: impl Read, mut take: impl FnMut(&[u8])) -> io::Result<()> {
-    let mut buffer = vec![0; CHUNK];
+    let mut buffer = vec![0; FIRST_CHUNK];
     loop {
         match file.read(&mut buffer) {
             Ok(0) => return Ok(()),
-            Ok(count) => take(&buffer[..count]),
+            Ok(count) => {
+                take(&buffer[..count]);
+                if count == buffer.len() && count < CHUNK {
+                    buffer = vec![0; CHUNK];
+                }
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }

@@ -154,9 +154,8 @@ impl Vault {
                 let object = object.path.file_name()?.to_str()?;
                 proof::same_inode(&stage, &name, &directory, object).ok()
             });
-            let archived = [Part::Transcript].iter().map(|part| self.path().join("archive").join(part.path(session))).find(|path| path.exists());
-            let proved = proved.or_else(|| proof::prefix_of(&stage, &name, &File::open(archived?).ok()?).ok());
-            if let Some(proved) = proved {
+            let archived = |path: PathBuf| proof::prefix_of(&stage, &name, &File::open(path).ok()?).ok();
+            if let Some(proved) = proved.or_else(|| self.archived(session).into_iter().find_map(archived)) {
                 proof::unlink(&stage, &name, proved)?;
                 continue;
             }
@@ -167,6 +166,20 @@ impl Vault {
             proof::unlink(&stage, &name, proved)?;
         }
         Ok(())
+    }
+
+    /// The archive's files of a session, its transcript first.
+    fn archived(&self, session: SessionId) -> Vec<PathBuf> {
+        let archive = self.path().join("archive");
+        let mut found = vec![archive.join(session.file_name())];
+        let mut folders = vec![archive.join(session.to_string())];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+                let into = if entry.file_type().is_ok_and(|kind| kind.is_dir()) { &mut folders } else { &mut found };
+                into.push(entry.path());
+            }
+        }
+        found
     }
 
     /// A fresh file in the stage that is to be installed, 0600; its name begins with the session, so that a crash leaves no riddle.
