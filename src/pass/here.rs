@@ -12,7 +12,6 @@ use uuid::Uuid;
 
 use crate::config::Config;
 use crate::paths::Paths;
-use crate::reconcile::few::Few;
 pub use crate::reconcile::layout::Rule;
 use crate::reconcile::layout::under;
 use crate::reconcile::manifest::{Part, ProjectName, SessionId, SidePath, Stamp, StorePath};
@@ -31,6 +30,7 @@ use crate::store::scan::{Scan, scan};
 use crate::store::tree::Tree;
 use crate::store::vault::{Note, Reason, Vault};
 use crate::store::{ensure_replica_id, replica_id, vault_root};
+use litemap::LiteMap;
 
 /// Where things lie, and which programs to use.
 #[derive(Debug, Clone)]
@@ -73,7 +73,7 @@ pub struct Session {
     /// Its transcript.
     pub transcript: Option<(Stamp, Arc<Lines>)>,
     /// Its side files.
-    pub side: Few<SidePath, (Stamp, Side)>,
+    pub side: LiteMap<SidePath, (Stamp, Side)>,
     /// Why it cannot be read.
     pub unreadable: Option<String>,
     /// A client has it open.
@@ -167,7 +167,7 @@ impl Here {
             let mut session = Session {
                 project: found.project.clone(),
                 transcript: None,
-                side: Few::new(),
+                side: LiteMap::new(),
                 unreadable: None,
                 // Where only times tell, a subagent at work counts as well.
                 live: { written }.any(|stamp| self.registry.is_live(*id, stamp, self.now)),

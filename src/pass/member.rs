@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::codespace::wire::{FarFile, Listing, Token};
-use crate::reconcile::few::Few;
 use crate::reconcile::layout::{Layout, Root, layout};
 use crate::reconcile::manifest::{Part, ProjectName, SessionId, SidePath, Stamp, StorePath};
 use crate::reconcile::project::RepositoryId;
 use crate::reconcile::report::Skipped;
 use crate::state::{Held, ReplicaMemory};
+use litemap::LiteMap;
 
 /// A file at a far replica.
 #[derive(Debug, Clone)]
@@ -35,7 +35,7 @@ pub struct FarSession {
     /// Its transcript.
     pub transcript: Option<FarPart>,
     /// Its side files.
-    pub side: Few<SidePath, FarPart>,
+    pub side: LiteMap<SidePath, FarPart>,
     /// A client has it open there.
     pub live: bool,
     /// Why it is not to be touched.
@@ -86,7 +86,7 @@ fn close_what_is_in_the_way(members: &mut [FarMember], listing: &Listing) {
         let Ok(StorePath { project, session, part: Part::Transcript }) = passed_over.name.parse() else { continue };
         for member in members.iter_mut() {
             let Some(below) = member.layout.projects.get(&project).cloned() else { continue };
-            let new = FarSession { project: project.clone(), below, transcript: None, side: Few::new(), live: false, closed: None, refused: false };
+            let new = FarSession { project: project.clone(), below, transcript: None, side: LiteMap::new(), live: false, closed: None, refused: false };
             member.sessions.entry(session).or_insert(new).closed = Some(passed_over.why.clone());
         }
     }
@@ -147,7 +147,7 @@ pub fn members(
             project: path.project.clone(),
             below,
             transcript: None,
-            side: Few::new(),
+            side: LiteMap::new(),
             live: false,
             closed: None,
             refused: false,

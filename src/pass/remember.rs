@@ -23,10 +23,10 @@ use super::target::{Reach, Target};
 use super::visit::Seen;
 use crate::codespace::replica::{Parcel, VisitError};
 use crate::codespace::wire::{Outcome as FarOutcome, PutAnswer, PutFile, Token};
-use crate::reconcile::few::Few;
 use crate::reconcile::manifest::{Part, StorePath};
 use crate::reconcile::report::{ActionResult, Outcome, Skipped, Visit};
 use crate::state::{FarMemory, Held, PlaceKind, ReplicaMemory, SharedMemory, State};
+use litemap::LiteMap;
 
 /// KiB left free beside what is sent.
 const RESERVE_KIB: u64 = 1024;
@@ -72,7 +72,7 @@ fn forget_unknown(visits: &mut [Visiting], planned: &[Planned]) {
         for id in plan.unplanned.keys() {
             far.iter().for_each(|(visit, member)| {
                 if let Some(session) = visits[*visit].seen.members[*member].sessions.get_mut(id) {
-                    session.transcript.iter_mut().chain(session.side.values_mut()).for_each(|part| part.held = None);
+                    session.transcript.iter_mut().chain(session.side.iter_mut().map(|(_, part)| part)).for_each(|part| part.held = None);
                 }
             });
         }
@@ -146,7 +146,7 @@ fn installed(visit: &mut Visiting, repository: &crate::reconcile::project::Repos
         project: path.project.clone(),
         below: String::new(),
         transcript: None,
-        side: Few::new(),
+        side: LiteMap::new(),
         live: false,
         closed: None,
         refused: false,

@@ -6,7 +6,6 @@
 
 pub mod activity;
 pub mod digest;
-pub mod few;
 pub mod fork;
 pub mod layout;
 mod line;

@@ -19,13 +19,13 @@ use uuid::Uuid;
 use super::record::VERSION;
 pub use super::record::{Here, Place, Record, SideContent};
 use super::vault::{Note, Reason, Vault, copy_prefix, temporary, write_staged};
-use crate::reconcile::few::Few;
 use crate::reconcile::manifest::{Part, SessionId, SidePath};
 use crate::reconcile::order::rank;
 use crate::reconcile::plan::Side;
 use crate::reconcile::relation::Lines;
 use crate::reconcile::shared::Shared;
 use crate::reconcile::transcript::{Content, Digest};
+use litemap::LiteMap;
 
 /// The archive of one machine.
 #[derive(Debug)]
@@ -110,8 +110,8 @@ impl Archive {
             self.present.insert(session);
         }
         // Of what was let go of, no side file is here either.
-        let old = self.records.remove(&session).map(|old| if old.dropped.is_some() { Record { side: Few::new(), ..old } } else { old });
-        let (place, here, side) = old.map_or((None, None, Few::new()), |old| (old.place, old.here, old.side));
+        let old = self.records.remove(&session).map(|old| if old.dropped.is_some() { Record { side: LiteMap::new(), ..old } } else { old });
+        let (place, here, side) = old.map_or((None, None, LiteMap::new()), |old| (old.place, old.here, old.side));
         let record = Record { version: VERSION, session, content: content.clone(), title: lines.title.clone(), place, here, side, dropped: None };
         self.records.insert(session, record);
         self.changed.insert(session);

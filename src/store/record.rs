@@ -4,11 +4,11 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::reconcile::few::Few;
 use crate::reconcile::manifest::{Part, SessionId, SidePath};
 use crate::reconcile::order::Whole;
 use crate::reconcile::project::RepositoryId;
 use crate::reconcile::transcript::{Content, Digest};
+use litemap::LiteMap;
 
 /// The format of a line.
 pub(super) const VERSION: u32 = 1;
@@ -30,7 +30,7 @@ pub struct Record {
     pub here: Option<Here>,
     /// Side files.
     #[serde(default)]
-    pub side: Few<SidePath, SideContent>,
+    pub side: LiteMap<SidePath, SideContent>,
     /// When its user let go of the bytes that the archive held. What lay in the store is known still.
     #[serde(default)]
     pub dropped: Option<DateTime<Utc>>,

@@ -10,8 +10,8 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use rustix::fs::{Dir, FileType};
 
 use super::tree::{Make, Status, Tree, descend, status_at};
-use crate::reconcile::few::Few;
 use crate::reconcile::manifest::{Part, ProjectName, SessionId, SidePath, Stamp, StorePath, is_known_neighbour};
+use litemap::LiteMap;
 
 /// Most directories below a session's folder, one in the other; a side path has one component more.
 const DEEPEST: usize = 6;
@@ -24,7 +24,7 @@ pub struct Found {
     /// Its transcript, absent where only the folder is there.
     pub transcript: Option<Stamp>,
     /// Its side files.
-    pub side: Few<SidePath, Stamp>,
+    pub side: LiteMap<SidePath, Stamp>,
 }
 
 impl Found {
@@ -169,7 +169,7 @@ impl Project<'_> {
 
     fn keep(&mut self, path: StorePath, stamp: Stamp) {
         let StorePath { project, session, part } = path;
-        let found = self.scan.sessions.entry(session).or_insert_with(|| Found { project: project.clone(), transcript: None, side: Few::new() });
+        let found = self.scan.sessions.entry(session).or_insert_with(|| Found { project: project.clone(), transcript: None, side: LiteMap::new() });
         if found.project != project {
             let why = format!("lies in {} too; the client resumes neither", found.project);
             self.scan.skip(&format!("{project}/{session}"), &why);
