@@ -3,7 +3,9 @@
 //! Promises: a cache. Lost, corrupt or of an unknown format, it costs time and nothing else; it is replaced as a whole, from
 //! outcomes, never from intentions.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod replica;
+
+use std::collections::{BTreeMap, HashMap};
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -16,14 +18,15 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::reconcile::layout::Rule;
-use crate::reconcile::manifest::{ProjectName, SessionId, Stamp, StorePath};
+pub use replica::{FarMemory, ReplicaMemory};
+
+use crate::reconcile::manifest::{ProjectName, SessionId, Stamp};
 use crate::reconcile::order::Whole;
 use crate::reconcile::project::RepositoryId;
 use crate::reconcile::quiet;
 use crate::reconcile::relation::Lines;
-use crate::reconcile::transcript::Digest;
 use crate::store::repositories::Remembered;
-use crate::store::vault::write_durably;
+use crate::store::vault::fill_durably;
 
 const VERSION: u32 = 1;
 
@@ -33,36 +36,12 @@ pub enum Held {
     /// Lines, and the working directories that they name.
     Lines {
         /// The content.
-        lines: Lines,
+        lines: Arc<Lines>,
         /// Distinct `cwd` values.
         directories: Vec<String>,
     },
     /// Anything else.
     Whole(Whole),
-}
-
-/// A file of a far replica.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FarMemory {
-    /// Its stamp there.
-    pub stamp: Stamp,
-    /// What it holds.
-    pub held: Arc<Held>,
-}
-
-/// What is remembered of one far replica.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReplicaMemory {
-    /// Its session files.
-    pub files: Vec<(StorePath, FarMemory)>,
-    /// The last content seen there of every session: what is gone now was deleted there.
-    pub seen: BTreeMap<SessionId, Lines>,
-    /// Forgotten sessions that lay there when that was last known: it is still to be told.
-    #[serde(default)]
-    pub due: BTreeSet<SessionId>,
-    /// Sessions of this machine that another one forgot there.
-    #[serde(default)]
-    pub forgotten: BTreeSet<SessionId>,
 }
 
 /// What a place to visit is.
@@ -205,7 +184,7 @@ type Key = (u64, u64, i64);
 struct Stored {
     version: u32,
     digests: Vec<(Key, Arc<Held>)>,
-    replicas: BTreeMap<Uuid, ReplicaMemory>,
+    replicas: BTreeMap<Uuid, Arc<ReplicaMemory>>,
     visits: BTreeMap<String, VisitMemory>,
     clones: BTreeMap<PathBuf, Remembered>,
     last_pass: Option<serde_json::Value>,
@@ -220,7 +199,7 @@ struct Stored {
 struct ToStore<'a> {
     version: u32,
     digests: Vec<(&'a Key, &'a Held)>,
-    replicas: &'a BTreeMap<Uuid, ReplicaMemory>,
+    replicas: &'a BTreeMap<Uuid, Arc<ReplicaMemory>>,
     visits: &'a BTreeMap<String, VisitMemory>,
     clones: &'a BTreeMap<PathBuf, Remembered>,
     last_pass: &'a Option<serde_json::Value>,
@@ -234,9 +213,8 @@ pub struct State {
     path: PathBuf,
     digests: HashMap<Key, Arc<Held>>,
     used: HashMap<Key, Arc<Held>>,
-    written: Option<Digest>,
-    /// By replica id.
-    pub replicas: BTreeMap<Uuid, ReplicaMemory>,
+    /// By replica id. Shared with the visits that compare by it.
+    pub replicas: BTreeMap<Uuid, Arc<ReplicaMemory>>,
     /// By codespace or machine name.
     pub visits: BTreeMap<String, VisitMemory>,
     /// Remotes of this machine's clones.
@@ -267,10 +245,15 @@ impl State {
     pub fn read(directory: &Path) -> Self {
         let path = directory.join("state.json");
         let text = std::fs::read(&path).unwrap_or_default();
-        let written = Some(Digest::of(&text));
         let stored = serde_json::from_slice::<Stored>(&text).ok().filter(|stored| stored.version == VERSION).unwrap_or_default();
         let Stored { digests, replicas, visits, clones, last_pass, last_good, rules, .. } = stored;
-        Self { path, digests: digests.into_iter().collect(), used: HashMap::new(), written, replicas, visits, clones, last_pass, last_good, rules }
+        Self { path, digests: digests.into_iter().collect(), used: HashMap::new(), replicas, visits, clones, last_pass, last_good, rules }
+    }
+
+    /// Whether an earlier pass has read files of this machine: then reading it again takes little time.
+    #[must_use]
+    pub fn knows_this_machine(&self) -> bool {
+        !self.digests.is_empty()
     }
 
     /// What a file of this machine holds, if its stamp was seen before.
@@ -290,7 +273,7 @@ impl State {
         }
     }
 
-    /// Writes the state, if it says anything new. Digests that this pass did not ask for are forgotten.
+    /// Writes the state. Digests that this pass did not ask for are forgotten.
     ///
     /// # Errors
     /// As `write` and `rename`; the old state then stays.
@@ -298,12 +281,8 @@ impl State {
         let mut digests: Vec<_> = self.used.iter().map(|(key, held)| (key, &**held)).collect();
         digests.sort_unstable_by_key(|(key, _)| **key);
         let Self { replicas, visits, clones, last_pass, last_good, rules, .. } = self;
-        let bytes = serde_json::to_vec(&ToStore { version: VERSION, digests, replicas, visits, clones, last_pass, last_good, rules })?;
-        let digest = Some(Digest::of(&bytes));
-        if digest != self.written {
-            write_durably(&self.path, &bytes)?;
-            self.written = digest;
-        }
-        Ok(())
+        let stored = ToStore { version: VERSION, digests, replicas, visits, clones, last_pass, last_good, rules };
+        // Never whole in memory: of ten thousand sessions it is ten megabytes.
+        fill_durably(&self.path, |file| Ok(serde_json::to_writer(file, &stored)?))
     }
 }

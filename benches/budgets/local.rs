@@ -1,13 +1,17 @@
 //! A far side reached through the local shell: what the program and its script cost by themselves.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use crate::e2e_world::{put_clone, put_session, transcript};
-use crate::measure::{Table, median, milliseconds, run};
+use claude_session_sync::reconcile::project::encode;
+
+use crate::corpus::{Shape, Written, words, write};
+use crate::e2e_world::put_clone;
+use crate::measure::{Table, calls, median, milliseconds, run};
 
 struct World(tempfile::TempDir);
 
@@ -34,22 +38,17 @@ impl World {
         self.0.path().canonicalize().unwrap().join(below)
     }
 
-    fn session(&self, number: u32, content: &str, side_files: bool) -> PathBuf {
-        let root = self.path("far/workspaces/widget");
-        let file = put_session(&self.path("far/.claude"), &root, number, content);
-        if side_files {
-            let folder = file.with_extension("").join("tool-results");
-            fs::create_dir_all(&folder).unwrap();
-            fs::write(folder.join("one.txt"), "a result\n").unwrap();
-            rest(&folder.join("one.txt"));
-        }
-        rest(&file);
-        file
+    fn corpus(&self, shape: Shape) -> Written {
+        write(&self.path("far/.claude"), &self.path("far/workspaces/widget"), shape)
+    }
+
+    fn environment(&self) -> BTreeMap<String, String> {
+        [("HOME", self.path("home").display().to_string()), ("PATH", std::env::var("PATH").unwrap())].map(|(name, value)| (name.to_owned(), value)).into()
     }
 
     fn program(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_claude-session-sync"));
-        command.args(arguments).env_clear().env("HOME", self.path("home")).env("PATH", std::env::var("PATH").unwrap());
+        command.args(arguments).env_clear().envs(self.environment());
         command
     }
 }
@@ -62,22 +61,11 @@ fn rest(file: &Path) {
 
 /// The rows without a line.
 pub(crate) fn rows(table: &mut Table) {
-    for (count, side_files, budget) in [(200, false, "50 ms"), (10_000, true, "1 s, 64 MB")] {
-        let world = World::new();
-        let root = world.path("far/workspaces/widget");
-        for number in 0..count {
-            world.session(number, &transcript(number, &root, "from there", 150), side_files);
-        }
-        let first = run(&mut world.program(&["sync", "box", "--json"])).0;
-        let again = median(5, || run(&mut world.program(&["sync", "box", "--json"])).0);
-        let listing = median(5, || run(Command::new("find").arg(world.path("far/.claude/projects")).args(["-type", "f", "-printf", "%i %s %T@ %C@ %p\n"])).0);
-        let measured = format!("{}, {} MB at its peak", milliseconds(again.wall), again.peak / 1024);
-        let beside = format!("find over the same files {}; the first pass took {}", milliseconds(listing.wall), milliseconds(first.wall));
-        let shape = if side_files { " with side files" } else { "" };
-        table.row(&format!("pass over {count} unchanged sessions{shape}"), budget, measured, beside);
-        if count < 1000 {
-            system_calls(table, &world, count);
-        }
+    unchanged(table, Shape::real(200), "50 ms");
+    if std::env::var_os("BENCH_MANY").is_some() {
+        unchanged(table, Shape::short(10_000), "1 s, 64 MB");
+    } else {
+        println!("10,000 sessions: left out without BENCH_MANY=1");
     }
     large(table);
     let world = World::new();
@@ -86,40 +74,50 @@ pub(crate) fn rows(table: &mut Table) {
     table.row("start of --version", "3 ms", milliseconds(version.wall), format!("`true` {}", milliseconds(nothing.wall)));
 }
 
-fn system_calls(table: &mut Table, world: &World, count: u32) {
-    let counts = world.path("counts");
-    let program = world.program(&["sync", "box", "--json"]);
-    let mut traced = Command::new("strace");
-    traced.args(["-f", "-c", "-U", "calls,name", "-o"]).arg(&counts).arg(program.get_program()).args(program.get_args());
-    traced.env_clear().env("HOME", world.path("home")).env("PATH", std::env::var("PATH").unwrap());
-    if Command::new("strace").arg("-V").output().is_err() {
-        println!("no strace: system calls are not counted");
-        return;
+fn unchanged(table: &mut Table, shape: Shape, budget: &str) {
+    let world = World::new();
+    let Written { files, bytes } = world.corpus(shape);
+    let label = format!("{} sessions ({files} files, {:.1} MB)", shape.sessions, bytes as f64 / 1e6);
+    let sync = || run(&mut world.program(&["sync", "box", "--json"])).0;
+    let first = sync();
+    let copied = run(Command::new("cp").arg("-a").arg(world.path("far/.claude/projects")).arg(world.path("copy"))).0;
+    let shown = format!("{}, {} MB at its peak", milliseconds(first.wall), first.peak / 1024);
+    table.row(&format!("first pass over {label}, local shell"), "64 MB", shown, format!("cp -a of the same tree {}", milliseconds(copied.wall)));
+    sync();
+    let again = median(5, sync);
+    let listing = median(5, || run(Command::new("find").arg(world.path("far/.claude/projects")).args(["-type", "f", "-printf", "%i %s %T@ %C@ %p\n"])).0);
+    let shown = format!("{}, {} MB at its peak", milliseconds(again.wall), again.peak / 1024);
+    let beside = format!("find over the same files {}", milliseconds(listing.wall));
+    table.row(&format!("pass over {label} that did not change, local shell"), budget, shown, beside);
+    match calls(Path::new(env!("CARGO_BIN_EXE_claude-session-sync")), &["sync", "box", "--json"], &world.environment()) {
+        Some(calls) => table.row("system calls of our process in that pass", "", calls.to_string(), format!("{:.1} a file", calls as f64 / files as f64)),
+        None => println!("no strace: system calls are not counted"),
     }
-    run(&mut traced);
-    let text = fs::read_to_string(counts).unwrap();
-    let total = text.lines().rev().find_map(|line| line.trim().strip_suffix(" total")?.split_whitespace().last()?.parse::<u64>().ok());
-    let a_file = total.unwrap_or(0) / u64::from(count);
-    table.row(
-        &format!("system calls of that pass, {count} sessions"),
-        "-",
-        total.unwrap_or(0).to_string(),
-        format!("{a_file} a session, both sides and the far tools counted"),
-    );
 }
 
 /// One transcript of 2 GB, or of 256 MB where that was not asked for.
 fn large(table: &mut Table) {
     let megabytes: u64 = if std::env::var_os("BENCH_LARGE").is_some() { 2048 } else { 256 };
     let world = World::new();
-    let root = world.path("far/workspaces/widget");
-    let file = world.session(1, &transcript(1, &root, "long", 150), false);
-    let line = format!("{{\"type\":\"attachment\",\"x\":\"{}\"}}\n", "x".repeat((1 << 20) - 33));
-    let mut out = std::io::BufWriter::new(fs::File::options().append(true).open(&file).unwrap());
-    (0..megabytes).for_each(|_| out.write_all(line.as_bytes()).unwrap());
+    world.corpus(Shape::real(1));
+    let files = crate::e2e_world::files(&world.path("far/.claude/projects"));
+    let file = files.iter().find(|file| file.parent().is_some_and(|parent| parent.ends_with(encode(&world.path("far/workspaces/widget").to_string_lossy()))));
+    let file = file.unwrap();
+    // Lines of 64 KB, as are routine.
+    let line = format!("{{\"type\":\"attachment\",\"x\":\"{}\"}}\n", words(7, (64 << 10) - 40));
+    let mut out = std::io::BufWriter::new(fs::File::options().append(true).open(file).unwrap());
+    (0..megabytes * 16).for_each(|_| out.write_all(line.as_bytes()).unwrap());
     out.into_inner().unwrap();
-    rest(&file);
+    rest(file);
     let first = run(&mut world.program(&["sync", "box", "--json"])).0;
-    let measured = format!("{} MB at its peak", first.peak / 1024);
-    table.row(&format!("a transcript of {megabytes} MB comes home"), "64 MB", measured, format!("took {}", milliseconds(first.wall)));
+    let copied = run(Command::new("cp").arg(file).arg(world.path("copy"))).0;
+    let beside = format!("took {}; cp of it {}", milliseconds(first.wall), milliseconds(copied.wall));
+    table.row(&format!("a transcript of {megabytes} MB comes home, local shell"), "64 MB", format!("{} MB at its peak", first.peak / 1024), beside);
+    let mut out = fs::File::options().append(true).open(file).unwrap();
+    out.write_all(line.as_bytes()).unwrap();
+    drop(out);
+    rest(file);
+    let grown = run(&mut world.program(&["sync", "box", "--json"])).0;
+    let beside = format!("took {}", milliseconds(grown.wall));
+    table.row(&format!("the same grew by {} B", line.len()), "64 MB", format!("{} MB at its peak", grown.peak / 1024), beside);
 }

@@ -1,8 +1,9 @@
 //! The budget table of the design, measured: connections, channels, bytes, memory, system calls, and times beside what they are
 //! compared with in the same run. Nothing here passes or fails; machines are noisy, ratios and counts are what to read.
 //!
-//! `cargo bench` prints all of it. Needs root and sshd for the rows over a line; says which rows it left out.
-//! `BENCH_LARGE=1 cargo bench` also brings a transcript of 2 GB home.
+//! `cargo bench` prints it. Needs root and sshd for the rows over a line, and says which rows it left out. What takes more than a
+//! minute is measured when it is asked for: `BENCH_MANY=1` ten thousand sessions, `BENCH_LARGE=1` a transcript of 2 GB, `BENCH_LINK=1`
+//! a link of 60 ms and 50 Mbit/s.
 
 #![expect(clippy::print_stdout, reason = "printing is what a benchmark is for")]
 #![expect(clippy::unwrap_used, reason = "what cannot be measured ends the run")]
@@ -31,17 +32,24 @@ mod wait;
 #[path = "../../tests/it/way.rs"]
 mod way;
 
+mod corpus;
 mod idle;
+mod link;
 mod local;
 mod measure;
+mod others;
 mod over_the_line;
 
 use measure::Table;
 
 fn main() {
+    if link::is_near_side() {
+        return;
+    }
     let mut table = Table::default();
-    over_the_line::rows(&mut table);
     local::rows(&mut table);
+    over_the_line::rows(&mut table);
+    link::rows(&mut table);
     idle::rows(&mut table);
     table.print();
 }

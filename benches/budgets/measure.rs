@@ -1,5 +1,7 @@
-//! Runs of the real program, and the table that they fill.
+//! Runs of real programs, and the table that they fill.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -16,11 +18,16 @@ pub(crate) fn run(command: &mut Command) -> (Cost, String) {
     let began = Instant::now();
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let status = format!("/proc/{}/status", child.id());
-    let mut out = child.stdout.take().unwrap();
+    let (mut out, mut err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
     let reading = std::thread::spawn(move || {
         let mut text = String::new();
         std::io::Read::read_to_string(&mut out, &mut text).unwrap();
         text
+    });
+    let complaints = std::thread::spawn(move || {
+        let mut text = Vec::new();
+        std::io::Read::read_to_end(&mut err, &mut text).unwrap();
+        String::from_utf8_lossy(&text).into_owned()
     });
     let mut peak = 0;
     let ended = loop {
@@ -33,42 +40,76 @@ pub(crate) fn run(command: &mut Command) -> (Cost, String) {
         std::thread::park_timeout(Duration::from_millis(1));
     };
     let wall = began.elapsed();
-    let text = reading.join().unwrap();
-    assert!(ended.success(), "{command:?} ended with {ended}: {text}");
+    let (text, complaints) = (reading.join().unwrap(), complaints.join().unwrap());
+    assert!(ended.success(), "{command:?} ended with {ended}: {text}{complaints}");
     (Cost { wall, peak }, text)
 }
 
 /// The median of several runs, by wall time.
 pub(crate) fn median(runs: usize, mut once: impl FnMut() -> Cost) -> Cost {
-    let mut costs: Vec<Cost> = (0..runs).map(|_| once()).collect();
-    costs.sort_by_key(|cost| cost.wall);
-    costs[runs / 2]
+    middle((0..runs).map(|_| once()).collect(), |cost| cost.wall)
 }
 
-/// Milliseconds, with one decimal.
+/// The one in the middle, by wall time.
+pub(crate) fn middle<T: Copy>(mut runs: Vec<T>, wall: impl Fn(&T) -> Duration) -> T {
+    runs.sort_by_key(wall);
+    runs[runs.len() / 2]
+}
+
+/// Milliseconds with one decimal, or seconds.
 pub(crate) fn milliseconds(wall: Duration) -> String {
-    format!("{:.1} ms", wall.as_secs_f64() * 1000.0)
+    if wall < Duration::from_secs(10) { format!("{:.1} ms", wall.as_secs_f64() * 1000.0) } else { format!("{:.1} s", wall.as_secs_f64()) }
+}
+
+/// System calls of a program itself, its threads counted and its children not. `None` without strace.
+pub(crate) fn calls(program: &Path, arguments: &[&str], environment: &BTreeMap<String, String>) -> Option<usize> {
+    Command::new("strace").arg("-V").output().ok()?;
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let mut traced = Command::new("strace");
+    traced.args(["-f", "-qq", "-o"]).arg(log.path()).arg(program).args(arguments).env_clear().envs(environment);
+    run(&mut traced);
+    Some(calls_in(&std::fs::read_to_string(log.path()).unwrap()))
+}
+
+/// Of the lines of strace: who runs another program is a child, also before it does.
+fn calls_in(log: &str) -> usize {
+    let lines = || log.lines().filter_map(|line| line.split_once(' ')).map(|(pid, call)| (pid, call.trim_start()));
+    let first = lines().next().map(|(pid, _)| pid);
+    let children: BTreeSet<&str> = lines().filter(|(_, call)| call.starts_with("execve(")).map(|(pid, _)| pid).filter(|pid| Some(*pid) != first).collect();
+    lines().filter(|(pid, call)| !children.contains(pid) && call.starts_with(|c: char| c.is_ascii_lowercase())).count()
 }
 
 /// What is printed.
 #[derive(Default)]
 pub(crate) struct Table(Vec<[String; 4]>);
 
+/// How a row is told to the process that prints the table.
+const ROW: &str = "ROW\t";
+
 impl Table {
     /// A row: what, its budget, what was measured, and what it was measured beside.
     pub(crate) fn row(&mut self, what: &str, budget: &str, measured: String, beside: String) {
-        println!("  {what}: {measured}");
+        println!("  {what}: {measured}; {beside}");
         self.0.push([what.to_owned(), budget.to_owned(), measured, beside]);
     }
 
+    /// As lines that [`Table::hear`] understands.
+    pub(crate) fn tell(&self) {
+        self.0.iter().for_each(|row| println!("{ROW}{}", row.join("\t")));
+    }
+
+    /// Takes the rows of another process.
+    pub(crate) fn hear(&mut self, text: &str) {
+        for row in text.lines().filter_map(|line| line.strip_prefix(ROW)) {
+            let mut cells = row.split('\t').map(str::to_owned);
+            self.0.push([(); 4].map(|()| cells.next().unwrap_or_default()));
+        }
+    }
+
     pub(crate) fn print(&self) {
-        let header = ["what", "budget", "measured", "beside, in the same run"].map(str::to_owned);
-        let width = |column: usize| self.0.iter().chain([&header]).map(|row| row[column].chars().count()).max().unwrap_or(0);
-        let widths = [width(0), width(1), width(2), width(3)];
         println!();
-        for row in [&header].into_iter().chain(&self.0) {
-            let cells: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-            println!("| {} |", cells.join(" | "));
+        for row in [["what", "budget", "measured", "beside, in the same run"].map(str::to_owned), ["---"; 4].map(str::to_owned)].iter().chain(&self.0) {
+            println!("| {} |", row.join(" | "));
         }
     }
 }

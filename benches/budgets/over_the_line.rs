@@ -1,108 +1,215 @@
-//! A laptop and a codespace: a stand-in of gh, a real sshd that counts. Beside it, one connection made by hand, and plain tar
-//! over it.
+//! A laptop and a codespace: a stand-in of gh, a real sshd behind a door that counts. Beside it, on the same tree and in the same run,
+//! a connection made by hand and what else a user might take.
 
+use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use crate::api::TOKEN;
-use crate::e2e_world::{Laptop, put_session, transcript};
-use crate::measure::{Cost, Table, median, milliseconds, run};
+use crate::corpus::{Shape, Written, words, write};
+use crate::e2e_world::{Laptop, id};
+use crate::measure::{Cost, Table, calls, median, middle, milliseconds, run};
+use crate::others::{ONE_BY_ONE, Others, Tool};
 
 const NAME: &str = "fluffy-space-guacamole-5g9x7";
-/// The first turn of a real session, in bytes.
-const FIRST_TURN: usize = 143_000;
-const GROWTH: u64 = 10_000;
+const GROWTH: usize = 10_000;
+const RUNS: usize = 3;
 
-struct Counts {
+/// What one run took on the line.
+#[derive(Debug, Clone, Copy)]
+struct Taken {
     cost: Cost,
     connections: usize,
     channels: usize,
-    bytes: u64,
+    /// Bytes to the codespace and from it, as ssh encrypted them.
+    up: u64,
+    down: u64,
 }
 
-fn pass(laptop: &Laptop) -> Counts {
-    let far = laptop.at(NAME);
-    let (connections, channels, bytes) = (far.connections(), far.sessions(), far.bytes());
-    let (cost, _) = run(&mut laptop.command(&["sync", "--json"]));
-    let after = far.bytes();
-    let bytes = after.0 + after.1 - bytes.0 - bytes.1;
-    Counts { cost, connections: far.connections() - connections, channels: far.sessions() - channels, bytes }
-}
-
-/// `gh codespace ssh … COMMAND`: one connection, made as anybody would.
-fn by_hand(laptop: &Laptop, remote: &str) -> Command {
-    let key = laptop.data().join("ssh/id_ed25519");
-    let mut command = Command::new(laptop.gh.program());
-    let path = format!("{}:{}", laptop.gh.dir().display(), std::env::var("PATH").unwrap());
-    command.args(["codespace", "ssh", "-c", NAME, "--", "-F", "none", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes"]);
-    command.args(["-o", "UserKnownHostsFile=/dev/null", "-o", "StrictHostKeyChecking=no", "-o", "LogLevel=ERROR", "-i"]).arg(key).arg(remote);
-    command.env_clear().env("HOME", laptop.home()).env("PATH", path).env("GITHUB_API_URL", laptop.api.url()).env("GH_TOKEN", TOKEN);
-    command
-}
-
-fn of_a_real_size(laptop: &Laptop, count: u32) {
-    let root = laptop.root_at(NAME);
-    for number in 0..count {
-        let filler = format!("{{\"type\":\"attachment\",\"x\":\"{}\"}}\n", "x".repeat(FIRST_TURN));
-        let content = transcript(number, &root, "from there", 90) + &filler;
-        put_session(&laptop.claude_at(NAME), &root, number, &content);
+impl Taken {
+    fn told(&self) -> String {
+        let Self { cost, connections, channels, up, down } = self;
+        format!("{}, {connections} connection(s), {channels} channel(s), {up} B there, {down} B back", milliseconds(cost.wall))
     }
-    laptop.at(NAME).give(&laptop.claude_at(NAME));
+
+    fn times(&self, other: Duration) -> String {
+        format!("{:.2} x", self.cost.wall.as_secs_f64() / other.as_secs_f64())
+    }
 }
 
-/// The rows over a line.
-pub(crate) fn rows(table: &mut Table) {
-    for count in [1, 200] {
-        let Some(mut laptop) = Laptop::new() else { return };
-        if laptop.codespace(NAME).is_none() {
-            println!("no sshd, or not root: the rows over a line are left out");
-            return;
-        }
-        pass(&laptop);
-        of_a_real_size(&laptop, count);
-        let first = pass(&laptop);
-        let fresh = median(5, || run(&mut by_hand(&laptop, "true")).0);
-        let tar = run(&mut by_hand(&laptop, "cd ~/.claude && tar cf /dev/stdout projects | wc -c")).0;
-        let plain_tar = format!("fresh connection {}, with tar of the same files read there {}", milliseconds(fresh.wall), milliseconds(tar.wall));
-        table.row(&format!("first visit, {count} sessions"), "1 connection, <= 4 channels", visit(&first), plain_tar);
+/// A codespace with sessions, and the ways to it.
+struct Line {
+    laptop: Laptop,
+    others: Others,
+    _others_here: tempfile::TempDir,
+    written: Written,
+    shape: Shape,
+    grown: u32,
+}
 
-        let idle = median(5, || pass(&laptop).cost);
-        let counted = pass(&laptop);
-        let ratio = idle.wall.as_secs_f64() / fresh.wall.as_secs_f64();
-        let beside = format!("{ratio:.2} x a fresh connection of {}", milliseconds(fresh.wall));
-        table.row(&format!("idle visit, {count} sessions"), "1 connection, 1 channel; 1.15 x", visit(&Counts { cost: idle, ..counted }), beside);
+impl Line {
+    /// `None`: something is missing. Where `LINK_PORT` is set, over the link that leads there.
+    fn with(shape: Shape) -> Option<Self> {
+        let mut laptop = Laptop::new()?;
+        let door = laptop.codespace(NAME)?.port();
+        let port = std::env::var("LINK_PORT").map_or(door, |port| {
+            std::fs::write(std::env::var("LINK_DOOR").unwrap(), door.to_string()).unwrap();
+            port.parse().unwrap()
+        });
+        laptop.gh.entry(NAME, serde_json::json!({ "port": port }));
+        // The first pass makes the key, and the stand-in lets it in.
+        run(&mut laptop.command(&["sync", "--json"]));
+        let written = write(&laptop.claude_at(NAME), &laptop.root_at(NAME), shape);
+        laptop.at(NAME).give(&laptop.claude_at(NAME));
+        let others_here = tempfile::tempdir().unwrap();
+        let others = Others::of(&laptop, NAME, port, others_here.path());
+        Some(Self { laptop, others, _others_here: others_here, written, shape, grown: 0 })
+    }
 
-        let file = laptop.claude_at(NAME).join("projects").join(claude_session_sync::reconcile::project::encode(&laptop.root_at(NAME).to_string_lossy()));
-        let file = file.join(format!("{}.jsonl", crate::e2e_world::id(0)));
-        let line = format!("{{\"type\":\"attachment\",\"x\":\"{}\"}}\n", random_text(usize::try_from(GROWTH).unwrap() - 30));
+    fn counted(&self, once: impl FnOnce() -> Cost) -> Taken {
+        let far = self.laptop.at(NAME);
+        let (connections, channels, (up, down)) = (far.connections(), far.sessions(), far.bytes());
+        let cost = once();
+        let (up_after, down_after) = far.bytes();
+        Taken { cost, connections: far.connections() - connections, channels: far.sessions() - channels, up: up_after - up, down: down_after - down }
+    }
+
+    fn pass(&self) -> Taken {
+        self.counted(|| run(&mut self.laptop.command(&["sync", "--json"])).0)
+    }
+
+    fn other(&self, tool: Tool, grown: Option<&PathBuf>) -> Taken {
+        self.counted(|| run(&mut self.others.command(tool, grown.map(PathBuf::as_path))).0)
+    }
+
+    /// `gh codespace ssh … true`: one connection, made as anybody would.
+    fn fresh(&self) -> Cost {
+        let key = self.laptop.data().join("ssh/id_ed25519");
+        let mut command = Command::new(self.laptop.gh.program());
+        command.args(["codespace", "ssh", "-c", NAME, "--", "-F", "none", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes"]);
+        command.args(["-o", "UserKnownHostsFile=/dev/null", "-o", "StrictHostKeyChecking=no", "-o", "LogLevel=ERROR", "-i"]).arg(key).arg("true");
+        command.env_clear().envs(self.laptop.environment()).env("GITHUB_API_URL", self.laptop.api.url()).env("GH_TOKEN", TOKEN);
+        run(&mut command).0
+    }
+
+    /// One session of the codespace grows by a line, and rests.
+    fn grow(&mut self) -> PathBuf {
+        let project = claude_session_sync::reconcile::project::encode(&self.laptop.root_at(NAME).to_string_lossy());
+        let number = self.grown % self.shape.sessions;
+        let file = self.laptop.claude_at(NAME).join("projects").join(project).join(format!("{}.jsonl", id(number)));
+        self.grown += 1;
+        let line = format!("{{\"type\":\"attachment\",\"x\":\"{}\"}}\n", words(self.grown, GROWTH - 30));
         OpenOptions::new().append(true).open(&file).unwrap().write_all(line.as_bytes()).unwrap();
-        let idle_bytes = pass_bytes(&laptop);
-        let grown = idle_bytes.0.bytes.saturating_sub(idle_bytes.1);
-        let beside = format!("the listing alone: {} B, {} B a file", idle_bytes.1, idle_bytes.1 / u64::from(count));
-        table.row(&format!("bytes when 1 of {count} grew by {GROWTH}"), "k + 4 KiB beside the listing", format!("{grown} B"), beside);
+        file
     }
 }
 
-/// A pass that brings the growth, and the bytes of an idle one after it.
-fn pass_bytes(laptop: &Laptop) -> (Counts, u64) {
-    let grown = pass(laptop);
-    (grown, pass(laptop).bytes)
-}
-
-fn visit(counts: &Counts) -> String {
-    let Counts { cost, connections, channels, bytes } = counts;
-    format!("{connections} connection, {channels} channels, {bytes} B, {}", milliseconds(cost.wall))
-}
-
-/// Text that ssh's compression does not shorten to nothing.
-fn random_text(length: usize) -> String {
-    let mut state = 0x2545_f491_4f6c_dd1d_u64;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        char::from(b'a' + u8::try_from(state % 26).unwrap())
+/// The rows of one corpus. `tools` are those beside it.
+fn corpus(table: &mut Table, shape: Shape, tools: &[Tool], on: &str) {
+    let Some(mut line) = Line::with(shape) else {
+        println!("no sshd, no gh stand-in, or not root: the rows over a line{on} are left out");
+        return;
     };
-    (0..length).map(|_| next()).collect()
+    let Written { files, bytes } = line.written;
+    let label = format!("{} sessions ({files} files, {:.1} MB){on}", shape.sessions, bytes as f64 / 1e6);
+    let ssh = median(RUNS, || run(&mut line.others.fresh()).0).wall;
+    let gh = median(RUNS, || line.fresh()).wall;
+    table.row(&format!("fresh connection{on}"), "", milliseconds(gh), format!("through the stand-in of gh; ssh alone {}", milliseconds(ssh)));
+
+    let first = line.pass();
+    table.row(&format!("first sync, {label}"), "1 connection, <= 4 channels", first.told(), format!("{} a fresh connection", first.times(gh)));
+    let firsts: Vec<(Tool, Taken)> = tools.iter().map(|tool| (*tool, line.other(*tool, None))).collect();
+    beside(table, &format!("first sync, {label}"), &firsts, &first, files);
+    line.others.seen();
+
+    let idle = middle((0..RUNS + 2).map(|_| line.pass()).collect(), |taken| taken.cost.wall);
+    let a_file = idle.down / files as u64;
+    table.row(
+        &format!("nothing changed, {label}"),
+        "1 connection, 1 channel; 1.15 x",
+        idle.told(),
+        format!("{} a fresh connection; {a_file} B a file", idle.times(gh)),
+    );
+    let again: Vec<Tool> = tools.iter().copied().filter(|tool| *tool != Tool::Scp).collect();
+    let idles: Vec<(Tool, Taken)> = again.iter().map(|tool| (*tool, line.other(*tool, None))).collect();
+    beside(table, &format!("nothing changed, {label}"), &idles, &idle, files);
+    growth(table, &mut line, (tools, &label), &idle, gh);
+    ours(table, &mut line, &label);
+}
+
+fn growth(table: &mut Table, line: &mut Line, (tools, label): (&[Tool], &str), idle: &Taken, gh: Duration) {
+    let mut taken: BTreeMap<usize, Vec<Taken>> = BTreeMap::new();
+    for _ in 0..RUNS {
+        let grown = line.grow();
+        taken.entry(0).or_default().push(line.pass());
+        for (at, tool) in tools.iter().enumerate() {
+            taken.entry(at + 1).or_default().push(line.other(*tool, Some(&grown)));
+        }
+        line.others.seen();
+    }
+    let mut medians = taken.into_values().map(|runs| middle(runs, |taken| taken.cost.wall));
+    let own = medians.next().unwrap();
+    let more = own.down.saturating_sub(idle.down);
+    let what = format!("one session grew by {GROWTH} B, {label}");
+    let bytes = format!("{} a fresh connection; {more} B more came than when nothing changed, {} B more went", own.times(gh), own.up.saturating_sub(idle.up));
+    table.row(&what, "k + 4 KiB, compressed on the line", own.told(), bytes);
+    let others: Vec<(Tool, Taken)> = tools.iter().copied().zip(medians).collect();
+    beside(table, &what, &others, &own, 1);
+}
+
+/// The rows of the others. Who copies file by file did a few of them.
+fn beside(table: &mut Table, what: &str, others: &[(Tool, Taken)], own: &Taken, files: usize) {
+    for (tool, taken) in others {
+        let mut compared = format!("{} ours", taken.times(own.cost.wall));
+        if *tool == Tool::Scp && files > 1 {
+            let all = taken.cost.wall.mul_f64(files as f64 / ONE_BY_ONE as f64);
+            compared =
+                format!("{ONE_BY_ONE} files; all {files} would take {}: {:.1} x ours", milliseconds(all), all.as_secs_f64() / own.cost.wall.as_secs_f64());
+        }
+        table.row(&format!("{what}: {}", tool.name()), "", taken.told(), compared);
+    }
+}
+
+/// System calls of our own process.
+fn ours(table: &mut Table, line: &mut Line, label: &str) {
+    let environment = line.laptop.environment();
+    let program = PathBuf::from(env!("CARGO_BIN_EXE_claude-session-sync"));
+    let counted = || calls(&program, &["sync", "--json"], &environment);
+    let idle = counted();
+    line.grow();
+    let Some((idle, grown)) = idle.zip(counted()) else {
+        println!("no strace: system calls are not counted");
+        return;
+    };
+    let files = line.written.files;
+    table.row(
+        &format!("system calls of our process, {label}"),
+        "",
+        idle.to_string(),
+        format!("{:.1} a file; {grown} when one session grew", idle as f64 / files as f64),
+    );
+}
+
+/// The rows over a line without length: all that is there to be compared with.
+pub(crate) fn rows(table: &mut Table) {
+    let tools: Vec<Tool> = Tool::ALL.into_iter().filter(|tool| tool.is_here()).collect();
+    for tool in Tool::ALL.iter().filter(|tool| !tools.contains(tool)) {
+        println!("{} is not installed: left out", tool.name());
+    }
+    corpus(table, Shape::real(1), &[], "");
+    corpus(table, Shape::real(200), &tools, "");
+    if std::env::var_os("BENCH_MANY").is_some() {
+        corpus(table, Shape::short(10_000), &tools, "");
+    } else {
+        println!("10,000 sessions over a line: left out without BENCH_MANY=1");
+    }
+}
+
+/// The same over a link with a length, by [`crate::link`].
+pub(crate) fn rows_of_link(table: &mut Table, on: &str) {
+    let tools: Vec<Tool> = Tool::ALL.into_iter().filter(|tool| tool.is_here()).collect();
+    corpus(table, Shape::real(200), &tools, on);
 }

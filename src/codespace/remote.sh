@@ -7,7 +7,8 @@
 #
 # Promises: hash and get make no mutating system call, and list none below projects/: where an earlier put made a place of ours,
 # it notes there who visits, and nothing else. Put leaves nothing but <claude>/.claude-session-sync/, and never replaces what is
-# not, by inode, size and times, what its token says. Here-documents are not used (some shells write a file).
+# not, by inode, size and times, what its token says. What may have become a pipe since it was looked at is opened so that nothing
+# waits for it, or for so long. Here-documents are not used (some shells write a file).
 set -uf
 LC_ALL=C
 export LC_ALL
@@ -33,6 +34,12 @@ fail() {
     finish
 }
 
+# Runs a program for at most so many seconds, where that can be said.
+bounded() {
+    [ -n "$limit" ] || shift
+    ${limit:+timeout} "$@"
+}
+
 # Which tools are these: GNU, busybox or BSD. Asked once.
 tools() {
     if stat -c %i / >/dev/null 2>&1; then
@@ -41,10 +48,10 @@ tools() {
             *[0-9].[0-9]*) modified=%.9Y changed=%.9Z ;;
             *) modified=%Y changed=%Z ;;
         esac
-        inode=%i size=%s name=%n device=%d
+        inode=%i size=%s name=%n device=%d links=%h
     else
         stat_flag=-f
-        inode=%i size=%z modified=%Fm changed=%Fc name=%N device=%d
+        inode=%i size=%z modified=%Fm changed=%Fc name=%N device=%d links=%l
     fi
 }
 
@@ -57,8 +64,50 @@ digests() {
     fi
 }
 
+# The same of files of the store. One that cannot be opened keeps all of them waiting, but not for long: then each is read alone.
+digests_of_store() {
+    if hashed=$(printf "%s\n" "$1" | tr "\n" "\0" |
+        if command -v sha256sum >/dev/null 2>&1; then xargs -0 ${limit:+timeout} ${limit:+20} sha256sum 2>/dev/null; else xargs -0 shasum -a 256 2>/dev/null; fi); then
+        printf "%s\n" "$hashed"
+        return 0
+    fi
+    [ -z "$hashed" ] || printf "%s\n" "$hashed"
+    # shellcheck disable=SC2013
+    for path in $(printf "%s\n" "$1" "$(printf "%s\n" "$hashed" | sed "s/^[0-9a-f]*  //")" | sort | uniq -u); do
+        [ ! -f "$path" ] || piece 0 "" "$path" 2>/dev/null | digest | sed "s|  -\$|  $path|"
+    done
+}
+
 digest() {
     if command -v sha256sum >/dev/null 2>&1; then sha256sum; else shasum -a 256; fi
+}
+
+# What dd can: open without waiting, or at least count in bytes. Asked once, and not by who only lists.
+ranges() {
+    for flags in nonblock,skip_bytes,count_bytes skip_bytes,count_bytes ""; do
+        [ -n "$flags" ] && dd if=/dev/null "iflag=$flags" count=0 2>/dev/null && return 0
+    done
+    return 0
+}
+
+# Bytes of a file that may not be one any more: from an offset, so many, or all for none. The last line of what it says by stderr tells
+# how many they were, where dd does it.
+piece() {
+    case $flags in
+        nonblock*) dd if="$3" "iflag=$flags" skip="$1" ${2:+"count=$2"} bs=1048576 ;;
+        *)
+            [ -f "$3" ] || return 1
+            if [ -n "$flags" ]; then
+                bounded 3600 dd if="$3" "iflag=$flags" skip="$1" ${2:+"count=$2"} bs=1048576
+            elif [ -z "$2" ]; then
+                bounded 3600 cat "$3"
+            elif [ "$1" = 0 ]; then
+                bounded 3600 head -c "$2" "$3"
+            else
+                bounded 3600 tail -c "+$(($1 + 1))" "$3" | head -c "$2"
+            fi
+            ;;
+    esac
 }
 
 # What stat says, in the format given, of the files whose names come by stdin, one a line.
@@ -81,7 +130,7 @@ free_kib() {
 
 replica_id() {
     id=
-    { IFS= read -r id <"$own/replica-id"; } 2>/dev/null
+    { [ ! -f "$own/replica-id" ] || IFS= read -r id <"$own/replica-id"; } 2>/dev/null
     case $id in
         ????????-????-????-????-????????????) printf "%s" "$id" ;;
     esac
@@ -252,8 +301,17 @@ list_files() {
 }
 
 list_cwds() {
+    if grep --devices=skip x /dev/null 2>/dev/null || [ "$?" = 1 ]; then
+        set -- grep --devices=skip
+    else
+        # One that was killed has said nothing of the others.
+        set -- sh -c "${limit:+timeout 45} grep \"\$@\"; [ \$? -lt 124 ] || printf \"%s\n\" ./:waited:" sh
+    fi
     cwds=$(cd "$projects" && find . -name "*$nl*" -prune -o -type d -path "./*/*" -prune -o -type f -path "./*/*.jsonl" \
-        -exec grep -a -H -o -m 1 -E "\"cwd\":\"([^\"\]|[\].)*\"" {} + | sed "s|^\./\([^/:]*\)/[^/:]*:|\1:|" | sort -u)
+        -exec "$@" -a -H -o -m 1 -E "\"cwd\":\"([^\"\]|[\].)*\"" {} + | sed "s|^\./\([^/:]*\)/[^/:]*:|\1:|" | sort -u)
+    case $cwds in
+        *./:waited:*) fail "a transcript in $projects cannot be opened" ;;
+    esac
     project=
     cwds=$(for line in $cwds; do
         if [ "$project" != "${line%%:*}" ]; then
@@ -301,7 +359,7 @@ root() {
     fi
     first="" others=""
     # shellcheck disable=SC2013
-    for remote in $(sed -n "
+    for remote in $([ ! -f "$git/config" ] || sed -n "
 /^[[:space:]]*\[/{
 s/^[[:space:]]*\[remote \"\([^\"]*\)\"\].*/\1/
 t keep
@@ -380,7 +438,7 @@ list_pushed() {
 }
 
 verb_list() {
-    body=$(cat)
+    body=$(bounded 600 cat)
     find_claude
     own=$claude/.claude-session-sync
     projects=$claude/projects
@@ -394,12 +452,8 @@ verb_list() {
         esac
     done
     files="" odd="" cwds=""
-    if [ -d "$projects" ]; then
-        list_files
-        list_cwds
-    elif [ -e "$projects" ] || [ -L "$projects" ]; then
-        fail "$projects is no directory"
-    fi
+    [ -d "$projects" ] || { [ ! -e "$projects" ] && [ ! -L "$projects" ]; } || fail "$projects is no directory"
+    # What takes long is done where it belongs in the answer, so that no silence is longer than it must be.
     item claude "$claude"
     item replica "$(replica_id)"
     item clock "$(date +%s)"
@@ -411,8 +465,10 @@ verb_list() {
     else
         item live none
     fi
+    [ ! -d "$projects" ] || list_files
     item files "$files"
     item odd "$odd"
+    [ ! -d "$projects" ] || list_cwds
     item cwds "$cwds"
     item roots "$(list_roots | head -n 200)"
     item vault "$([ -d "$own/vault" ] && cd "$own/vault" && find . -type f -exec stat "$stat_flag" "$size $name" {} + 2>/dev/null | sed "s| \./| |")"
@@ -439,7 +495,7 @@ hash_whole() {
         {
             printf "%s\n" "$whole" | sed "s/\$/ z/"
             paths=$(printf "%s\n" "$whole" | readable)
-            [ -z "$paths" ] || printf "%s\n" "$paths" | digests | sed -n "s/^\([0-9a-f]\{64\}\)  \(.*\)\$/\2 a \1/p"
+            [ -z "$paths" ] || digests_of_store "$paths" | sed -n "s/^\([0-9a-f]\{64\}\)  \(.*\)\$/\2 a \1/p"
         } | sort -u
     ); do
         case $line in
@@ -475,7 +531,7 @@ hash_parts() {
                 esac
                 if [ "$available" -ge "$length" ]; then
                     printf "h %s %s\n" "$length" "$path"
-                    head -c "$length" <"$path" | digest
+                    piece 0 "$length" "$path" 2>/dev/null | digest
                 else
                     printf "x %s\n\n" "$path"
                 fi
@@ -487,8 +543,9 @@ s/\n.*//"
 }
 
 verb_hash() {
-    body=$(cat)
+    body=$(bounded 600 cat)
     cd "$claude" || fail "cannot enter $claude"
+    ranges
     whole=$(printf "%s\n" "$body" | sed -n "s/^w //p")
     parts=$(printf "%s\n" "$body" | sed -n "s/^h //p")
     item hashes "$(
@@ -499,22 +556,23 @@ verb_hash() {
 
 # ---- get
 
+# A range, in the length that was announced: of a file that became shorter, or a pipe, zeros stand for what is missing. Who asked
+# proves what it gets, so this costs that file and not the visit.
 send() {
-    if [ "$2" = 0 ]; then
-        :
-    elif [ "$1" = 0 ]; then
-        head -c "$2" <"$3"
-    elif [ "$ranges" = cde ]; then
-        dd if="$3" iflag=skip_bytes,count_bytes skip="$1" count="$2" bs=1048576 2>/dev/null
-    else
-        tail -c "+$(($1 + 1))" <"$3" | head -c "$2"
-    fi
+    [ "$2" != 0 ] || return 0
+    { told=$(piece "$1" "$2" "$3" 2>&1 >&3); } 3>&1
+    told=${told##*"$nl"}
+    case $told in
+        *" byte"*) told=${told%% *} ;;
+        "dd: "*) told=0 ;;
+    esac
+    if [ "$told" -lt "$2" ] 2>/dev/null; then head -c "$(($2 - told))" </dev/zero; fi
 }
 
 verb_get() {
-    body=$(cat)
+    body=$(bounded 600 cat)
     cd "$claude" || fail "cannot enter $claude"
-    ranges=$(printf abcdef | dd iflag=skip_bytes,count_bytes skip=2 count=3 bs=4096 2>/dev/null)
+    ranges
     paths=$(printf "%s\n" "$body" | sed "s/^[0-9]* [0-9]* //" | readable)
     # One line a readable request, in the order of the requests.
     # shellcheck disable=SC2046
@@ -611,8 +669,9 @@ build() {
             verdict=changed
         else
             staged=new/$2
-            if ! trouble=$({ { head -c "$5" <"$projects/$9" && cat "data/$2"; } >"$staged" && touch -r "data/$2" "$staged"; } 2>&1); then
-                verdict="failed $(reason "$trouble")"
+            if ! trouble=$({ { piece 0 "$5" "$projects/$9" 2>/dev/null && cat "data/$2"; } >"$staged" && touch -r "data/$2" "$staged"; } 2>&1); then
+                verdict=changed
+                [ -z "$trouble" ] || verdict="failed $(reason "$trouble")"
                 rm -f "$staged"
             fi
         fi
@@ -656,6 +715,40 @@ fresh() {
     [ "$written" -lt 120 ] && [ "$written" -ge -120 ]
 }
 
+# Makes durable what was written: before a name is given, its bytes, and before one is reported, the name. What is reported is
+# remembered, and what is remembered and then missing counts as deleted by its user: no power cut may take it. Where the tool can,
+# only the disks that matter are waited for, and what they say is heard.
+settle() {
+    trouble=$(sync -f "$own" ${abroad:+"$projects"} 2>&1) && return 0
+    case $trouble in
+        *"nput/output error"* | *"I/O error"* | *"o space left"* | *"uota exceeded"*) return 1 ;;
+    esac
+    sync
+}
+
+# The lines, where this verdict has become a failure.
+doubt() {
+    why=$(reason "$trouble")
+    for line in $lines; do
+        case $line in
+            *" $1") printf "%s failed %s\n" "${line% "$1"}" "$why" ;;
+            *) printf "%s\n" "$line" ;;
+        esac
+    done
+}
+
+# Whether a session lies in another project directory than this one: another machine put it there since we looked, and one id has one
+# directory.
+elsewhere() {
+    set +f
+    for other in "$projects"/*/"$1.jsonl"; do
+        set -f
+        [ "$other" = "$projects/$2/$1.jsonl" ] || { [ ! -e "$other" ] && [ ! -L "$other" ]; } || return 0
+    done
+    set -f
+    return 1
+}
+
 # A second name for the old file, or a copy where a second name is refused.
 keep() {
     if ! ln "$1" "$own/vault/$2" 2>/dev/null; then
@@ -666,11 +759,16 @@ keep() {
     fi
 }
 
-# Its vault name is dropped again where the file was not displaced after all.
+# Its vault name is dropped again where the file was not displaced after all, or is a second name of something that never was that
+# file: what a link led to, in the place of a directory, for a moment.
 keep_not() {
-    if [ "$1" != - ] && [ "$(stat "$stat_flag" "$inode" "$own/vault/$1")" = "$(stat "$stat_flag" "$inode" "$2")" ]; then
-        rm -f "$own/vault/$1"
-    fi
+    [ "$1" != - ] || return 0
+    kept=$(stat "$stat_flag" "$links $inode" "$own/vault/$1" 2>/dev/null)
+    case $kept in
+        *" $(stat "$stat_flag" "$inode" "$2" 2>/dev/null)") rm -f "$own/vault/$1" ;;
+        *" $3" | "1 "*) ;;
+        *) rm -f "$own/vault/$1" ;;
+    esac
 }
 
 # Where projects/ leads to another device, the staged file must stand beside its place before it can be renamed.
@@ -700,7 +798,7 @@ prepare() {
             verdict="failed forgotten there"
         elif live "$3" || { [ "$2" = r ] && fresh "$4"; }; then
             verdict=live
-        elif [ "$2" = c ] && { [ -e "$target" ] || [ -L "$target" ]; }; then
+        elif [ "$2" = c ] && { [ -e "$target" ] || [ -L "$target" ] || elsewhere "$3" "${7%%/*}"; }; then
             verdict=exists
         elif ! trouble=$({ [ -d "${target%/*}" ] || mkdir -p "${target%/*}"; } 2>&1 && bring_near "$1" "$8" 2>&1); then
             verdict="failed $(reason "$trouble")"
@@ -734,7 +832,12 @@ install() {
             elif live "$3"; then
                 verdict=live
             elif [ "$2" = r ]; then
-                if [ "$(stat "$stat_flag" "$inode:$size:$modified" "$target" 2>/dev/null)" != "${4%:*}" ]; then
+                found=$(stat "$stat_flag" "$links $inode:$size:$modified" "$target" "$own/vault/$9" 2>/dev/null)
+                seen=${found%%"$nl"*} kept=${found#*"$nl"}
+                if [ "${seen#* }" != "${4%:*}" ]; then
+                    verdict=changed
+                elif [ "${kept#1 }" = "$kept" ] && [ "${kept#* "${4%%:*}":}" = "$kept" ]; then
+                    # A second name, but not of this file; a copy has one name.
                     verdict=changed
                 elif trouble=$(mv -f "$ready" "$target" 2>&1); then
                     verdict="done"
@@ -749,7 +852,7 @@ install() {
                 verdict="done"
             fi
             [ "$verdict" != ok ] || verdict="failed $(reason "$trouble")"
-            [ "$verdict" = "done" ] || keep_not "$9" "$target"
+            [ "$verdict" = "done" ] || keep_not "$9" "$target" "${4%%:*}"
         fi
         printf "%s %s %s %s %s %s %s %s %s %s\n" "$1" "$2" "$3" "$4" "$5" "$6" "$7" "$8" "$9" "$verdict"
     done
@@ -892,6 +995,7 @@ s|^\(\./[^/]*/$id\.jsonl\)\$|\1|p")
 # The id of this store, written once; a file that holds none (a power cut) is replaced.
 name_replica() {
     [ -n "$1" ] && [ -z "$(replica_id)" ] || return 0
+    named=yes
     printf "%s" "$1" >replica-id && ln replica-id "$own/replica-id" 2>/dev/null && return 0
     [ -n "$(replica_id)" ] || mv -f replica-id "$own/replica-id" || fail "cannot write $own/replica-id"
 }
@@ -922,7 +1026,7 @@ verb_put() {
     trap clean EXIT
     trap "exit 1" HUP INT TERM PIPE
     cd "$stage" || fail "cannot enter $stage"
-    if ! trouble=$({ mkdir new && tar -xof -; } 2>&1); then
+    if ! trouble=$({ mkdir new && bounded 21600 tar -xof -; } 2>&1); then
         fail "cannot unpack: $(reason "$trouble")"
     fi
     [ -f plan ] || fail "the archive holds no plan"
@@ -931,6 +1035,7 @@ verb_put() {
     available=$(free_kib)
     [ "${available:-$needed}" -ge "$needed" ] 2>/dev/null || [ -z "$needed" ] || fail "disk full: $available KiB free at $claude, $needed needed"
     take_lock
+    named=
     name_replica "$(planned replica)"
     note_agent "$(planned agent)"
     lines="" ids=""
@@ -940,16 +1045,20 @@ verb_put() {
         *"${nl}file "*)
             trouble=$(mkdir -p "$projects" 2>&1) || fail "cannot make $projects: $trouble"
             [ "$(stat -L "$stat_flag" "$device" "$projects")" = "$(stat "$stat_flag" "$device" "$stage")" ] || abroad=yes
+            ranges
             lines=$(build)
             inspect
             lines=$(prepare)
             case "$lines$nl" in
-                *" ok$nl"*) sync ;;
+                *" ok$nl"*) settle || lines=$(doubt ok) ;;
             esac
             lines=$(install)
             rm -rf "$stage/data" "$stage/new"
             [ -z "$abroad" ] || find "$projects/" -name ".css-$nonce-*" -exec rm -f {} +
             ;;
+    esac
+    case "$named$lines$nl" in
+        yes* | *" done$nl"*) settle || lines=$(doubt "done") ;;
     esac
     outcomes=$(
         [ -z "$lines" ] || report
@@ -964,8 +1073,21 @@ verb_put() {
     item outcomes "$outcomes"
 }
 
-IFS= read -r request || exit 0
-IFS= read -r claude || claude=
+# Whose line went dead without an end keeps nothing waiting here for ever. A child reads no more than its two lines.
+limit=yes
+if request=$(timeout 60 sh -c "IFS= read -r first && { IFS= read -r second || :; } && printf \"%s\n%s.\" \"\$first\" \"\$second\"" 2>/dev/null); then
+    claude=${request#*"$nl"}
+    claude=${claude%.}
+    request=${request%%"$nl"*}
+else
+    case $? in
+        124 | 143) exit 1 ;;
+    esac
+    # There is no such tool, or an old one, or nothing to be read.
+    limit=
+    IFS= read -r request || exit 0
+    IFS= read -r claude || claude=
+fi
 verb=${request%% *}
 nonce=${request#* }
 printf "\ncss1 %s\n" "$nonce"

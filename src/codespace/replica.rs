@@ -25,9 +25,17 @@ use crate::reconcile::transcript::Digest;
 /// Longest silence in the middle of an answer.
 const IDLE: Duration = Duration::from_secs(30);
 /// Longest silence while the far side walks its store: every transcript is opened once, perhaps from a cold disk.
-const WALKING: Duration = Duration::from_secs(120);
-/// Longest silence where the far side hashes or unpacks before it speaks.
+const WALKING: Duration = Duration::from_secs(60);
+/// Longest silence where the far side hashes before it speaks, for a store that is small; for the 20 s after which the script there
+/// passes over what keeps it waiting, and as long again.
+const HASHING: Duration = Duration::from_secs(45);
+/// A slow disk reads so many bytes in a second.
+const SLOW_DISK: u64 = 8 << 20;
+/// Longest silence where the far side unpacks, installs and makes durable before it speaks, beside the time that a slow line takes for
+/// what is sent; and where it hashes, however much there is.
 const WORKING: Duration = Duration::from_secs(600);
+/// A slow line takes so many bytes in a second.
+const SLOW_LINE: u64 = 64 << 10;
 /// How long a channel may take to close once its answer was whole.
 const CLOSING: Duration = Duration::from_secs(10);
 
@@ -138,19 +146,21 @@ pub struct Far {
     claude: Option<String>,
     workspaces: Option<String>,
     agent: Option<Uuid>,
+    /// Bytes of the files that were listed.
+    listed: u64,
 }
 
 impl Far {
     /// Over this connection. `claude` is its claude directory, if it is known beforehand; `workspaces` replaces `/workspaces`.
     #[must_use]
     pub fn new(connection: Connection, claude: Option<String>, workspaces: Option<String>) -> Self {
-        Self { connection, claude, workspaces, agent: None }
+        Self { connection, claude, workspaces, agent: None, listed: 0 }
     }
 
     /// The same replica over the same connection, for somebody who knows nothing of it yet.
     #[must_use]
     pub fn share(&self) -> Self {
-        Self { connection: self.connection.share(), claude: self.claude.clone(), workspaces: self.workspaces.clone(), agent: None }
+        Self { connection: self.connection.share(), claude: self.claude.clone(), workspaces: self.workspaces.clone(), agent: None, listed: 0 }
     }
 
     /// The connection, for what is no visit.
@@ -189,13 +199,15 @@ impl Replica for Far {
             let (answer, rest) = self.call(request, WALKING).await?.split();
             let listing = rest.judge(Listing::read(answer).await).await?;
             self.claude = Some(listing.claude.clone());
+            let sizes = listing.files.iter().map(|file| file.stamp.size).chain(listing.vault.iter().map(|object| object.size));
+            self.listed = sizes.fold(0, u64::saturating_add);
             Ok(listing)
         })
     }
 
     fn hash<'a>(&'a mut self, wants: &'a [HashWant]) -> Visited<'a, Hashes> {
         Box::pin(async move {
-            let call = self.call(Request::Hash { claude: self.directory(), wants: wants.to_vec() }, WORKING).await?;
+            let call = self.call(Request::Hash { claude: self.directory(), wants: wants.to_vec() }, hashing(self.listed)).await?;
             let (answer, rest) = call.split();
             Ok(Hashes(rest.judge(wire::Hashes::read(answer, wants).await).await?))
         })
@@ -212,8 +224,9 @@ impl Replica for Far {
         Box::pin(async move {
             let Parcel { files, drops, forgets } = parcel;
             let need_kib = (!files.is_empty()).then_some(need_kib);
+            let sent = files.iter().map(|file| file.data.len).fold(0, u64::saturating_add);
             let request = PutRequest { claude: self.directory(), replica: Some(replica), agent: self.agent, need_kib, files, drops, forgets };
-            let (answer, rest) = self.call(Request::Put(request.clone()), WORKING).await?.split();
+            let (answer, rest) = self.call(Request::Put(request.clone()), WORKING + Duration::from_secs(sent / SLOW_LINE)).await?.split();
             rest.judge(PutAnswer::read(answer, &request).await).await
         })
     }
@@ -225,6 +238,11 @@ impl Replica for Far {
     fn close(self: Box<Self>) -> LocalBoxFuture<'static, ()> {
         Box::pin(self.connection.close())
     }
+}
+
+/// Longest silence of who hashes files that hold so many bytes together. They say themselves how many: not for ever.
+fn hashing(bytes: u64) -> Duration {
+    WORKING.min(HASHING + Duration::from_secs(bytes / SLOW_DISK))
 }
 
 /// The bytes of an answer, wherever they come from.

@@ -130,7 +130,7 @@ fn settle(fetch: &Fetch, modified: i64, here: &Here) -> io::Result<Option<(Held,
     let (held, length, digest) = if fetch.part.is_lines() {
         let reading = read::lines(file, &Wanted { limit: Some(fetch.size), ..Wanted::default() })?;
         let (length, digest) = (reading.raw_length, reading.raw_digest);
-        (Held::Lines { directories: Vec::new(), lines: Lines::of(reading) }, length, digest)
+        (Held::Lines { directories: Vec::new(), lines: Lines::of(reading).into() }, length, digest)
     } else {
         let whole = read::whole(file, modified)?;
         let (length, digest) = (whole.length, whole.digest);

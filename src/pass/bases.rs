@@ -84,6 +84,7 @@ impl Bases {
         let counts = length > 0 || !part.is_lines();
         let bases = self.bases.entry((id, part)).or_default();
         if counts && !bases.iter().any(|known| known.digest == digest) {
+            bases.reserve_exact(1);
             bases.push(Base { length, digest, path });
         }
     }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::bases::Bases;
@@ -16,7 +17,7 @@ use super::opener::Opener;
 use super::quiet::Contact;
 use super::round::Visiting;
 use super::target::{NameError, Reach, Target, choose};
-use super::visit::{Errand, look as look_there};
+use super::visit::{self, Errand};
 use super::{Options, Setting, faults};
 use crate::codespace::failure::{Class as FailureClass, Failure};
 use crate::codespace::github::{CodespaceName, GitHub, install_crypto};
@@ -275,19 +276,26 @@ pub struct Missed {
 /// What a visit takes along.
 #[derive(Debug, Clone)]
 pub struct Luggage {
-    /// This machine, as a codespace is to know it.
+    /// This machine, as a codespace is to know it; none leaves no trace there.
     pub agent: Option<Uuid>,
-    /// This machine's window.
+    /// What is remembered of the far replicas.
+    pub replicas: BTreeMap<Uuid, Arc<ReplicaMemory>>,
+    /// This machine, once it has been read.
+    pub ground: watch::Receiver<Option<Ground>>,
+}
+
+/// This machine, for those that visit.
+#[derive(Debug, Clone)]
+pub struct Ground {
+    /// Its window.
     pub window: Window,
     /// Where fetched bytes go.
     pub stage: PathBuf,
     /// What is here of each session.
     pub bases: Arc<Bases>,
-    /// What is remembered of the far replicas.
-    pub replicas: Arc<BTreeMap<Uuid, ReplicaMemory>>,
 }
 
-/// Connects to a target and looks at it.
+/// Connects to a target, lists what is there, and looks at it once this machine has been read.
 ///
 /// # Errors
 /// Why there is no listing, with the connections and channels that it took.
@@ -296,17 +304,25 @@ pub async fn look(door: &Doorway, target: &Target, luggage: &Luggage) -> Result<
     // The guard must live until the master is connected: gh asks it before anything else, and only then.
     let (mut far, _guard) = door.open(target).await.map_err(|(outcome, contact)| missed(outcome, contact, (0, 0)))?;
     tracing::debug!("connected");
-    let Luggage { agent, window, stage, bases, replicas } = luggage;
     // Only a codespace can be kept awake by those who visit.
-    let agent = agent.filter(|_| matches!(target.reach, Reach::Codespace(_)));
-    let errand = Errand { admitted: target.admitted.clone(), folders: target.folders.clone(), agent, window: *window, stage: stage.clone() };
-    let seen = look_there(&mut *far, &errand, bases, |listing| replicas.get(&listing.replica?).cloned()).await;
-    match seen {
-        Ok(seen) => Ok(Visiting { target: target.clone(), far, seen, agent }),
-        Err(error) => {
+    let agent = luggage.agent.filter(|_| matches!(target.reach, Reach::Codespace(_)));
+    let ready = async {
+        let listing = far.list(&target.folders, agent).await.map_err(|error| Outcome::Failed(faults::of_visit(&error)))?;
+        let mut ground = luggage.ground.clone();
+        let ground = ground.wait_for(Option::is_some).await.ok().and_then(|ground| ground.clone());
+        Ok((listing, ground.ok_or_else(|| failed("this machine was not read".to_owned()))?))
+    };
+    match ready.await {
+        Ok((listing, Ground { window, stage, bases })) => {
+            let memory = listing.replica.and_then(|replica| luggage.replicas.get(&replica));
+            let errand = Errand { admitted: target.admitted.clone(), window, stage };
+            let seen = visit::look(&mut *far, listing, &errand, &bases, memory.map(|memory| &**memory)).await;
+            Ok(Visiting { target: target.clone(), far, seen, agent })
+        }
+        Err(outcome) => {
             let counts = far.counts();
             far.close().await;
-            Err(missed(Outcome::Failed(faults::of_visit(&error)), Contact::Made, (counts.connections, counts.channels)))
+            Err(missed(outcome, Contact::Made, (counts.connections, counts.channels)))
         }
     }
 }

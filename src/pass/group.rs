@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::bases::Base;
 use super::here::Here;
@@ -105,7 +106,7 @@ impl Here {
             return Presence { closed, ..Presence::default() };
         }
         let side = session.side.iter().map(|(path, (_, side))| (path.clone(), side.clone())).collect();
-        Presence { transcript: session.transcript.as_ref().map(|(_, lines)| lines.clone()), side, live: session.live, gone, ..Presence::default() }
+        Presence { transcript: session.transcript.as_ref().map(|(_, lines)| Lines::clone(lines)), side, live: session.live, gone, ..Presence::default() }
     }
 }
 
@@ -166,7 +167,7 @@ fn prove(presences: &mut [Presence], offer: Option<&mut Offer>, sources: &Source
     let paths: BTreeSet<_> = presences.iter().flat_map(|presence| presence.side.keys().cloned()).collect();
     for path in paths {
         let copies = presences.iter_mut().filter_map(|presence| match presence.side.get_mut(&path) {
-            Some(Side::Lines(lines)) => Some(lines),
+            Some(Side::Lines(lines)) => Some(Arc::make_mut(lines)),
             _ => None,
         });
         prove_lines(copies.collect(), sources)?;

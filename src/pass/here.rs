@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::config::Config;
 use crate::paths::Paths;
+use crate::reconcile::few::Few;
 pub use crate::reconcile::layout::Rule;
 use crate::reconcile::layout::under;
 use crate::reconcile::manifest::{Part, ProjectName, SessionId, SidePath, Stamp, StorePath};
@@ -70,9 +71,9 @@ pub struct Session {
     /// Its project directory.
     pub project: ProjectName,
     /// Its transcript.
-    pub transcript: Option<(Stamp, Lines)>,
+    pub transcript: Option<(Stamp, Arc<Lines>)>,
     /// Its side files.
-    pub side: BTreeMap<SidePath, (Stamp, Side)>,
+    pub side: Few<SidePath, (Stamp, Side)>,
     /// Why it cannot be read.
     pub unreadable: Option<String>,
     /// A client has it open.
@@ -159,13 +160,14 @@ impl Here {
 
     /// Reads every file that changed. Gives, per project directory, the working directories that speak for it.
     fn read(&mut self, scanned: &Scan, state: &mut State) -> BTreeMap<ProjectName, Vec<String>> {
+        let mut sessions = Vec::with_capacity(scanned.sessions.len());
         let mut directories: BTreeMap<ProjectName, Vec<String>> = scanned.projects.iter().map(|project| (project.clone(), Vec::new())).collect();
         for (id, found) in &scanned.sessions {
             let written = found.side.values().copied().map(Some).chain([found.transcript]);
             let mut session = Session {
                 project: found.project.clone(),
                 transcript: None,
-                side: BTreeMap::new(),
+                side: Few::new(),
                 unreadable: None,
                 // Where only times tell, a subagent at work counts as well.
                 live: { written }.any(|stamp| self.registry.is_live(*id, stamp, self.now)),
@@ -188,7 +190,7 @@ impl Here {
                 };
                 match &*held {
                     Held::Lines { lines, directories: named } => {
-                        let lines = lines.clone();
+                        let lines = Arc::clone(lines);
                         if part == Part::Transcript {
                             let speaking = directories.entry(found.project.clone()).or_default();
                             for directory in named.iter().filter(|directory| ProjectName::of(directory) == found.project) {
@@ -208,8 +210,10 @@ impl Here {
                     }
                 }
             }
-            self.sessions.insert(*id, session);
+            sessions.push((*id, session));
         }
+        // Made of all of them at once, the tree has no gaps.
+        self.sessions = sessions.into_iter().collect();
         directories
     }
 
@@ -224,7 +228,7 @@ impl Here {
             let archived = self.archive.records().get(&path.session).map(|record| record.content.length);
             let wanted = Wanted { marks: archived.into_iter().collect(), messages: false, limit: Some(status.stamp.size) };
             let reading = read::lines(file, &wanted)?;
-            Held::Lines { directories: reading.working_directories.clone(), lines: Lines::of(reading) }
+            Held::Lines { directories: reading.working_directories.clone(), lines: Arc::new(Lines::of(reading)) }
         } else {
             Held::Whole(read::whole(file, status.stamp.modified)?)
         };
@@ -307,7 +311,7 @@ impl Here {
     /// The store's id, made if there is none; none only if it cannot be written.
     pub fn named(&mut self) -> Option<Uuid> {
         if self.replica.is_none() {
-            self.replica = ensure_replica_id(&self.setting.claude).inspect_err(|error| tracing::warn!(%error, "this store gets no id")).ok();
+            self.replica = name(&self.setting.claude);
         }
         self.replica
     }
@@ -368,6 +372,11 @@ impl Here {
     pub fn file(&self, project: &ProjectName, id: SessionId, part: &Part) -> PathBuf {
         self.setting.claude.join("projects").join(project.as_str()).join(part.path(id))
     }
+}
+
+/// The id of a store, made if there is none; none only if it cannot be written.
+pub fn name(claude: &Path) -> Option<Uuid> {
+    ensure_replica_id(claude).inspect_err(|error| tracing::warn!(%error, "this store gets no id")).ok()
 }
 
 /// Whether a file changed or vanished while it was archived.

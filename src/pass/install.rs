@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
-use std::time::SystemTime;
 
 use chrono::{DateTime, Utc};
 
 use super::group::{Group, GroupPlan, Sources};
-use super::here::{Here, Rule, nanoseconds};
+use super::here::{Here, Rule};
 use crate::codespace::wire::{DataSource, Operation, PutFile};
 use crate::reconcile::manifest::{Part, ProjectName, SessionId, StorePath};
 use crate::reconcile::plan::{Presence, Side, Step, StepKind, Target};
@@ -16,12 +15,8 @@ use crate::reconcile::project::RepositoryId;
 use crate::reconcile::report::{Action, ActionResult, Unplaced, Verb};
 use crate::reconcile::transcript::{Content, Digest};
 use crate::state::{Held, State};
-use crate::store::apply::{Applied, Deferral, Expected, Job, apply};
-use crate::store::archive::{Here as LastHere, Place};
-use crate::store::ensure_replica_id;
-use crate::store::live::registry;
+use crate::store::archive::Place;
 use crate::store::read;
-use crate::store::tree::Tree;
 use crate::store::vault::{Note, Reason};
 
 use super::visit::Seen;
@@ -106,7 +101,7 @@ pub fn actions(repository: &RepositoryId, plan: &GroupPlan, group: &Group) -> Ve
 }
 
 /// What the plan notes of a copy that a step displaces.
-fn note(session: SessionId, step: &Step, from: &str, presence: &Presence, plan: &GroupPlan, at: DateTime<Utc>) -> Option<Note> {
+pub(super) fn note(session: SessionId, step: &Step, from: &str, presence: &Presence, plan: &GroupPlan, at: DateTime<Utc>) -> Option<Note> {
     let (length, digest, title) = match (&step.part, presence.transcript.as_ref()) {
         (Part::Transcript, Some(lines)) => (lines.content.length, lines.content.digest, lines.title.clone()),
         (Part::Transcript, None) => return None,
@@ -127,18 +122,6 @@ fn note(session: SessionId, step: &Step, from: &str, presence: &Presence, plan: 
     let mut note = Note::new(session, step.part.clone(), reason, from, at, (length, digest));
     (note.winner, note.fork, note.title) = (Some(step.target.digest), fork, title);
     Some(note)
-}
-
-/// What may be remembered of an installed file. The working directories in it may be all that tells whose its project
-/// directory is, and a plan does not know them: those of the lines that it extends still stand in it, else it is read again.
-fn known_beside(held: Held, kind: StepKind, before: Option<&Held>) -> Option<Held> {
-    match (held, kind, before) {
-        (Held::Lines { lines, .. }, StepKind::Advance(_), Some(Held::Lines { directories, .. })) => {
-            Some(Held::Lines { lines, directories: directories.clone() })
-        }
-        (Held::Lines { .. }, StepKind::Advance(_) | StepKind::Replace, _) => None,
-        (held, ..) => Some(held),
-    }
 }
 
 /// Everything that carrying out a plan needs to know.
@@ -211,7 +194,7 @@ impl Work<'_> {
     }
 
     /// Where a session belongs.
-    fn place(&self, id: SessionId) -> Place {
+    pub(super) fn place(&self, id: SessionId) -> Place {
         Place { repository: self.repository.clone(), below: self.placement.below.get(&id).cloned().unwrap_or_default() }
     }
 
@@ -225,70 +208,11 @@ impl Work<'_> {
         self.group.members.iter().zip(presences).filter(|(_, presence)| holds(presence)).map(|(member, _)| member.name.clone()).collect()
     }
 
-    /// Installs one file here.
-    ///
-    /// # Errors
-    /// What this machine's file system said. Nothing is lost by it.
-    pub fn install(&self, here: &mut Here, action: &Action, step: &Step, state: &mut State, now: SystemTime) -> io::Result<ActionResult> {
-        Ok(match self.try_install(here, action, step, state, now)? {
-            Applied::Done => ActionResult::Done,
-            Applied::Deferred(Deferral::Live) => ActionResult::Deferred("open in a client here".to_owned()),
-            Applied::Deferred(Deferral::Changed) => ActionResult::Deferred("written to in the meantime".to_owned()),
-        })
-    }
-
-    fn try_install(&self, here: &mut Here, action: &Action, step: &Step, state: &mut State, now: SystemTime) -> io::Result<Applied> {
-        let id = action.session;
-        let project = self.placement.here.get(&id).ok_or(io::ErrorKind::NotFound)?.clone();
-        let path = StorePath { project, session: id, part: step.part.clone() };
-        let source = self.sources.find(step.target.digest).ok_or_else(|| io::Error::other("its bytes are not here"))?.clone();
-        let claude = here.setting.claude.clone();
-        let replica = ensure_replica_id(&claude)?;
-        here.replica = Some(replica);
-        if here.tree.is_none() {
-            here.tree = Some(Tree::create(&claude)?);
-        }
-        let presence = &self.group.presences[&id][step.member];
-        let expected = self.expected(here, id, step, presence, action)?;
-        let seen = if let Expected::File { stamp, .. } = &expected { state.held(*stamp) } else { None };
-        let tree = here.tree.as_ref().ok_or(io::ErrorKind::NotFound)?;
-        let transcript = StorePath { part: Part::Transcript, ..path.clone() };
-        let is_live = || Ok(registry(&claude)?.is_live(id, tree.status(&transcript)?.map(|status| status.stamp), now));
-        let applied = apply(tree, &mut here.vault, &Job { path: &path, expected, target: step.target, source: &source, is_live: &is_live })?;
-        if applied == Applied::Done {
-            // A fork may be the only session in its directory that was begun here: what stands in it is looked at as well.
-            let held = self.held(id, &step.part).filter(|_| action.verb != Verb::Fork);
-            let held = held.and_then(|held| known_beside(held, step.kind, seen.as_deref()));
-            if let (Some(status), Some(held)) = (tree.status(&path)?, held) {
-                state.remember(status.stamp, &std::sync::Arc::new(held), nanoseconds(now));
-            }
-            if step.part == Part::Transcript {
-                let last = LastHere { replica, length: step.target.length, digest: step.target.digest };
-                here.archive.saw(id, Some(last), Some(self.place(id)));
-            }
-        }
-        Ok(applied)
-    }
-
-    fn expected(&self, here: &Here, id: SessionId, step: &Step, presence: &Presence, action: &Action) -> io::Result<Expected> {
-        if step.kind == StepKind::Create {
-            return Ok(Expected::Absent);
-        }
-        let session = here.sessions.get(&id).ok_or(io::ErrorKind::NotFound)?;
-        let stamp = match &step.part {
-            Part::Transcript => session.transcript.as_ref().map(|(stamp, _)| *stamp),
-            Part::Side(side) => session.side.get(side).map(|(stamp, _)| *stamp),
-        };
-        let stamp = stamp.ok_or(io::ErrorKind::NotFound)?;
-        let note = note(id, step, &action.at, presence, self.plan, self.at).ok_or(io::ErrorKind::NotFound)?;
-        Ok(Expected::File { stamp, length: note.length, digest: note.digest, note: Box::new(note) })
-    }
-
     /// What a part holds once its step is done.
     #[must_use]
     pub fn held(&self, id: SessionId, part: &Part) -> Option<Held> {
         match part {
-            Part::Transcript => self.plan.sessions.get(&id).map(|planned| Held::Lines { lines: planned.winner.clone(), directories: Vec::new() }),
+            Part::Transcript => self.plan.sessions.get(&id).map(|planned| Held::Lines { lines: planned.winner.clone().into(), directories: Vec::new() }),
             Part::Side(side) => {
                 let target = self.plan.sessions.get(&id)?.steps.iter().find(|step| step.part == *part)?.target;
                 let held = self.group.presences.get(&id)?.iter().find_map(|presence| presence.side.get(side).filter(|held| Target::of(held) == target))?;

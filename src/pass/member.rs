@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::codespace::wire::{FarFile, Listing, Token};
+use crate::reconcile::few::Few;
 use crate::reconcile::layout::{Layout, Root, layout};
 use crate::reconcile::manifest::{Part, ProjectName, SessionId, SidePath, Stamp, StorePath};
 use crate::reconcile::project::RepositoryId;
@@ -34,7 +35,7 @@ pub struct FarSession {
     /// Its transcript.
     pub transcript: Option<FarPart>,
     /// Its side files.
-    pub side: BTreeMap<SidePath, FarPart>,
+    pub side: Few<SidePath, FarPart>,
     /// A client has it open there.
     pub live: bool,
     /// Why it is not to be touched.
@@ -85,7 +86,7 @@ fn close_what_is_in_the_way(members: &mut [FarMember], listing: &Listing) {
         let Ok(StorePath { project, session, part: Part::Transcript }) = passed_over.name.parse() else { continue };
         for member in members.iter_mut() {
             let Some(below) = member.layout.projects.get(&project).cloned() else { continue };
-            let new = FarSession { project: project.clone(), below, transcript: None, side: BTreeMap::new(), live: false, closed: None, refused: false };
+            let new = FarSession { project: project.clone(), below, transcript: None, side: Few::new(), live: false, closed: None, refused: false };
             member.sessions.entry(session).or_insert(new).closed = Some(passed_over.why.clone());
         }
     }
@@ -127,7 +128,10 @@ pub fn members(
         let layout = layout(repository, &roots, &listing.working_directories, &below, default_root.as_deref());
         members.push(FarMember { repository: repository.clone(), layout, sessions: BTreeMap::new(), elsewhere: BTreeMap::new() });
     }
-    let known: BTreeMap<_, _> = memory.into_iter().flat_map(|memory| &memory.files).map(|(path, file)| (path, file)).collect();
+    let remembered = |path: &StorePath| {
+        let files = &memory?.files;
+        files.binary_search_by(|(known, _)| known.cmp(path)).ok().map(|at| &files[at].1)
+    };
     let mut strangers: BTreeMap<ProjectName, usize> = BTreeMap::new();
     for FarFile { path, stamp, token } in &listing.files {
         if path.part == Part::Transcript {
@@ -143,7 +147,7 @@ pub fn members(
             project: path.project.clone(),
             below,
             transcript: None,
-            side: BTreeMap::new(),
+            side: Few::new(),
             live: false,
             closed: None,
             refused: false,
@@ -154,7 +158,7 @@ pub fn members(
             session.closed = Some(why);
             continue;
         }
-        let held = known.get(path).filter(|file| file.stamp == *stamp).map(|file| Arc::clone(&file.held));
+        let held = remembered(path).filter(|file| file.stamp == *stamp).map(|file| Arc::clone(&file.held));
         let part = FarPart { stamp: *stamp, token: token.clone(), held };
         match &path.part {
             Part::Transcript => session.transcript = Some(part),

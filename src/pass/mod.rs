@@ -3,14 +3,22 @@
 //! Promises: scheduled, requested and manual passes are this function under one lock. A codespace that fails is data in the
 //! report; an error of the pass means that nothing could be attempted. Nothing is installed before everything that was read
 //! is kept.
+//!
+//! The way of a pass: `target` and `connect` say who is there, `quiet` who is left alone, `visit` looks (`bases` knows what need not
+//! travel, `room` what fits, `member` what may be believed), `absorb` keeps what came, `round` brings those that have looked together,
+//! `group` plans, `install` and `remember` carry it out here and there, `leftovers` tends the far vaults; `faults`, `logged` and
+//! `said` tell of it. Other work on the same ground, under the same lock or none: `survey`, `compare`, `verify`, `look` only read;
+//! `restore`, `forget` and `gc` act by name; `lend` keeps one connection for several passes and a terminal.
 
 pub mod absorb;
 pub mod account;
 pub mod bases;
+mod batch;
 pub mod clock;
 pub mod compare;
 pub mod connect;
 pub mod contacts;
+mod error;
 pub mod faults;
 pub mod forget;
 pub mod gc;
@@ -36,32 +44,35 @@ pub mod target;
 pub mod verify;
 pub mod visit;
 
-use std::io;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, Utc};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use tokio::sync::watch;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use crate::lock::{Alone, Lock, LockError};
+use crate::lock::{Alone, Lock};
 use crate::reconcile::project::RepositoryId;
-use crate::reconcile::report::{self, ActionResult, Fault, Forgetting, Forgotten, Outcome, Report, Visit};
+use crate::reconcile::report::{self, ActionResult, Forgetting, Forgotten, Outcome, Report, Visit};
 use crate::state::State;
 use crate::store::OWN_FOLDER;
 use crate::store::forget::clear_temporary;
 
 use bases::Bases;
 use clock::Clock;
-use connect::{Doorway, Listed, Luggage, list};
+use connect::{Doorway, Ground, Listed, Luggage, Missed, list};
+pub use error::PassError;
+use error::here_error;
 use group::Sources;
 use here::Here;
 pub use look::{Looked, look};
 use round::{Planned, Round, Visiting};
 pub use setting::{Options, Setting};
-use target::{NameError, Reach, Target};
+use target::{Reach, Target};
 
 /// Codespaces visited at once.
 const AT_ONCE: usize = 4;
@@ -69,44 +80,6 @@ const AT_ONCE: usize = 4;
 const BARRIER: Duration = Duration::from_secs(20);
 /// How long a pass waits for another one.
 pub const LOCK_PATIENCE: Duration = Duration::from_secs(10);
-
-/// Why nothing could be attempted.
-#[derive(Debug, thiserror::Error)]
-pub enum PassError {
-    /// Another pass runs, or the lock is unusable.
-    #[error(transparent)]
-    Lock(#[from] LockError),
-    /// A name that fits nothing, or several.
-    #[error(transparent)]
-    Name(#[from] NameError),
-    /// The list of codespaces, on which a given name depends, was not to be had.
-    #[error("the codespaces cannot be listed: {}", .0.message)]
-    Listing(Fault),
-    /// This machine's store or vault.
-    #[error("this machine's {what} cannot be used")]
-    Here {
-        /// What of it.
-        what: &'static str,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// A part of the pass panicked.
-    #[error("the pass broke off: {0}")]
-    Broken(String),
-}
-
-impl PassError {
-    /// With what is behind it, in one line: for a log, and for whoever has no place for a cause of its own.
-    #[must_use]
-    pub fn whole(&self) -> String {
-        let causes = std::iter::successors(std::error::Error::source(self), |error| error.source());
-        causes.fold(self.to_string(), |text, cause| format!("{text}: {cause}"))
-    }
-}
-
-fn here_error(what: &'static str) -> impl FnOnce(io::Error) -> PassError {
-    move |source| PassError::Here { what, source }
-}
 
 /// What a pass is at, for whoever waits for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -163,15 +136,17 @@ async fn attempt(setting: &Setting, options: &Options, now: DateTime<Utc>, tell:
     let (to_visit, passed): (Vec<Target>, Vec<Target>) = chosen.into_iter().partition(|target| target.not_visited.is_none());
     report.visits.extend(passed.iter().map(|target| blank(target, Outcome::NotVisited { why: target.not_visited.clone().unwrap_or_default() })));
 
-    let mut pass = Pass { setting, options, tell, door, known, here: None, agent: None, now, clock, report };
-    state = pass.open_and_archive(state).await?;
     let named = to_visit.iter().any(|target| matches!(target.reach, Reach::Codespace(_))) && !options.dry_run;
-    pass.agent = pass.here.as_mut().filter(|_| named).and_then(Here::named);
+    let agent = if named { here::name(&setting.paths.claude) } else { None };
+    let mut pass = Pass { setting, options, tell, door, known, here: None, archived: false, agent, now, clock, report };
     // Members of one group stay together, so that one round makes them equal.
     let mut to_visit = to_visit;
     to_visit.sort_by_key(|target| (target.repositories().into_iter().next(), target.name.clone()));
     for batch in to_visit.chunks(AT_ONCE) {
         state = pass.batch(batch, state).await?;
+    }
+    if !pass.archived {
+        state = pass.ready(state).await?;
     }
     pass.close(state).await
 }
@@ -184,6 +159,8 @@ struct Pass<'a> {
     known: std::collections::BTreeSet<RepositoryId>,
     /// This machine as it was read last, until something is installed.
     here: Option<Here>,
+    /// What a crash left was looked at, and everything here is in the archive.
+    archived: bool,
     /// This machine, as a codespace is to know it.
     agent: Option<Uuid>,
     now: DateTime<Utc>,
@@ -206,9 +183,13 @@ impl Pass<'_> {
         blocking(move || Here::open(setting, &mut state, &known, SystemTime::now()).map(|here| (here, state))).await?.map_err(here_error("sessions"))
     }
 
-    /// What a crash left is looked at, and everything here is archived; also when no codespace is to be visited.
-    async fn open_and_archive(&mut self, state: State) -> Result<State, PassError> {
+    /// Reads this machine. The first time, what a crash left is looked at, and everything here is archived.
+    async fn ready(&mut self, state: State) -> Result<State, PassError> {
         let (mut here, state) = self.open_here(state).await?;
+        if std::mem::replace(&mut self.archived, true) {
+            self.here = Some(here);
+            return Ok(state);
+        }
         self.report.skipped.clone_from(&here.skipped);
         let again = here.again.iter().map(|session| Forgotten { at: "here".to_owned(), session: *session, what: Forgetting::Again });
         self.report.forgotten.extend(again);
@@ -228,18 +209,27 @@ impl Pass<'_> {
         Ok(state)
     }
 
+    /// Reads this machine. Those that are visited are connected to meanwhile, and list what they have; not so where nothing of this
+    /// machine is known, because then all of it is read and archived, and a connection would only wait.
+    async fn ready_meanwhile<F: Future>(&mut self, state: State, looking: &mut FuturesUnordered<F>) -> Result<(State, VecDeque<F::Output>), PassError> {
+        let meanwhile = state.knows_this_machine();
+        let mut ready = std::pin::pin!(self.ready(state));
+        let mut early = VecDeque::new();
+        loop {
+            tokio::select! {
+                biased;
+                state = &mut ready => return Ok((state?, early)),
+                Some(looked) = looking.next(), if meanwhile => early.push_back(looked),
+            }
+        }
+    }
+
     /// Visits these at once; those that look in time are one round, a late one is a round of its own.
     async fn batch(&mut self, targets: &[Target], state: State) -> Result<State, PassError> {
-        let (here, mut state) = self.open_here(state).await?;
-        let bases = Arc::new(Bases::of(&here));
-        let stage = here.vault.stage_path();
-        let retention = round::retention_here(&here);
-        let window = round::window(self.now, self.options.days.unwrap_or(self.setting.config.sync.days), retention);
-        self.here = Some(here);
-        let replicas = Arc::new(std::mem::take(&mut state.replicas));
         let Some(door) = self.door.take() else { return Ok(state) };
         self.setting.contacts.begin(targets, &state, self.clock.now());
-        let luggage = Luggage { agent: self.agent, window, stage, bases: Arc::clone(&bases), replicas: Arc::clone(&replicas) };
+        let (tell_ground, ground) = watch::channel(None);
+        let luggage = Luggage { agent: self.agent, replicas: state.replicas.clone(), ground };
         let mut looking: FuturesUnordered<_> = targets
             .iter()
             .map(|target| {
@@ -247,12 +237,14 @@ impl Pass<'_> {
                 Box::pin(connect::look(&door, target, &luggage).instrument(span))
             })
             .collect();
+        let (mut state, mut early) = self.ready_meanwhile(state, &mut looking).await?;
+        let Some(bases) = self.tell(&tell_ground) else { return Ok(state) };
         let mut away: Vec<&str> = targets.iter().map(|target| target.display_name.as_str()).collect();
         loop {
             (self.tell)(&Doing::Visiting(away.clone()));
             let mut ready: Vec<Visiting> = Vec::new();
             let mut deadline = None;
-            while let Some(looked) = next_before(&mut looking, deadline).await {
+            while let Some(looked) = next_before(&mut early, &mut looking, deadline).await {
                 let back = looked.as_ref().map_or_else(|missed| &missed.target.name, |visiting| &visiting.target.name);
                 away.retain(|name| !targets.iter().any(|target| target.name == *back && target.display_name == *name));
                 (self.tell)(&Doing::Visiting(away.clone()));
@@ -261,13 +253,7 @@ impl Pass<'_> {
                         ready.push(visiting);
                         deadline.get_or_insert_with(|| tokio::time::Instant::now() + BARRIER);
                     }
-                    Err(missed) => {
-                        let visit = Visit { connections: missed.connections, channels: missed.channels, ..blank(&missed.target, missed.outcome.clone()) };
-                        if matches!(visit.outcome, Outcome::Failed(_)) {
-                            remember::failed(&mut state, &visit, &missed, self.now, self.clock.now());
-                        }
-                        self.report.visits.push(visit);
-                    }
+                    Err(missed) => self.missed(&mut state, &missed),
                 }
             }
             if ready.is_empty() && looking.is_empty() {
@@ -275,21 +261,30 @@ impl Pass<'_> {
             }
             if !ready.is_empty() {
                 (self.tell)(&Doing::Installing);
-                // The memories were lent to the visits; those of this round are replaced by what they saw.
-                if state.replicas.is_empty() {
-                    state.replicas = (*replicas).clone();
-                }
                 state = self.round(ready, Arc::clone(&bases), state).await?;
             }
         }
         drop(looking);
-        drop(luggage);
-        if state.replicas.is_empty() {
-            state.replicas = Arc::try_unwrap(replicas).unwrap_or_else(|shared| (*shared).clone());
-        }
         self.door = Some(door);
         self.setting.contacts.end(targets, &state);
         Ok(state)
+    }
+
+    /// Tells those that visit what is here.
+    fn tell(&self, ground: &watch::Sender<Option<Ground>>) -> Option<Arc<Bases>> {
+        let here = self.here.as_ref()?;
+        let bases = Arc::new(Bases::of(here));
+        let window = round::window(self.now, self.options.days.unwrap_or(self.setting.config.sync.days), round::retention_here(here));
+        ground.send_replace(Some(Ground { window, stage: here.vault.stage_path(), bases: Arc::clone(&bases) }));
+        Some(bases)
+    }
+
+    fn missed(&mut self, state: &mut State, missed: &Missed) {
+        let visit = Visit { connections: missed.connections, channels: missed.channels, ..blank(&missed.target, missed.outcome.clone()) };
+        if matches!(visit.outcome, Outcome::Failed(_)) {
+            remember::failed(state, &visit, missed, self.now, self.clock.now());
+        }
+        self.report.visits.push(visit);
     }
 
     /// Plans, installs here, then there, and remembers what came of it.
@@ -353,10 +348,15 @@ impl Pass<'_> {
 }
 
 /// The next that has looked; none when there is none left, or the deadline has passed.
-async fn next_before<F: Future + Unpin>(looking: &mut FuturesUnordered<F>, deadline: Option<tokio::time::Instant>) -> Option<F::Output> {
-    match deadline {
-        None => looking.next().await,
-        Some(deadline) => tokio::time::timeout_at(deadline, looking.next()).await.ok().flatten(),
+async fn next_before<F: Future + Unpin>(
+    early: &mut VecDeque<F::Output>,
+    looking: &mut FuturesUnordered<F>,
+    deadline: Option<tokio::time::Instant>,
+) -> Option<F::Output> {
+    match (early.pop_front(), deadline) {
+        (Some(early), _) => Some(early),
+        (None, None) => looking.next().await,
+        (None, Some(deadline)) => tokio::time::timeout_at(deadline, looking.next()).await.ok().flatten(),
     }
 }
 

@@ -4,6 +4,7 @@
 //! next visit reads them again.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
@@ -22,6 +23,7 @@ use super::target::{Reach, Target};
 use super::visit::Seen;
 use crate::codespace::replica::{Parcel, VisitError};
 use crate::codespace::wire::{Outcome as FarOutcome, PutAnswer, PutFile, Token};
+use crate::reconcile::few::Few;
 use crate::reconcile::manifest::{Part, StorePath};
 use crate::reconcile::report::{ActionResult, Outcome, Skipped, Visit};
 use crate::state::{FarMemory, Held, PlaceKind, ReplicaMemory, SharedMemory, State};
@@ -36,7 +38,7 @@ const FORGET_AFTER: TimeDelta = TimeDelta::days(30);
 /// Takes to every far replica what the plans have for it, all at once, and notes each outcome.
 pub async fn put_all(round: &mut Round, visits: &mut [Visiting], planned: &mut [Planned]) {
     let parcels: Vec<_> = visits.iter().enumerate().map(|(index, visit)| round.parcel(planned, index, &visit.seen)).collect();
-    let bases = std::sync::Arc::clone(&round.bases);
+    let bases = Arc::clone(&round.bases);
     let sending = visits.iter_mut().zip(&parcels).map(|(visit, (files, _))| {
         let span = logged::codespace_span(&visit.target.name);
         send(visit, files, &bases).instrument(span)
@@ -84,7 +86,7 @@ fn forget_unknown(visits: &mut [Visiting], planned: &[Planned]) {
 }
 
 /// Sends a parcel. Nothing to send, and a replica that has its id: nothing is said at all.
-async fn send(visit: &mut Visiting, files: &[PutFile], bases: &std::sync::Arc<Bases>) -> Option<Result<PutAnswer, VisitError>> {
+async fn send(visit: &mut Visiting, files: &[PutFile], bases: &Arc<Bases>) -> Option<Result<PutAnswer, VisitError>> {
     let Visiting { far, seen, agent, .. } = visit;
     // A codespace gets its id even where no session lies yet: from then on those who visit know of each other.
     let wants_id = agent.is_some() || seen.members.iter().any(|member| !member.sessions.is_empty());
@@ -144,12 +146,12 @@ fn installed(visit: &mut Visiting, repository: &crate::reconcile::project::Repos
         project: path.project.clone(),
         below: String::new(),
         transcript: None,
-        side: BTreeMap::new(),
+        side: Few::new(),
         live: false,
         closed: None,
         refused: false,
     });
-    let part = super::member::FarPart { stamp: token.stamp(), token: token.clone(), held: held.map(std::sync::Arc::new) };
+    let part = super::member::FarPart { stamp: token.stamp(), token: token.clone(), held: held.map(Arc::new) };
     match &path.part {
         Part::Transcript => session.transcript = Some(part),
         Part::Side(side) => drop(session.side.insert(side.clone(), part)),
@@ -232,7 +234,7 @@ async fn finish(round: &mut Round, visiting: Visiting, standings: BTreeMap<Strin
     };
     round.report.forgotten.extend(seen.told(&visit.name, round.report.dry_run));
     if !round.report.dry_run {
-        let replica = seen.listing.replica.and_then(|replica| round.state.replicas.get(&replica));
+        let replica = seen.listing.replica.and_then(|replica| round.state.replicas.get(&replica)).map(|memory| &**memory);
         let rest = &mut round.state.visits.entry(visit.name.clone()).or_default().quiet;
         let activity = quiet::activity_seen(&seen.listing, rest, replica, &target);
         tracing::debug!(name = %visit.name, activity = activity.as_ref().map(ToString::to_string), "looked for the user's work");
@@ -243,9 +245,10 @@ async fn finish(round: &mut Round, visiting: Visiting, standings: BTreeMap<Strin
         };
         quiet::ended(rest, &target, ended, Contact::Made, fault);
         if let Some(replica) = seen.listing.replica {
-            let mut memory = memory(&seen, round.state.replicas.remove(&replica).unwrap_or_default());
+            let old = round.state.replicas.remove(&replica).unwrap_or_default();
+            let mut memory = memory(&seen, &old);
             seen.remember(&mut memory, &round.here);
-            round.state.replicas.insert(replica, memory);
+            round.state.replicas.insert(replica, if memory == *old { old } else { Arc::new(memory) });
         }
         visited(&mut round.state, &visit, &target, &seen, round.now);
     }
@@ -259,8 +262,8 @@ fn is_home(member: &FarMember, path: &StorePath) -> bool {
 }
 
 /// What is known of a far replica now. Sessions that are gone keep their last content: they were deleted there.
-fn memory(seen: &Seen, old: ReplicaMemory) -> ReplicaMemory {
-    let mut memory = ReplicaMemory { files: Vec::new(), ..old };
+fn memory(seen: &Seen, old: &ReplicaMemory) -> ReplicaMemory {
+    let mut memory = ReplicaMemory { files: Vec::with_capacity(seen.listing.files.len()), ..old.but_for_files() };
     for member in &seen.members {
         for (id, session) in &member.sessions {
             let transcript = session.transcript.iter().map(|part| (Part::Transcript, part));
@@ -268,10 +271,10 @@ fn memory(seen: &Seen, old: ReplicaMemory) -> ReplicaMemory {
             for (part, far) in side.chain(transcript) {
                 let Some(held) = &far.held else { continue };
                 if let (Part::Transcript, Held::Lines { lines, .. }) = (&part, &**held) {
-                    memory.seen.insert(*id, lines.clone());
+                    memory.seen.insert(*id, Arc::clone(lines));
                 }
                 let path = StorePath { project: session.project.clone(), session: *id, part };
-                memory.files.push((path, FarMemory { stamp: far.stamp, held: std::sync::Arc::clone(held) }));
+                memory.files.push((path, FarMemory { stamp: far.stamp, held: Arc::clone(held) }));
             }
         }
     }

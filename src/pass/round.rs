@@ -10,13 +10,14 @@ use chrono::{DateTime, Days, Utc};
 
 use super::absorb::{Keep, absorb};
 use super::bases::Bases;
+use super::batch::install_here;
 use super::clock::Clock;
+use super::faults;
 use super::forget::there::condemn;
 use super::group::{Group, GroupPlan, Sources};
 use super::here::Here;
 use super::install::{Placement, Work, actions, place};
 use super::visit::Seen;
-use super::{faults, logged};
 use crate::codespace::replica::Replica;
 use crate::codespace::wire::PutFile;
 use crate::config::Config;
@@ -24,6 +25,7 @@ use crate::pass::target::Target;
 use crate::reconcile::manifest::{Part, SessionId};
 use crate::reconcile::plan::{Member, Presence, Side, Standing, Step, Window};
 use crate::reconcile::project::RepositoryId;
+use crate::reconcile::relation::Lines;
 use crate::reconcile::report::{Action, ActionResult, Conflict, Forgetting, Forgotten, Left, Report};
 use crate::reconcile::transcript::{Digest, Moment};
 use crate::state::{Held, State};
@@ -223,7 +225,7 @@ impl Round {
 
     fn presence_there(&self, id: SessionId, seen: &Seen, member: usize) -> Presence {
         let memory = || self.state.replicas.get(&seen.listing.replica?).filter(|_| seen.listing.files.iter().any(|file| file.path.part == Part::Transcript));
-        let gone = || memory().and_then(|memory| memory.seen.get(&id)).cloned();
+        let gone = || memory().and_then(|memory| memory.seen.get(&id)).map(|lines| Lines::clone(lines));
         if seen.listing.forgotten.contains(&id) {
             return Presence { forgotten: true, ..Presence::default() };
         }
@@ -240,7 +242,7 @@ impl Round {
             return Presence { closed: Some(closed), ..Presence::default() };
         }
         let lines = session.transcript.as_ref().and_then(|part| match part.held.as_deref() {
-            Some(Held::Lines { lines, .. }) => Some(lines.clone()),
+            Some(Held::Lines { lines, .. }) => Some(Lines::clone(lines)),
             _ => None,
         });
         let side = session.side.iter().filter_map(|(path, part)| {
@@ -290,13 +292,9 @@ impl Round {
                 }
                 continue;
             }
-            for (action, step) in actions.iter_mut().filter(|(action, step)| step.member == 0 && action.result.is_none()) {
-                action.result = Some(work.install(&mut self.here, action, step, &mut self.state, clock).unwrap_or_else(|error| {
-                    self.report.disk = faults::of_disk(&error).or(self.report.disk.take());
-                    ActionResult::Failed(error.to_string())
-                }));
-                logged::file(action);
-            }
+            install_here(&work, (&mut self.here, &mut self.state), actions, clock, &mut |error| {
+                self.report.disk = faults::of_disk(error).or(self.report.disk.take());
+            });
             self.report.unplaced.extend(placement.unplaced.iter().cloned());
             // Where a session is refused here, a far side's word does not make it belong anywhere.
             let refused = |id: &SessionId| plan.sessions.get(id).is_some_and(|planned| matches!(planned.standings.first(), Some(Standing::Closed(_))));

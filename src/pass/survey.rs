@@ -180,7 +180,7 @@ impl Survey {
             return shared;
         }
         let empty = ReplicaMemory::default();
-        let far = memory.replica.and_then(|replica| self.state.replicas.get(&replica)).unwrap_or(&empty);
+        let far = memory.replica.and_then(|replica| self.state.replicas.get(&replica)).map_or(&empty, |far| &**far);
         let transcripts = far.files.iter().filter(|(path, _)| path.part == Part::Transcript);
         let there: BTreeMap<SessionId, &Lines> = transcripts.filter_map(|(path, file)| Some((path.session, lines(&file.held)?))).collect();
         let alone = memory.repositories.len() == 1;
@@ -319,6 +319,6 @@ fn presence(id: SessionId, there: &BTreeMap<SessionId, &Lines>, far: &ReplicaMem
         return Presence { forgotten: true, ..Presence::default() };
     }
     let transcript = there.get(&id).map(|lines| (*lines).clone());
-    let gone = far.seen.get(&id).filter(|_| transcript.is_none() && !there.is_empty()).cloned();
+    let gone = far.seen.get(&id).filter(|_| transcript.is_none() && !there.is_empty()).map(|lines| Lines::clone(lines));
     Presence { transcript, side: BTreeMap::new(), live: memory.open.contains(&id), gone, closed: learned.refused.get(&id).cloned(), forgotten: false }
 }

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tracing::Instrument as _;
-use uuid::Uuid;
 
 use super::bases::{Base, Bases};
 use super::forget::there::{Duty, sift};
@@ -40,10 +39,6 @@ const FRESH_SECONDS: i64 = 120;
 pub struct Errand {
     /// The repositories that the replica may speak of.
     pub admitted: Vec<Admitted>,
-    /// Directories that may be clones there.
-    pub folders: Vec<String>,
-    /// This machine, as the others that visit know it; none leaves no trace there.
-    pub agent: Option<Uuid>,
     /// This machine's window, so that what is too old for it is not read.
     pub window: Window,
     /// Where fetched bytes go: this machine's stage.
@@ -112,30 +107,20 @@ pub struct Seen {
     pub broken: Option<VisitError>,
 }
 
-/// Looks at one far replica.
-///
-/// # Errors
-/// When there is no listing. Whatever breaks later is in [`Seen::broken`].
-pub async fn look(
-    far: &mut dyn Replica,
-    errand: &Errand,
-    bases: &Arc<Bases>,
-    memories: impl FnOnce(&Listing) -> Option<ReplicaMemory>,
-) -> Result<Seen, VisitError> {
+/// Looks at one far replica, which gave this listing. Whatever breaks is in [`Seen::broken`].
+pub async fn look(far: &mut dyn Replica, mut listing: Listing, errand: &Errand, bases: &Arc<Bases>, memory: Option<&ReplicaMemory>) -> Seen {
     let began = Instant::now();
-    let mut listing = far.list(&errand.folders, errand.agent).await?;
     let duties = sift(&mut listing, bases.forgotten().dates());
     tracing::debug!(files = listing.files.len(), live = listing.live.len(), skipped = listing.skipped.len(), "listed there");
-    let memory = memories(&listing);
     let mut skipped: Vec<Skipped> = listing.skipped.iter().map(|skipped| Skipped { name: skipped.name.clone(), why: skipped.why.clone() }).collect();
     let live = |id: SessionId, transcript: Option<Stamp>| is_live(&listing, id, transcript);
-    let mut found = members(&listing, &errand.admitted, &|repository| bases.below(repository), memory.as_ref(), &live, &mut skipped);
+    let mut found = members(&listing, &errand.admitted, &|repository| bases.below(repository), memory, &live, &mut skipped);
     refuse_strangers(&mut found, bases, &mut skipped);
     let mut seen = Seen { listing, members: found, fetches: Vec::new(), leftovers: Vec::new(), duties, skipped, bytes_in: 0, broken: None };
     if let Err(error) = seen.read(far, errand, bases, began).await {
         seen.broken = Some(error);
     }
-    Ok(seen)
+    seen
 }
 
 pub(super) fn is_live(listing: &Listing, id: SessionId, transcript: Option<Stamp>) -> bool {

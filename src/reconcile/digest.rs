@@ -3,12 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
 /// A SHA-256.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest(pub [u8; 32]);
 
 impl Digest {
@@ -25,9 +24,36 @@ impl Digest {
     }
 }
 
+/// The digits, by their value.
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
+impl Digest {
+    /// The 64 digits. A state of ten thousand sessions holds sixty thousand digests, so no formatting machinery is asked.
+    fn digits<T>(&self, with: impl FnOnce(&str) -> T) -> T {
+        let mut digits = [0; 64];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0) {
+            pair[0] = DIGITS[usize::from(byte >> 4)];
+            pair[1] = DIGITS[usize::from(byte & 15)];
+        }
+        with(std::str::from_utf8(&digits).unwrap_or_default())
+    }
+}
+
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        self.digits(|digits| f.write_str(digits))
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.digits(|digits| serializer.serialize_str(digits))
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        super::parse::text(deserializer)
     }
 }
 
@@ -46,27 +72,36 @@ impl FromStr for Digest {
     type Err = NotADigest;
 
     fn from_str(text: &str) -> Result<Self, NotADigest> {
-        let shaped = text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-        shaped.then_some(()).ok_or(NotADigest)?;
+        let value = |digit: u8| match digit {
+            b'0'..=b'9' => Ok(digit - b'0'),
+            b'a'..=b'f' => Ok(digit - b'a' + 10),
+            _ => Err(NotADigest),
+        };
+        let digits: &[u8; 64] = text.as_bytes().try_into().map_err(|_| NotADigest)?;
         let mut digest = [0; 32];
-        for (byte, pair) in digest.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-            let pair = std::str::from_utf8(pair).map_err(|_| NotADigest)?;
-            *byte = u8::from_str_radix(pair, 16).map_err(|_| NotADigest)?;
+        for (byte, pair) in digest.iter_mut().zip(digits.chunks_exact(2)) {
+            *byte = value(pair[0])? << 4 | value(pair[1])?;
         }
         Ok(Self(digest))
     }
 }
 
-impl TryFrom<String> for Digest {
-    type Error = NotADigest;
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    fn try_from(text: String) -> Result<Self, NotADigest> {
-        text.parse()
-    }
-}
-
-impl From<Digest> for String {
-    fn from(digest: Digest) -> Self {
-        digest.to_string()
+    #[test]
+    fn a_digest_reads_back_what_it_prints_and_nothing_else() {
+        let mut digest = Digest::of(b"");
+        assert_eq!(digest.to_string(), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+        for byte in 0..=255 {
+            digest.0[usize::from(byte) % 32] = byte;
+            assert_eq!(digest.to_string().parse(), Ok(digest));
+            assert_eq!(serde_json::from_str::<Digest>(&serde_json::to_string(&digest).unwrap()).unwrap(), digest);
+        }
+        let digits = digest.to_string();
+        for text in ["", &digits[1..], &format!("{digits}0"), &digits.to_uppercase(), &digits.replacen('0', "g", 1), &digits.replacen('0', "+", 1)] {
+            assert!(text.parse::<Digest>().is_err(), "{text}");
+        }
     }
 }

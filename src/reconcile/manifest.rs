@@ -5,8 +5,9 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
 /// Longest side-file path, in bytes, below the session's folder.
@@ -77,10 +78,9 @@ impl FromStr for SessionId {
     }
 }
 
-/// The path of a side file below `<uuid>/`, with `/` between components.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct SidePath(String);
+/// The path of a side file below `<uuid>/`, with `/` between components. A clone of it is no copy.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SidePath(Arc<str>);
 
 impl SidePath {
     /// The path as text.
@@ -101,34 +101,31 @@ impl FromStr for SidePath {
             let first = component.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_');
             first && component.len() <= 128 && component.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
         };
-        if text.split('/').all(fits) { Ok(Self(text.to_owned())) } else { Err(NameError::Component) }
+        if text.split('/').all(fits) { Ok(Self(text.into())) } else { Err(NameError::Component) }
     }
 }
 
-impl TryFrom<String> for SidePath {
-    type Error = NameError;
-
-    fn try_from(text: String) -> Result<Self, NameError> {
-        text.parse()
+impl<'de> Deserialize<'de> for SidePath {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        super::parse::text(deserializer)
     }
 }
 
-impl From<SidePath> for String {
-    fn from(path: SidePath) -> Self {
-        path.0
+impl Serialize for SidePath {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 }
 
-/// The name of a project directory, as [`encode`](super::project::encode) makes it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct ProjectName(String);
+/// The name of a project directory, as [`encode`](super::project::encode) makes it. A clone of it is no copy.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProjectName(Arc<str>);
 
 impl ProjectName {
     /// The project directory of a working directory.
     #[must_use]
     pub fn of(working_directory: &str) -> Self {
-        Self(super::project::encode(working_directory))
+        Self(super::project::encode(working_directory).into())
     }
 
     /// The name as text.
@@ -149,21 +146,19 @@ impl FromStr for ProjectName {
 
     fn from_str(text: &str) -> Result<Self, NameError> {
         let fits = (1..=LONGEST_PROJECT_NAME).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-        if fits { Ok(Self(text.to_owned())) } else { Err(NameError::NoProject) }
+        if fits { Ok(Self(text.into())) } else { Err(NameError::NoProject) }
     }
 }
 
-impl TryFrom<String> for ProjectName {
-    type Error = NameError;
-
-    fn try_from(text: String) -> Result<Self, NameError> {
-        text.parse()
+impl<'de> Deserialize<'de> for ProjectName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        super::parse::text(deserializer)
     }
 }
 
-impl From<ProjectName> for String {
-    fn from(name: ProjectName) -> Self {
-        name.0
+impl Serialize for ProjectName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 }
 

@@ -6,12 +6,14 @@
 
 pub mod activity;
 pub mod digest;
+pub mod few;
 pub mod fork;
 pub mod layout;
 mod line;
 pub mod manifest;
 pub mod named;
 pub mod order;
+mod parse;
 pub mod plain;
 pub mod plan;
 pub mod project;
@@ -19,6 +21,7 @@ pub mod quiet;
 pub mod relation;
 pub mod report;
 pub mod restore;
+pub mod shared;
 pub mod transcript;
 pub mod turn;
 pub mod words;

@@ -6,6 +6,7 @@
 //! Never: a decision by member position, modification time of a transcript, or memory.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::fork::{Fork, fork};
 use super::manifest::{Part, SessionId, SidePath};
@@ -37,7 +38,7 @@ pub struct Window {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Side {
     /// Append-only lines.
-    Lines(Lines),
+    Lines(Arc<Lines>),
     /// Anything else.
     Whole(Whole),
 }

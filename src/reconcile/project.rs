@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -45,10 +46,13 @@ fn base36(mut value: u32) -> String {
     }
 }
 
-/// `host/owner/name`, compared in lower case.
+/// `host/owner/name`, compared in lower case. A clone of it is no copy.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct RepositoryId {
+pub struct RepositoryId(Arc<Parts>);
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Parts {
     host: String,
     owner: String,
     name: String,
@@ -81,7 +85,7 @@ impl RepositoryId {
                 && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b) || more.as_bytes().contains(&b))
         };
         if fits(host, ":") && fits(owner, "~") && fits(name, "") && !host.starts_with('.') {
-            Ok(Self { host: lower(host), owner: lower(owner), name: name.to_owned() })
+            Ok(Self(Arc::new(Parts { host: lower(host), owner: lower(owner), name: name.to_owned() })))
         } else {
             Err(NotARepository { text: format!("{host}/{owner}/{name}") })
         }
@@ -111,26 +115,27 @@ impl RepositoryId {
     /// The host, as `github.com`.
     #[must_use]
     pub fn host(&self) -> &str {
-        &self.host
+        &self.0.host
     }
 
     /// The repository's own name, without its owner.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        &self.0.name
     }
 
     /// `owner/name`.
     #[must_use]
     pub fn full_name(&self) -> String {
-        format!("{}/{}", self.owner, self.name)
+        format!("{}/{}", self.0.owner, self.0.name)
     }
 }
 
 /// `host/owner/name`, without the host where it is `github.com`.
 impl fmt::Display for RepositoryId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host == "github.com" { write!(f, "{}/{}", self.owner, self.name) } else { write!(f, "{}/{}/{}", self.host, self.owner, self.name) }
+        let Parts { host, owner, name } = &*self.0;
+        if host == "github.com" { write!(f, "{owner}/{name}") } else { write!(f, "{host}/{owner}/{name}") }
     }
 }
 

@@ -15,6 +15,7 @@ use rustix::io::Errno;
 
 use super::proof::{self, OnlyOurs};
 use super::read;
+use super::sync;
 use super::tree::{Make, Status, Tree, status_at};
 use super::vault::{Linked, Note, Reason, Vault, copy_prefix};
 use crate::reconcile::manifest::{Stamp, StorePath};
@@ -76,10 +77,29 @@ pub enum Applied {
 /// # Errors
 /// Any of the system's; the store then is as it was, or (an error after the exchange) the new file is whole and in place.
 pub fn apply(tree: &Tree, vault: &mut Vault, job: &Job<'_>) -> io::Result<Applied> {
+    let staged = match stage(tree, vault, job)? {
+        Ok(staged) => make_durable(vault, vec![staged])?.pop(),
+        Err(deferral) => return Ok(Applied::Deferred(deferral)),
+    };
+    staged.map_or_else(|| Err(io::ErrorKind::NotFound.into()), |staged| install(tree, vault, job, staged))
+}
+
+/// The first half of a job: what is there is what the plan saw, and the new content is in the stage, whole and checked.
+///
+/// # Errors
+/// Any of the system's; the store is as it was.
+pub fn stage(tree: &Tree, vault: &Vault, job: &Job<'_>) -> io::Result<Result<Staged, Deferral>> {
     if !still(tree, job)? || !same_bytes(tree, job)? {
-        return Ok(Applied::Deferred(Deferral::Changed));
+        return Ok(Err(Deferral::Changed));
     }
-    let staged = Staged::write(vault, job)?;
+    Staged::write(vault, job).map(Ok)
+}
+
+/// The second half of a job: what is there is looked at once more, and then its name is given to the new content.
+///
+/// # Errors
+/// As [`apply`].
+pub fn install(tree: &Tree, vault: &mut Vault, job: &Job<'_>, Durable(staged): Durable) -> io::Result<Applied> {
     let (directory, name) = match ready(tree, job) {
         Ok(Ok(place)) => place,
         Ok(Err(deferral)) => {
@@ -127,10 +147,30 @@ fn same_bytes(tree: &Tree, job: &Job<'_>) -> io::Result<bool> {
     Ok(read::prefix(&file, *length)? == Some(*digest))
 }
 
-/// The new content under a fresh name in the stage: whole, checked and durable.
-struct Staged {
+/// The new content under a fresh name in the stage: whole and checked, but not durable yet, so it can be given no other name.
+#[derive(Debug)]
+pub struct Staged {
     name: String,
     target: Target,
+}
+
+/// The same, durable. Made only by [`make_durable`].
+#[derive(Debug)]
+pub struct Durable(Staged);
+
+/// Waits until all of these are on the disk: once for many.
+///
+/// # Errors
+/// As `fsync`. An error is reported once by the system and then forgotten: all of them are abandoned, never synced again.
+pub fn make_durable(vault: &Vault, staged: Vec<Staged>) -> io::Result<Vec<Durable>> {
+    let names: Vec<&str> = staged.iter().map(|staged| staged.name.as_str()).collect();
+    match sync::together(vault.stage(), &names) {
+        Ok(()) => Ok(staged.into_iter().map(Durable).collect()),
+        Err(error) => {
+            staged.into_iter().try_for_each(|staged| staged.abandon(vault))?;
+            Err(error)
+        }
+    }
 }
 
 impl Staged {
@@ -156,8 +196,7 @@ impl Staged {
             let time = Timespec { tv_sec: modified, tv_nsec: 0 };
             rustix::fs::futimens(&*file, &Timestamps { last_access: time, last_modification: time })?;
         }
-        // An error here is reported once by the system and then forgotten: the staged file is abandoned, never synced again.
-        file.sync_all()
+        Ok(())
     }
 
     /// Removes the staged name; it never was a live one.
@@ -188,7 +227,7 @@ fn create(vault: &Vault, staged: Staged, directory: &OwnedFd, name: &str) -> io:
             return Err(error.into());
         }
     }
-    // The file is durable; its name becomes so with the rest of the pass. Were it lost, the archive would bring it back.
+    // The file is durable; its name becomes so before the archive says that it was here (what says so and is missing was deleted).
     Ok(Applied::Done)
 }
 

@@ -7,7 +7,7 @@
 //! `vault/archive/<uuid>.jsonl` and `<uuid>/…` beside it, as in the client's own store; `vault/archive/index.jsonl` is
 //! appended to, last line of a session wins, and only after the bytes that it speaks of are durable.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Seek as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -19,10 +19,12 @@ use uuid::Uuid;
 use super::record::VERSION;
 pub use super::record::{Here, Place, Record, SideContent};
 use super::vault::{Note, Reason, Vault, copy_prefix, temporary, write_staged};
+use crate::reconcile::few::Few;
 use crate::reconcile::manifest::{Part, SessionId, SidePath};
 use crate::reconcile::order::rank;
 use crate::reconcile::plan::Side;
 use crate::reconcile::relation::Lines;
+use crate::reconcile::shared::Shared;
 use crate::reconcile::transcript::{Content, Digest};
 
 /// The archive of one machine.
@@ -54,12 +56,16 @@ impl Archive {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(archive),
             index => BufReader::new(index?),
         };
+        let mut repositories = Shared::default();
+        let mut records: HashMap<SessionId, Record> = HashMap::with_capacity(archive.present.len());
         for line in index.split(b'\n') {
             archive.lines += 1;
-            if let Some(record) = serde_json::from_slice::<Record>(&line?).ok().filter(|record| record.version == VERSION) {
-                archive.records.insert(record.session, record);
-            }
+            let Some(mut record) = serde_json::from_slice::<Record>(&line?).ok().filter(|record| record.version == VERSION) else { continue };
+            record.place = record.place.map(|place| Place { repository: repositories.first(place.repository), ..place });
+            records.insert(record.session, record);
         }
+        // Made of all of them at once, the tree has no gaps.
+        archive.records = records.into_iter().collect();
         Ok(archive)
     }
 
@@ -104,8 +110,8 @@ impl Archive {
             self.present.insert(session);
         }
         // Of what was let go of, no side file is here either.
-        let old = self.records.remove(&session).map(|old| if old.dropped.is_some() { Record { side: BTreeMap::new(), ..old } } else { old });
-        let (place, here, side) = old.map_or((None, None, BTreeMap::new()), |old| (old.place, old.here, old.side));
+        let old = self.records.remove(&session).map(|old| if old.dropped.is_some() { Record { side: Few::new(), ..old } } else { old });
+        let (place, here, side) = old.map_or((None, None, Few::new()), |old| (old.place, old.here, old.side));
         let record = Record { version: VERSION, session, content: content.clone(), title: lines.title.clone(), place, here, side, dropped: None };
         self.records.insert(session, record);
         self.changed.insert(session);
@@ -264,7 +270,7 @@ impl Archive {
             return Ok(());
         }
         sync_all(&self.root)?;
-        if self.lines > 1000 + 2 * self.records.len() {
+        if self.lines > 1000 + self.records.len() * 3 / 2 {
             let all = self.records.values().map(line).collect::<io::Result<Vec<_>>>()?.concat();
             write_staged(&self.stage, &self.root.join("index.jsonl"), &all)?;
             self.lines = self.records.len();

@@ -19,6 +19,7 @@ pub mod recheck;
 pub mod record;
 pub mod repositories;
 pub mod scan;
+mod sync;
 pub mod tree;
 pub mod vault;
 

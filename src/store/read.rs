@@ -11,9 +11,10 @@ use sha2::{Digest as _, Sha256};
 use crate::reconcile::order::Whole;
 use crate::reconcile::transcript::{Digest, Reader, Reading};
 
-/// Bytes read at a time from a file that has so many, and from any other: most files are small, and a buffer has to be zeroed first.
+/// Bytes read at a time.
 const CHUNK: usize = 256 << 10;
-const FIRST: usize = 8 << 10;
+/// The same for a beginning: most files are small, and room for more would have to be cleared for each of them.
+const FIRST_CHUNK: usize = 16 << 10;
 
 /// What a reading is to take besides the content.
 #[derive(Debug, Clone, Default)]
@@ -120,7 +121,7 @@ impl<R: Read> LineEnds<R> {
                 return Ok(Some(Digest(self.hash.clone().finalize().into())));
             }
             self.hash.update(rest);
-            self.chunk.resize((2 * self.chunk.len()).clamp(FIRST, CHUNK), 0);
+            self.chunk.resize((2 * self.chunk.len()).clamp(FIRST_CHUNK, CHUNK), 0);
             let count = loop {
                 match self.file.read(&mut self.chunk) {
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -152,14 +153,14 @@ pub fn is_the_file(error: &io::Error) -> bool {
 }
 
 fn each_chunk(mut file: impl Read, mut take: impl FnMut(&[u8])) -> io::Result<()> {
-    let mut buffer = vec![0; FIRST];
+    let mut buffer = vec![0; FIRST_CHUNK];
     loop {
         match file.read(&mut buffer) {
             Ok(0) => return Ok(()),
             Ok(count) => {
                 take(&buffer[..count]);
-                if count == FIRST {
-                    buffer.resize(CHUNK, 0);
+                if count == buffer.len() && count < CHUNK {
+                    buffer = vec![0; CHUNK];
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -1,11 +1,10 @@
 //! A line of the archive's index: what it knows of one session.
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::reconcile::few::Few;
 use crate::reconcile::manifest::{Part, SessionId, SidePath};
 use crate::reconcile::order::Whole;
 use crate::reconcile::project::RepositoryId;
@@ -31,7 +30,7 @@ pub struct Record {
     pub here: Option<Here>,
     /// Side files.
     #[serde(default)]
-    pub side: BTreeMap<SidePath, SideContent>,
+    pub side: Few<SidePath, SideContent>,
     /// When its user let go of the bytes that the archive held. What lay in the store is known still.
     #[serde(default)]
     pub dropped: Option<DateTime<Utc>>,

@@ -10,6 +10,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use rustix::fs::{Dir, FileType};
 
 use super::tree::{Make, Status, Tree, descend, status_at};
+use crate::reconcile::few::Few;
 use crate::reconcile::manifest::{Part, ProjectName, SessionId, SidePath, Stamp, StorePath, is_known_neighbour};
 
 /// Most directories below a session's folder, one in the other; a side path has one component more.
@@ -23,7 +24,7 @@ pub struct Found {
     /// Its transcript, absent where only the folder is there.
     pub transcript: Option<Stamp>,
     /// Its side files.
-    pub side: BTreeMap<SidePath, Stamp>,
+    pub side: Few<SidePath, Stamp>,
 }
 
 impl Found {
@@ -168,7 +169,7 @@ impl Project<'_> {
 
     fn keep(&mut self, path: StorePath, stamp: Stamp) {
         let StorePath { project, session, part } = path;
-        let found = self.scan.sessions.entry(session).or_insert_with(|| Found { project: project.clone(), transcript: None, side: BTreeMap::new() });
+        let found = self.scan.sessions.entry(session).or_insert_with(|| Found { project: project.clone(), transcript: None, side: Few::new() });
         if found.project != project {
             let why = format!("lies in {} too; the client resumes neither", found.project);
             self.scan.skip(&format!("{project}/{session}"), &why);

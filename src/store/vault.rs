@@ -4,7 +4,7 @@
 //! [`proof`]. Objects lie in `vault/displaced/<session>/`, a note beside each. Never: an object changed in place.
 
 use std::fs::{DirBuilder, File};
-use std::io::{self, Write as _};
+use std::io::{self, BufWriter, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -154,9 +154,8 @@ impl Vault {
                 let object = object.path.file_name()?.to_str()?;
                 proof::same_inode(&stage, &name, &directory, object).ok()
             });
-            let archived = [Part::Transcript].iter().map(|part| self.path().join("archive").join(part.path(session))).find(|path| path.exists());
-            let proved = proved.or_else(|| proof::prefix_of(&stage, &name, &File::open(archived?).ok()?).ok());
-            if let Some(proved) = proved {
+            let archived = |path: PathBuf| proof::prefix_of(&stage, &name, &File::open(path).ok()?).ok();
+            if let Some(proved) = proved.or_else(|| self.archived(session).into_iter().find_map(archived)) {
                 proof::unlink(&stage, &name, proved)?;
                 continue;
             }
@@ -167,6 +166,20 @@ impl Vault {
             proof::unlink(&stage, &name, proved)?;
         }
         Ok(())
+    }
+
+    /// The archive's files of a session, its transcript first.
+    fn archived(&self, session: SessionId) -> Vec<PathBuf> {
+        let archive = self.path().join("archive");
+        let mut found = vec![archive.join(session.file_name())];
+        let mut folders = vec![archive.join(session.to_string())];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+                let into = if entry.file_type().is_ok_and(|kind| kind.is_dir()) { &mut folders } else { &mut found };
+                into.push(entry.path());
+            }
+        }
+        found
     }
 
     /// A fresh file in the stage that is to be installed, 0600; its name begins with the session, so that a crash leaves no riddle.
@@ -327,7 +340,7 @@ pub(super) fn temporary(stage: &Path) -> io::Result<NamedTempFile> {
 /// # Errors
 /// As [`write_durably`].
 pub(super) fn write_staged(stage: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    put_in_place(temporary(stage)?, path, bytes)
+    put_in_place(temporary(stage)?, path, |file| file.write_all(bytes))
 }
 
 /// Replaces a file of our own as a whole: written beside it, made durable, renamed over it.
@@ -335,12 +348,23 @@ pub(super) fn write_staged(stage: &Path, path: &Path, bytes: &[u8]) -> io::Resul
 /// # Errors
 /// As `write`, `fsync` and `rename`; the old file is then untouched.
 pub fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let directory = path.parent().unwrap_or(Path::new("/"));
-    put_in_place(tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(directory)?, path, bytes)
+    fill_durably(path, |file| file.write_all(bytes))
 }
 
-fn put_in_place(mut file: NamedTempFile, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    file.write_all(bytes)?;
+/// The same for what is never in memory as a whole.
+///
+/// # Errors
+/// As [`write_durably`], and what `fill` says.
+pub fn fill_durably(path: &Path, fill: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>) -> io::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    put_in_place(tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(directory)?, path, fill)
+}
+
+fn put_in_place(file: NamedTempFile, path: &Path, fill: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>) -> io::Result<()> {
+    let mut writer = BufWriter::with_capacity(64 << 10, file.as_file());
+    fill(&mut writer)?;
+    writer.flush()?;
+    drop(writer);
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
     File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()

@@ -1,14 +1,15 @@
 //! Killed in front of every call that changes something, here and on the far side; then killed again during the recovery.
 //!
 //! The real program, from outside ([`crate::stepper`]). A step is a call and what it is about; a point is one such call of one run.
-//! By default every step is killed at its first point, and at as many others as `CLAUDE_SESSION_SYNC_CRASH_POINTS` says (a number, or
-//! `all`); `CLAUDE_SESSION_SYNC_CRASH_AGAIN` says how many recoveries are killed once more.
+//! Every step is killed at its first point, and at as many others as `CLAUDE_SESSION_SYNC_CRASH_POINTS` says (a number, or `all`; else
+//! 20); `CLAUDE_SESSION_SYNC_CRASH_AGAIN` says how many recoveries are killed once more, by turns here and on the far side.
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::crash_world::{DELETED, FORGOTTEN, Prepared, quick};
+use crate::figures::figure;
 use crate::stepper::{self, Ended, Stop, Then};
 use crate::talk::id;
 
@@ -93,7 +94,7 @@ struct Case {
 fn every_step(what: &str, victim: Victim, again: usize, prepare: &(dyn Fn(&mut Prepared) -> Vec<String> + Sync)) {
     const WORKERS: usize = 2;
     let began = std::time::Instant::now();
-    let (more, again) = (chosen("CLAUDE_SESSION_SYNC_CRASH_POINTS", 0), chosen("CLAUDE_SESSION_SYNC_CRASH_AGAIN", again));
+    let (more, again) = (chosen("CLAUDE_SESSION_SYNC_CRASH_POINTS", 20), chosen("CLAUDE_SESSION_SYNC_CRASH_AGAIN", again));
     let work = |worker: usize| {
         let mut prepared = Prepared::everything();
         let case = Case { arguments: prepare(&mut prepared), victim };
@@ -108,12 +109,12 @@ fn every_step(what: &str, victim: Victim, again: usize, prepare: &(dyn Fn(&mut P
     let (points, recoveries) = done.iter().fold((0, 0), |(points, again), of| (points + of.2, again + of.3));
     let missed: Vec<_> = all.difference(&killed).collect();
     let line = format!(
-        "{what}, {victim:?}: {} calls, {} steps, killed at {points} points, {recoveries} recoveries killed again, {:?}\n",
+        "{what}, {victim:?}: {} calls, {} steps, killed at {points} points, {recoveries} recoveries killed again, {} s",
         done[0].0.len(),
         all.len(),
-        began.elapsed()
+        began.elapsed().as_secs()
     );
-    std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes()).unwrap();
+    figure(&line);
     assert!(missed.is_empty(), "never killed at: {missed:#?}");
     assert!(points > 3, "{line}");
 }
@@ -144,7 +145,8 @@ impl Case {
             prepared.holds(&when);
             if again > 0 && count % every == 0 {
                 let crashed = prepared.copy();
-                twice += self.killed_again(prepared, crashed.path(), &when, count);
+                let victim = if twice % 2 == 0 { Victim::Here } else { Victim::Far };
+                twice += self.killed_again(prepared, crashed.path(), &when, (victim, count));
                 prepared.put_back_from(crashed.path());
             }
             self.recover(prepared, &when);
@@ -167,14 +169,14 @@ impl Case {
         }
     }
 
-    /// The recovery itself is killed at one of its points, another one each time; here, since it is here that one recovers.
-    fn killed_again(&self, prepared: &Prepared, crashed: &Path, when: &str, seed: usize) -> usize {
+    /// The recovery itself is killed at one of its points, another one each time.
+    fn killed_again(&self, prepared: &Prepared, crashed: &Path, when: &str, (victim, seed): (Victim, usize)) -> usize {
         let sync = prepared.world.arguments(&[]);
-        let (_, calls) = run(prepared, &sync, Victim::Here, None);
+        let (_, calls) = run(prepared, &sync, victim, None);
         let Some(point) = calls.get(seed * 7919 % calls.len().max(1)) else { return 0 };
         prepared.put_back_from(crashed);
-        let (ended, _) = run(prepared, &sync, Victim::Here, Some(point));
-        let when = format!("{when}, and again at {point:?} ({:?})", ended.code);
+        let (ended, _) = run(prepared, &sync, victim, Some(point));
+        let when = format!("{when}, and again, {victim:?}, at {point:?} ({:?})", ended.code);
         prepared.holds(&when);
         self.recover(prepared, &when);
         prepared.is_healed(&when);
@@ -188,17 +190,17 @@ fn of_sync(prepared: &mut Prepared) -> Vec<String> {
 
 #[test]
 fn a_pass_killed_here_at_any_step_loses_nothing_and_the_next_two_heal_it() {
-    every_step("sync", Victim::Here, 6, &of_sync);
+    every_step("sync", Victim::Here, 8, &of_sync);
 }
 
 #[test]
 fn a_pass_whose_far_side_dies_at_any_step_loses_nothing_and_the_next_two_heal_it() {
-    every_step("sync", Victim::Far, 4, &of_sync);
+    every_step("sync", Victim::Far, 8, &of_sync);
 }
 
 #[test]
 fn a_pass_one_of_whose_far_tools_dies_at_any_step_loses_nothing_and_the_next_two_heal_it() {
-    every_step("sync", Victim::FarTool, 0, &of_sync);
+    every_step("sync", Victim::FarTool, 4, &of_sync);
 }
 
 #[test]

@@ -171,6 +171,12 @@ impl Recording {
         self.steps.len()
     }
 
+    /// How everything stands behind so many calls while nothing is cut.
+    pub(crate) fn standing(&self, cut: usize) -> State {
+        let changes: Vec<usize> = (0..cut).filter(|at| matches!(self.steps[*at], Step::Names(_))).collect();
+        self.state(cut, &changes, true)
+    }
+
     /// Every state that a cut behind so many calls may leave.
     pub(crate) fn states(&self, cut: usize) -> Vec<State> {
         let steps = &self.steps[..cut];

@@ -1,5 +1,6 @@
 //! The manual checks of the first design, each as somebody at a laptop would make it: real program, real sshd, a codespace that
-//! GitHub's stand-in lists. `tests/REQUIREMENTS.md` says which test holds which requirement; here it is held that it says so rightly.
+//! GitHub's stand-in lists. `tests/REQUIREMENTS.md` says which test holds which requirement, `tests/FAULTS.md` which shows which
+//! fault; here it is held that they say so rightly.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -111,27 +112,31 @@ fn worked_there_timed_out_started_again_and_connected_it_is_recovered() {
     assert_eq!(here(&laptop, 1), Some(lost));
 }
 
-/// Every name of a test in the table: `module::name`.
+/// Every name of a test in a row or a table: `module::name`, or `src/module.rs::name`.
 fn named(table: &str) -> BTreeSet<&str> {
     table.split('`').skip(1).step_by(2).filter(|word| word.contains("::")).collect()
 }
 
+/// Whether there is such a test, in a file that may hold it.
+fn exists(root: &Path, test: &str) -> bool {
+    let (module, name) = test.rsplit_once("::").unwrap();
+    let path = module.replace("::", "/");
+    let files = [module.to_owned(), format!("tests/it/{path}.rs"), format!("tests/it/{path}/mod.rs"), format!("src/{path}.rs"), format!("src/{path}/mod.rs")];
+    let texts = files.iter().filter_map(|file| fs::read_to_string(root.join(file)).ok());
+    texts.into_iter().any(|text| text.contains(&format!("fn {name}(")))
+}
+
 #[test]
-fn every_test_that_the_table_of_requirements_names_exists() {
+fn every_test_that_a_table_names_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let table = fs::read_to_string(root.join("tests/REQUIREMENTS.md")).unwrap();
-    let names = named(&table);
-    assert!(names.len() >= 20, "{names:?}");
-    let missing: Vec<&&str> = names
-        .iter()
-        .filter(|test| {
-            let (module, name) = test.rsplit_once("::").unwrap();
-            let files = [format!("tests/it/{module}.rs"), format!("src/{}.rs", module.replace("::", "/")), format!("src/{}/mod.rs", module.replace("::", "/"))];
-            !files.iter().filter_map(|file| fs::read_to_string(root.join(file)).ok()).any(|text| text.contains(&format!("fn {name}(")))
-        })
-        .collect();
-    assert!(missing.is_empty(), "{missing:?}");
-    let rows = table.lines().filter(|line| line.starts_with("| ") && !line.ends_with("| held by |"));
-    let bare: Vec<&str> = rows.filter(|row| named(row).is_empty()).collect();
-    assert!(bare.is_empty(), "{bare:?}");
+    for (table, least) in [("tests/REQUIREMENTS.md", 20), ("tests/FAULTS.md", 100)] {
+        let text = fs::read_to_string(root.join(table)).unwrap();
+        let names = named(&text);
+        assert!(names.len() >= least, "{table}: {names:?}");
+        let missing: Vec<&&str> = names.iter().filter(|test| !exists(root, test)).collect();
+        assert!(missing.is_empty(), "{table}: {missing:#?}");
+        let rows = text.lines().filter(|line| line.starts_with("| ") && !line.ends_with("| held by |"));
+        let bare: Vec<&str> = rows.filter(|row| named(row).is_empty()).collect();
+        assert!(bare.is_empty(), "{table}: {bare:?}");
+    }
 }

@@ -1,7 +1,8 @@
 //! A model of replicas for the laws of the plan: members as maps from id to bytes, on which a plan is carried out to the letter.
 //! Whatever a plan may never do is an assertion here.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use claude_session_sync::reconcile::manifest::{Part, SessionId, SidePath};
 use claude_session_sync::reconcile::order::Whole;
@@ -15,14 +16,14 @@ pub(crate) fn session() -> SessionId {
 }
 
 /// A side file of the model.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct File {
     pub(crate) bytes: Vec<u8>,
     pub(crate) modified: i64,
 }
 
 /// One replica.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Replica {
     pub(crate) transcripts: BTreeMap<SessionId, Vec<u8>>,
     pub(crate) side: BTreeMap<(SessionId, SidePath), File>,
@@ -74,16 +75,30 @@ pub(crate) fn lines_of(bytes: &[u8]) -> Lines {
     proved(bytes, &BTreeSet::new())
 }
 
+thread_local! {
+    /// What was read once. A content is looked at thousands of times.
+    static READ: RefCell<HashMap<Vec<u8>, Lines>> = RefCell::default();
+}
+
 /// A content with the digests of its beginnings of these lengths.
 pub(crate) fn proved(bytes: &[u8], lengths: &BTreeSet<u64>) -> Lines {
-    let mut reader = Reader::new(lengths.iter().copied()).keeping_messages();
-    reader.push(bytes);
-    Lines::of(reader.finish())
+    READ.with_borrow_mut(|read| {
+        if !read.contains_key(bytes) {
+            let mut reader = Reader::new([]).keeping_messages();
+            reader.push(bytes);
+            read.insert(bytes.to_vec(), Lines::of(reader.finish()));
+        }
+        let lines = read.get_mut(bytes).unwrap();
+        for length in lengths.range(..lines.content.length).filter(|length| **length > 0) {
+            lines.marks.entry(*length).or_insert_with(|| Digest::of(&bytes[..usize::try_from(*length).unwrap()]));
+        }
+        lines.clone()
+    })
 }
 
 fn side_of(path: &SidePath, file: &File, lengths: &BTreeSet<u64>) -> Side {
     if path.as_str().ends_with(".jsonl") {
-        Side::Lines(proved(&file.bytes, lengths))
+        Side::Lines(proved(&file.bytes, lengths).into())
     } else {
         Side::Whole(Whole { modified: file.modified, length: file.bytes.len() as u64, digest: Digest::of(&file.bytes) })
     }

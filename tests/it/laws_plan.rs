@@ -10,8 +10,10 @@ use proptest::prelude::*;
 
 use crate::laws_model::{File, Replica, line, lines_of, pairs, pass, proved, session, settle, split};
 
+/// `CLAUDE_SESSION_SYNC_CASES` of them, or two thousand.
 fn cases() -> ProptestConfig {
-    ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) }
+    let cases = std::env::var("CLAUDE_SESSION_SYNC_CASES").map_or(2_000, |cases| cases.parse().unwrap());
+    ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases) }
 }
 
 /// Lines of all kinds, among them two that differ at the same time, one that is no JSON, and one without a time.
@@ -140,6 +142,24 @@ fn the_order_of_every_two_small_contents_is_total_and_extends_their_being_prefix
                 _ => Relation::Diverged,
             };
             assert_eq!(relate(of_a, of_b), Ok(expected));
+        }
+    }
+}
+
+#[test]
+fn of_side_files_whose_names_fold_into_one_the_same_is_carried_whoever_holds_which() {
+    let [upper, lower]: [SidePath; 2] = ["tool-results/A.txt", "tool-results/a.txt"].map(|name| name.parse().unwrap());
+    let holding = |path: &SidePath| {
+        let mut replica = Replica::holding(&line("user", Some(10), "a"));
+        replica.side.insert((session(), path.clone()), File { bytes: path.as_str().into(), modified: 1 });
+        replica
+    };
+    for world in [[holding(&upper), holding(&lower)], [holding(&lower), holding(&upper)]] {
+        let mut after = world.clone();
+        pass(&mut after, &[0, 1]);
+        for (old, new) in world.iter().zip(&after) {
+            let expected: BTreeSet<_> = old.side.keys().cloned().chain([(session(), upper.clone())]).collect();
+            assert_eq!(new.side.keys().cloned().collect::<BTreeSet<_>>(), expected);
         }
     }
 }

@@ -22,6 +22,8 @@ mod answers;
 #[cfg(test)]
 mod api;
 #[cfg(test)]
+mod client_gone;
+#[cfg(test)]
 mod clinic;
 #[cfg(test)]
 mod config;
@@ -43,6 +45,8 @@ mod crash_steps;
 mod crash_world;
 #[cfg(test)]
 mod demo;
+#[cfg(test)]
+mod dice;
 #[cfg(test)]
 mod disk_model;
 #[cfg(test)]
@@ -91,6 +95,10 @@ mod launchd;
 mod laws_apply;
 #[cfg(test)]
 mod laws_archive;
+#[cfg(test)]
+mod laws_cases;
+#[cfg(test)]
+mod laws_histories;
 #[cfg(test)]
 mod laws_model;
 #[cfg(test)]
@@ -166,6 +174,8 @@ mod remote_put;
 #[cfg(test)]
 mod remote_script;
 #[cfg(test)]
+mod remote_waits;
+#[cfg(test)]
 mod rows;
 #[cfg(test)]
 mod seeds;
@@ -187,6 +197,8 @@ mod talk;
 mod tmux;
 #[cfg(test)]
 mod token;
+#[cfg(test)]
+mod two_agents;
 #[cfg(test)]
 mod verbs_doctor;
 #[cfg(test)]

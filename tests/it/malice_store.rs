@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use claude_session_sync::reconcile::report::{ActionResult, Outcome};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
@@ -140,9 +141,27 @@ fn long() -> Duration {
     Duration::from_secs(seconds.unwrap_or(4))
 }
 
+/// What is exchanged for something else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flipped {
+    /// The first session's transcript.
+    Transcript,
+    /// A folder of the first session.
+    Folder,
+    /// The directory that all of them lie in.
+    Project,
+}
+
+/// The visit goes on, and every other session gets its due.
+fn costs_itself_alone(ran: &Ran) {
+    let report = ran.report();
+    assert!(report.visits.iter().all(|visit| visit.outcome == Outcome::Visited), "{ran:?}");
+    let others = report.actions.iter().filter(|action| action.session.to_string() != id(1));
+    assert!(others.into_iter().all(|action| action.result == Some(ActionResult::Done)), "{ran:?}");
+}
+
 /// Passes over a world in which `flip` exchanges something at `side` while the other side brings news; then two honest ones.
-/// `whole`: all sessions lie in what is exchanged.
-fn while_flipping(whole: bool, side: impl Fn(&World, &Side) -> Side, flip: impl Fn(&Side, &Outside, &World) -> Flipping) {
+fn while_flipping(what: Flipped, side: impl Fn(&World, &Side) -> Side, flip: impl Fn(&Side, &Outside, &World) -> Flipping) {
     let (world, far) = World::with_box();
     let outside = Outside::beside(&world);
     let mut talks: Vec<Talk> = (1..=4).map(|n| Talk::begun(&id(n), &world.here.at("widget"), 60, &format!("talk {n}"))).collect();
@@ -165,6 +184,9 @@ fn while_flipping(whole: bool, side: impl Fn(&World, &Side) -> Side, flip: impl 
         let ran = bounded(&world);
         *codes.entry(ran.code).or_default() += 1;
         assert!([0, 1, 3].contains(&ran.code), "{ran:?}");
+        if what == Flipped::Transcript {
+            costs_itself_alone(&ran);
+        }
         passes += 1;
     }
     let flips = flipping.end();
@@ -178,7 +200,7 @@ fn while_flipping(whole: bool, side: impl Fn(&World, &Side) -> Side, flip: impl 
         assert_eq!(world.archived(&talk.id).as_ref(), Some(&talk.bytes), "{}", talk.id);
     }
     // Of what nobody flipped nothing was put off for good.
-    for talk in talks.iter().skip(if whole { 4 } else { 1 }) {
+    for talk in talks.iter().skip(if what == Flipped::Project { 4 } else { 1 }) {
         assert_eq!(side.bytes(&talk.id), talk.bytes, "{}", talk.id);
     }
 }
@@ -201,31 +223,34 @@ fn link_to(target: &Path, world: &World) -> PathBuf {
 #[test]
 fn a_transcript_that_is_now_and_then_a_link_leads_no_pass_outside() {
     for side in [here, there] {
-        while_flipping(false, side, |side, outside, world| Flipping::of(side.path(&id(1)), link_to(&outside.0.join(format!("{}.jsonl", id(1))), world)));
+        while_flipping(Flipped::Transcript, side, |side, outside, world| {
+            Flipping::of(side.path(&id(1)), link_to(&outside.0.join(format!("{}.jsonl", id(1))), world))
+        });
     }
 }
 
-/// On this machine alone: on the far side the tools there may wait for a pipe, and the visit ends when nothing was heard for so long.
 #[test]
 fn a_transcript_that_is_now_and_then_a_pipe_stops_no_pass() {
-    while_flipping(false, here, |side, _, world| {
-        let wrong = world.root().join("wrong");
-        pipe(&wrong);
-        Flipping::of(side.path(&id(1)), wrong)
-    });
+    for side in [here, there] {
+        while_flipping(Flipped::Transcript, side, |side, _, world| {
+            let wrong = world.root().join("wrong");
+            pipe(&wrong);
+            Flipping::of(side.path(&id(1)), wrong)
+        });
+    }
 }
 
 #[test]
 fn a_project_directory_that_is_now_and_then_a_link_leads_no_pass_outside() {
     for side in [here, there] {
-        while_flipping(true, side, |side, outside, world| Flipping::of(side.path(&id(1)).parent().unwrap().to_owned(), link_to(&outside.0, world)));
+        while_flipping(Flipped::Project, side, |side, outside, world| Flipping::of(side.path(&id(1)).parent().unwrap().to_owned(), link_to(&outside.0, world)));
     }
 }
 
 #[test]
 fn a_folder_of_side_files_that_is_now_and_then_a_link_leads_no_pass_outside() {
     for side in [here, there] {
-        while_flipping(false, side, |side, outside, world| {
+        while_flipping(Flipped::Folder, side, |side, outside, world| {
             let folder = side.path(&id(1)).with_extension("").join("subagents");
             Flipping::of(folder, link_to(&outside.0.join("subagents"), world))
         });

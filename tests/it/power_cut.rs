@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use crate::crash_world::{Prepared, Shown, quick};
 use crate::disk_model::{Content, Recording};
+use crate::figures::figure;
 use crate::stepper::{self, Then};
 
 /// Which of the files that were shown a content begins with; asked for the same content again and again.
@@ -19,6 +20,20 @@ impl Beginnings {
     fn of(&mut self, content: &Content, shown: &[Shown]) -> &[usize] {
         let found = || shown.iter().enumerate().filter(|(_, of)| content.starts_with(&of.before)).map(|(at, _)| at).collect();
         &self.known.entry(Rc::as_ptr(content)).or_insert_with(|| (Rc::clone(content), found())).1
+    }
+}
+
+/// What was installed is remembered as soon as the pass ends, and what is remembered and not there counts as deleted by its user: by
+/// then no power cut may take any of it.
+fn stays(side: &str, own: &Recording) {
+    let live = |path: &Path| path.to_string_lossy().contains("/.claude/projects/");
+    let (before, now) = (own.standing(0).names, own.standing(own.len()).names);
+    let installed: Vec<_> = now.iter().filter(|(path, content)| live(path) && before.get(*path) != Some(content)).collect();
+    assert!(installed.len() > 5, "{side}: {installed:?}");
+    for state in own.states(own.len()) {
+        for (path, content) in &installed {
+            assert!(state.names.get(*path) == Some(content), "{side}, {}: {} was installed, and is not there", state.what, path.display());
+        }
     }
 }
 
@@ -48,7 +63,7 @@ fn cut(side: &str) -> (usize, usize) {
     let (mut beginnings, mut states) = (Beginnings::default(), 0);
     for (at, beside) in beside.into_iter().enumerate() {
         // What the other machine has written by then is there.
-        let there = other.states(beside).into_iter().next_back().unwrap().names;
+        let there = other.standing(beside).names;
         for state in own.states(at) {
             states += 1;
             let mut found = vec![false; shown.len()];
@@ -69,6 +84,7 @@ fn cut(side: &str) -> (usize, usize) {
             }
         }
     }
+    stays(side, &own);
     assert!(own.len() > 20 && states > own.len(), "{} calls, {states} states", own.len());
     (own.len(), states)
 }
@@ -77,7 +93,6 @@ fn cut(side: &str) -> (usize, usize) {
 fn whatever_a_power_cut_takes_the_old_or_the_new_content_has_a_name() {
     for side in ["home", "box"] {
         let (calls, states) = cut(side);
-        let line = format!("power cut, {side}: behind each of {calls} calls, {states} states\n");
-        std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes()).unwrap();
+        figure(&format!("power cut, {side}: behind each of {calls} calls, {states} states"));
     }
 }

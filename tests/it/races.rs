@@ -13,10 +13,11 @@ use std::time::{Duration, Instant};
 use claude_session_sync::reconcile::report::ActionResult;
 use serde_json::json;
 
+use crate::figures::figure;
 use crate::talk::{Talk, id};
 use crate::world::{Side, World, files};
 
-fn rounds(usual: usize) -> usize {
+pub(crate) fn rounds(usual: usize) -> usize {
     std::env::var("CLAUDE_SESSION_SYNC_RACES").map_or(usual, |word| word.parse().unwrap())
 }
 
@@ -75,12 +76,12 @@ fn write(file: &Path, stage: &Path, style: Style, (moment, round): (Duration, us
 }
 
 /// Every line that is in a live file or in a vault of these places.
-fn lines(places: &[PathBuf]) -> BTreeSet<String> {
+pub(crate) fn lines(places: &[PathBuf]) -> BTreeSet<String> {
     let all = places.iter().flat_map(|place| files(place).into_iter().filter(|(name, _)| !name.ends_with(".json") && !name.ends_with("index.jsonl")));
     all.flat_map(|(_, (_, bytes))| String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect::<Vec<_>>()).collect()
 }
 
-fn places(world: &World, far: &Side) -> Vec<PathBuf> {
+pub(crate) fn places(world: &World, far: &Side) -> Vec<PathBuf> {
     let own = far.claude.join(".claude-session-sync/vault");
     vec![world.here.claude.join("projects"), far.claude.join("projects"), world.data().join("vault"), own]
 }
@@ -128,8 +129,8 @@ fn writers_in_both_styles_lose_no_line_while_their_file_is_replaced_here_and_the
         assert_eq!(world.here.sessions(), far.sessions(), "round {round}");
         assert!(files(&world.data().join("stage")).is_empty());
     }
-    let line = format!("{rounds} replacements with a writer, {replaced} of them made and the others put off because of it, {lines_written} lines, none lost\n");
-    std::io::stderr().write_all(line.as_bytes()).unwrap();
+    let line = format!("{rounds} replacements with a writer, {replaced} of them made and the others put off because of it, {lines_written} lines, none lost");
+    figure(&line);
 }
 
 /// What keeps passes from each other.
@@ -210,8 +211,8 @@ fn at_once(apart: Apart, rounds: usize) {
         assert_eq!(world.here.sessions(), far.sessions(), "{apart:?}, round {round}");
         assert_eq!(world.here.bytes(&id(2)), talks[2].bytes, "{apart:?}, round {round}");
     }
-    let line = format!("{apart:?}: {rounds} rounds of {PASSES} passes at once, {} lines, {} passes gave way\n", shown.len(), busy.into_inner());
-    std::io::stderr().write_all(line.as_bytes()).unwrap();
+    let line = format!("{apart:?}: {rounds} rounds of {PASSES} passes at once, {} lines, {} passes gave way", shown.len(), busy.into_inner());
+    figure(&line);
 }
 
 #[test]

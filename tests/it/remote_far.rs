@@ -263,7 +263,7 @@ fn bsd_tools(directory: &Path) {
     let dd = program("dd").unwrap();
     let stat_text = format!(
         "#!/bin/sh\nfollow=\n[ \"$1\" = -L ] && {{ follow=-L; shift; }}\n[ \"$1\" = -f ] || {{ echo 'stat: illegal option -- c' >&2; exit 1; }}\n\
-         format=$(printf '%s' \"$2\" | sed 's/%z/%s/;s/%Fm/%.9Y/;s/%Fc/%.9Z/;s/%N/%n/')\nshift 2\nexec {} $follow -c \"$format\" -- \"$@\"\n",
+         format=$(printf '%s' \"$2\" | sed 's/%z/%s/;s/%Fm/%.9Y/;s/%Fc/%.9Z/;s/%N/%n/;s/%l/%h/')\nshift 2\nexec {} $follow -c \"$format\" -- \"$@\"\n",
         stat.display()
     );
     write_program(&directory.join("stat"), &stat_text);

@@ -182,6 +182,19 @@ fn what_is_written_at_the_last_moment_is_in_the_vault_and_reported() {
 }
 
 #[test]
+fn what_a_link_led_to_for_a_moment_is_neither_kept_nor_reason_enough_to_displace() {
+    let far = with_transcript(Tools::Dash).unwrap();
+    let outside = far.home.path().join("outside");
+    std::fs::write(&outside, "not a session").unwrap();
+    // As if the project directory had been exchanged for a link while the old file got its second name.
+    let ln = program("ln").unwrap().display().to_string();
+    far.tool("ln", &format!("#!/bin/sh\ncase $2 in */vault/*) exec {ln} '{}' \"$2\" ;; *) exec {ln} \"$@\" ;; esac\n", outside.display()));
+    assert_eq!(put(&far, vec![append(&far)]).outcomes[&1], Outcome::Changed);
+    assert_eq!((far.bytes(&transcript(A)), vault(&far)), (b"one\n".to_vec(), Vec::<String>::new()));
+    assert_eq!(std::fs::read(&outside).unwrap(), b"not a session");
+}
+
+#[test]
 fn where_hard_links_are_refused_copies_are_kept_and_names_are_moved() {
     let far = with_transcript(Tools::Dash).unwrap();
     far.tool("ln", "#!/bin/sh\necho 'ln: operation not permitted' >&2\nexit 1\n");

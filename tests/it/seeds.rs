@@ -6,6 +6,7 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
+use crate::dice::Dice;
 use crate::figures::figure;
 
 #[expect(unreachable_pub, reason = "the fuzz targets are another crate")]
@@ -24,35 +25,23 @@ fn names(directory: &Path, ending: &str) -> BTreeSet<String> {
     entries.map(|name| name.strip_suffix(ending).unwrap().to_owned()).collect()
 }
 
-/// Numbers that look random and are the same in every run.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, most: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % (most.max(1) as u64)).unwrap()
-    }
-
-    /// The bytes, a little worse.
-    fn change(&mut self, bytes: &[u8]) -> Vec<u8> {
-        const BITS: [&[u8]; 12] =
-            [b"\x1b[31m", b"\n", b"\0", b"\xff", b"..", b"/", b"-1", b"18446744073709551615", b"\"", b"{", "\u{202e}".as_bytes(), "\u{9b}".as_bytes()];
-        let mut changed = bytes.to_vec();
-        for _ in 0..=self.below(3) {
-            let at = self.below(changed.len() + 1);
-            let end = (at + self.below(8)).min(changed.len());
-            match self.below(5) {
-                0 => changed.truncate(at),
-                1 => drop(changed.drain(at..end)),
-                2 => drop(changed.splice(at..at, BITS[self.below(BITS.len())].iter().copied())),
-                3 => changed = [&changed[..at], &bytes[self.below(bytes.len() + 1)..]].concat(),
-                _ => changed[at..end].iter_mut().for_each(|byte| *byte ^= 1 << self.below(8)),
-            }
+/// The bytes, a little worse.
+fn worse(bytes: &[u8], dice: &mut Dice) -> Vec<u8> {
+    const BITS: [&[u8]; 12] =
+        [b"\x1b[31m", b"\n", b"\0", b"\xff", b"..", b"/", b"-1", b"18446744073709551615", b"\"", b"{", "\u{202e}".as_bytes(), "\u{9b}".as_bytes()];
+    let mut changed = bytes.to_vec();
+    for _ in 0..=dice.below(3) {
+        let at = dice.below(changed.len() + 1);
+        let end = (at + dice.below(8)).min(changed.len());
+        match dice.below(5) {
+            0 => changed.truncate(at),
+            1 => drop(changed.drain(at..end)),
+            2 => drop(changed.splice(at..at, BITS[dice.below(BITS.len())].iter().copied())),
+            3 => changed = [&changed[..at], &bytes[dice.below(bytes.len() + 1)..]].concat(),
+            _ => changed[at..end].iter_mut().for_each(|byte| *byte ^= 1 << dice.below(8)),
         }
-        changed
     }
+    changed
 }
 
 #[test]
@@ -73,7 +62,7 @@ fn no_seed_and_nothing_like_one_breaks_a_promise_of_a_parser() {
     for (name, _) in checks::ALL {
         for seed in names(&fuzz().join("seeds").join(name), "") {
             let bytes = fs::read(fuzz().join("seeds").join(name).join(&seed)).unwrap();
-            let changed = (0..CHANGES).map(|_| dice.change(&bytes)).collect::<Vec<_>>();
+            let changed = (0..CHANGES).map(|_| worse(&bytes, &mut dice)).collect::<Vec<_>>();
             for input in [bytes].into_iter().chain(changed) {
                 runs += 1;
                 if catch_unwind(AssertUnwindSafe(|| checks::run(name, &input))).is_err() {

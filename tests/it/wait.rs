@@ -37,3 +37,19 @@ pub(crate) fn members(group: i32) -> Vec<i32> {
     }
     found
 }
+
+/// The processes that have this home in their environment, zombies not counted.
+#[cfg(target_os = "linux")]
+pub(crate) fn living_with(home: &std::path::Path) -> Vec<i32> {
+    let variable = format!("HOME={}\0", home.display());
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        // A zombie has no environment any more.
+        let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+        if memchr::memmem::find(&environment, variable.as_bytes()).is_some() {
+            found.push(pid);
+        }
+    }
+    found
+}

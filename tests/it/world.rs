@@ -303,9 +303,10 @@ impl Side {
     /// All session files, whatever their project directory is called.
     pub(crate) fn sessions(&self) -> BTreeMap<String, Bytes> {
         let files = self.files();
+        let names: Vec<String> = files.keys().cloned().collect();
         let count = files.len();
         let sessions: BTreeMap<_, _> = files.into_iter().filter_map(|(path, (_, bytes))| Some((path.split_once('/')?.1.to_owned(), bytes))).collect();
-        assert_eq!(sessions.len(), count, "a session lies twice at {}", self.name);
+        assert_eq!(sessions.len(), count, "a session lies twice at {}: {names:?}", self.name);
         sessions
     }
 

@@ -12,6 +12,7 @@ use super::answer::{Answer, LONGEST_TEXT, bad_line, lines, plain};
 use super::{LONGEST_DIRECTORY, Token, VaultName, WireError, escaped, grammar, is_plain_directory, nanoseconds, number};
 use crate::reconcile::activity::Pushed;
 use crate::reconcile::manifest::{ProjectName, SessionId, Stamp, StorePath, is_known_neighbour};
+use crate::reconcile::shared::Shared;
 
 /// Most bytes of the list of files.
 const LONGEST_FILES: u64 = 64 * 1024 * 1024;
@@ -221,7 +222,7 @@ fn live(text: &[u8]) -> Result<(bool, Vec<Live>), WireError> {
 }
 
 fn files(text: &[u8], skipped: &mut SkippedNames) -> Result<Vec<FarFile>, WireError> {
-    let mut files = Vec::new();
+    let (mut files, mut projects) = (Vec::new(), Shared::default());
     for (at, line) in lines(text).enumerate() {
         if at == MOST_FILES {
             return Err(grammar(format!("more than {MOST_FILES} files")));
@@ -238,7 +239,11 @@ fn files(text: &[u8], skipped: &mut SkippedNames) -> Result<Vec<FarFile>, WireEr
         let token: Token = fields.join(":").parse().map_err(|_| bad())?;
         match std::str::from_utf8(path).map(|path| (is_known_neighbour(path), path.parse())) {
             Ok((true, _)) => {}
-            Ok((false, Ok(path))) => files.push(FarFile { path, stamp: token.stamp(), token }),
+            Ok((false, Ok(path))) => {
+                let StorePath { project, session, part } = path;
+                let path = StorePath { project: projects.first(project), session, part };
+                files.push(FarFile { path, stamp: token.stamp(), token });
+            }
             Ok((false, Err(why))) => skip(why.to_string()),
             Err(_) => skip("is no UTF-8".to_owned()),
         }

@@ -15,6 +15,7 @@ mod request;
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use answer::{Answer, Fetched, ItemHeader};
@@ -146,9 +147,9 @@ fn number(text: &str) -> Option<u64> {
 }
 
 /// What the far side says of one file, kept as its very text: `inode:size:mtime:ctime`. A replacement names it, and is done only
-/// while the far side still says the same.
+/// while the far side still says the same. A clone of it is no copy.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Token(String);
+pub struct Token(Arc<str>);
 
 impl Token {
     /// The text.
@@ -186,7 +187,7 @@ impl FromStr for Token {
             [inode, size, modified, changed] => number(inode).and(number(size)).is_some() && nanoseconds(modified).and(nanoseconds(changed)).is_some(),
             _ => false,
         };
-        if fits { Ok(Self(text.to_owned())) } else { Err(NotAToken) }
+        if fits { Ok(Self(text.into())) } else { Err(NotAToken) }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the state remembers of a session, and how it comes to remember nothing: titles and digests are traces, too.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -9,7 +10,7 @@ use crate::state::State;
 
 /// Takes everything of these sessions out, but for who is still to be told.
 pub(super) fn forget(state: &mut State, sessions: &BTreeSet<SessionId>) {
-    for replica in state.replicas.values_mut() {
+    for replica in state.replicas.values_mut().map(Arc::make_mut) {
         let held = replica.files.iter().map(|(path, _)| path.session).chain(replica.seen.keys().copied());
         let due: Vec<SessionId> = held.filter(|held| sessions.contains(held)).collect();
         replica.due.extend(due);

@@ -235,7 +235,8 @@ fn find(here: &Here, state: &State, session: SessionId) -> Result<Found, PassErr
     }
     members.sort_by_key(|member| member.session != session);
     let is_of = |of: &SessionId| family.contains_key(of);
-    let holds = |replica: &crate::state::ReplicaMemory| replica.files.iter().any(|(path, _)| is_of(&path.session)) || replica.seen.keys().any(is_of);
+    let holds =
+        |replica: &std::sync::Arc<crate::state::ReplicaMemory>| replica.files.iter().any(|(path, _)| is_of(&path.session)) || replica.seen.keys().any(is_of);
     let held_by = state.visits.iter().filter(|(_, visit)| visit.gone.is_none() && visit.replica.and_then(|id| state.replicas.get(&id)).is_some_and(holds));
     let made = |object: &&Object| {
         let note = &object.note;
