@@ -121,7 +121,7 @@ impl<R: Read> LineEnds<R> {
                 return Ok(Some(Digest(self.hash.clone().finalize().into())));
             }
             self.hash.update(rest);
-            self.chunk.resize(CHUNK, 0);
+            self.chunk.resize((2 * self.chunk.len()).clamp(FIRST_CHUNK, CHUNK), 0);
             let count = loop {
                 match self.file.read(&mut self.chunk) {
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

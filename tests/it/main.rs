@@ -132,8 +132,6 @@ mod malice_store;
 #[cfg(test)]
 mod manual;
 #[cfg(test)]
-mod model;
-#[cfg(test)]
 mod packages;
 #[cfg(test)]
 mod pass_first;

@@ -9,14 +9,23 @@
 //! `tests/model-seeds/`, it is played before all others. A history plays alike every time: `CLAUDE_SESSION_SYNC_HISTORY=FILE` plays that
 //! one alone, `CLAUDE_SESSION_SYNC_SALTS=100` each with so many salts, and `CLAUDE_SESSION_SYNC_TOLD=1` tells what lies where after each step.
 
+#[cfg(test)]
 mod history;
+#[cfg(test)]
 mod known;
+#[cfg(test)]
 mod laws;
+#[cfg(test)]
 mod lines;
+#[cfg(test)]
 mod memory;
+#[cfg(test)]
 mod place;
+#[cfg(test)]
 mod play;
+#[cfg(test)]
 mod told;
+#[cfg(test)]
 mod world;
 
 use std::io::Write as _;

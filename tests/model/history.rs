@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::memory::{Kind, Trouble};
+use crate::memory::{Kind, Trouble};
 
 /// How a world begins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -18,7 +18,7 @@ use futures_util::future::LocalBoxFuture;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use super::lines::complete;
+use crate::lines::complete;
 
 /// Where the clone of a replica in memory lies.
 pub(crate) const CLONE: &str = "/workspaces/widget";

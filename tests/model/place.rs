@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use claude_session_sync::reconcile::manifest::{Part, ProjectName, SessionId, StorePath};
 use serde_json::json;
 
-use super::memory::{CLONE, Store};
+use crate::memory::{CLONE, Store};
 
 /// What a file is at one moment. Equal marks: nobody wrote to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,10 +91,28 @@ impl Place {
         }
     }
 
-    /// Where a session lies, or would.
+    /// Where a session lies, or would: nobody has reason to put one elsewhere.
     pub(crate) fn path(&self, session: SessionId, part: Part) -> StorePath {
-        let known = self.files().into_keys().find(|path| path.session == session).map(|path| path.project);
-        StorePath { project: known.unwrap_or_else(|| ProjectName::of(&self.clone_path())), session, part }
+        StorePath { project: ProjectName::of(&self.clone_path()), session, part }
+    }
+
+    /// What a file holds; nothing if it is not there.
+    pub(crate) fn read(&self, path: &StorePath) -> Vec<u8> {
+        match self {
+            Self::Memory(store) => store.lock().unwrap().files.get(path).map(|file| file.bytes.clone()).unwrap_or_default(),
+            Self::Directory(directory) => fs::read(directory.file(path)).unwrap_or_default(),
+        }
+    }
+
+    /// The sessions whose transcripts lie here.
+    pub(crate) fn present(&self) -> BTreeSet<SessionId> {
+        match self {
+            Self::Memory(store) => store.lock().unwrap().files.keys().filter(|path| path.part == Part::Transcript).map(|path| path.session).collect(),
+            Self::Directory(directory) => {
+                let projects = fs::read_dir(directory.claude.join("projects")).unwrap().flat_map(|project| fs::read_dir(project.unwrap().path()).unwrap());
+                projects.filter_map(|entry| entry.unwrap().file_name().to_str()?.strip_suffix(".jsonl")?.parse().ok()).collect()
+            }
+        }
     }
 
     /// Everything that lies here.
@@ -102,7 +120,7 @@ impl Place {
         match self {
             Self::Memory(store) => {
                 let store = store.lock().unwrap();
-                let seen = |file: &super::memory::File| {
+                let seen = |file: &crate::memory::File| {
                     let mark = [i64::try_from(file.inode).unwrap(), 0, file.modified * 1_000_000_000, i64::try_from(file.changed).unwrap()];
                     Seen { bytes: file.bytes.clone(), mark }
                 };

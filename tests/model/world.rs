@@ -15,9 +15,9 @@ use claude_session_sync::paths::{Environment, Paths};
 use claude_session_sync::reconcile::report::Report;
 use tokio::sync::Notify;
 
-use super::history::{At, History, Way};
-use super::memory::{Memory, Store, Trouble};
-use super::place::{Directory, Place};
+use crate::history::{At, History, Way};
+use crate::memory::{Memory, Store, Trouble};
+use crate::place::{Directory, Place};
 
 /// What far members are made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

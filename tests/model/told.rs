@@ -4,8 +4,8 @@ use std::io::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
-use super::lines::{complete, split};
-use super::play::Play;
+use crate::lines::{complete, split};
+use crate::play::Play;
 
 /// Says what was done, and what came of it.
 pub(crate) fn told(play: &Play<'_>, what: &str) {

@@ -4,15 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use claude_session_sync::reconcile::fork::fork;
 use claude_session_sync::reconcile::manifest::{Part, SessionId};
+use claude_session_sync::reconcile::relation::Lines;
 use claude_session_sync::reconcile::report::{ActionResult, Outcome, Report};
+use claude_session_sync::reconcile::transcript::Reader;
 
-use super::history::Way;
-use super::known::{Broken, broken, transcripts};
-use super::lines::{complete, messages, newest_message, rank, split};
-use super::place::{Files, Place};
-use super::play::Play;
-use super::told::told;
-use crate::laws_model::lines_of;
+use crate::history::Way;
+use crate::known::{Broken, broken, transcripts};
+use crate::lines::{complete, messages, newest_message, rank, split};
+use crate::place::{Files, Place};
+use crate::play::Play;
+use crate::told::told;
 
 /// A session whose newest message is younger than this is within every window; in microseconds.
 const YOUNG: i64 = 6 * 86_400 * 1_000_000;
@@ -182,6 +183,12 @@ impl Expected {
         }
         Ok(())
     }
+}
+
+fn lines_of(bytes: &[u8]) -> Lines {
+    let mut reader = Reader::new([]);
+    reader.push(bytes);
+    Lines::of(reader.finish())
 }
 
 /// Side files of lines are equal up to their last newline, others as a whole, wherever their session lies.

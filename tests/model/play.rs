@@ -10,13 +10,13 @@ use claude_session_sync::reconcile::report::{Outcome, Report};
 use claude_session_sync::reconcile::restore::Form;
 use serde_json::json;
 
-use super::history::{At, History, Step, Way, Which, Words};
-use super::known::{Broken, Displaced, Known, broken};
-use super::lines::{complete, fork_id};
-use super::memory::Trouble;
-use super::place::{Files, Place, below};
-use super::told::told;
-use super::world::{Ended, Ground, Made, World};
+use crate::history::{At, History, Step, Way, Which, Words};
+use crate::known::{Broken, Displaced, Known, broken};
+use crate::lines::{complete, fork_id};
+use crate::memory::Trouble;
+use crate::place::{Files, Place, below};
+use crate::told::told;
+use crate::world::{Ended, Ground, Made, World};
 
 /// What a run of histories comes to.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +59,7 @@ pub(crate) fn play(ground: &mut Ground, history: &History, made: Made) -> Result
         play.step(step)?;
         told(&play, &format!("{step:?}"));
     }
-    super::laws::at_rest(&mut play)?;
+    crate::laws::at_rest(&mut play)?;
     play.tally.lines = play.known.shown.len() as u64;
     play.tally.displaced = play.known.displaced.len() as u64;
     Ok(play.tally)
@@ -81,7 +81,7 @@ impl Play<'_> {
     }
 
     fn present(&self, at: usize) -> BTreeSet<SessionId> {
-        self.world.places[at].files().keys().filter(|path| path.part == Part::Transcript).map(|path| path.session).collect()
+        self.world.places[at].present()
     }
 
     /// A session of a place that lies there.
@@ -92,13 +92,15 @@ impl Play<'_> {
 
     /// A session that lies there, or one that may be begun.
     fn any(&self, at: usize, which: Which) -> SessionId {
-        let all: BTreeSet<SessionId> = self.present(at).into_iter().chain(fresh()).collect();
-        all.into_iter().nth(usize::from(which) % fresh().len().max(self.present(at).len())).unwrap()
+        let present = self.present(at);
+        let count = fresh().len().max(present.len());
+        let all: BTreeSet<SessionId> = present.into_iter().chain(fresh()).collect();
+        all.into_iter().nth(usize::from(which) % count).unwrap()
     }
 
     fn bytes(&self, at: usize, session: SessionId, part: &Part) -> Vec<u8> {
         let path = self.world.places[at].path(session, part.clone());
-        self.world.places[at].files().remove(&path).map(|seen| seen.bytes).unwrap_or_default()
+        self.world.places[at].read(&path)
     }
 
     /// What a session holds; one that lies here and was never seen begins with a line that says where it belongs.

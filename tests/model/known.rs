@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use claude_session_sync::reconcile::manifest::{Part, SessionId};
 
-use super::lines::{complete, fork_id, is_fork_of, split};
-use super::place::Files;
+use crate::lines::{complete, fork_id, is_fork_of, split};
+use crate::place::Files;
 
 /// A law that does not hold, and how that shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
