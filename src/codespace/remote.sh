@@ -1073,9 +1073,10 @@ verb_put() {
     item outcomes "$outcomes"
 }
 
-# Whose line went dead without an end keeps nothing waiting here for ever. A child reads no more than its two lines.
+# Whose line went dead without an end keeps nothing waiting here for ever. A child reads no more than its two lines; one that was cut
+# short would name another directory, so nothing is done for it.
 limit=yes
-if request=$(timeout 60 sh -c "IFS= read -r first && { IFS= read -r second || :; } && printf \"%s\n%s.\" \"\$first\" \"\$second\"" 2>/dev/null); then
+if request=$(timeout 60 sh -c "IFS= read -r first && IFS= read -r second && printf \"%s\n%s.\" \"\$first\" \"\$second\"" 2>/dev/null); then
     claude=${request#*"$nl"}
     claude=${claude%.}
     request=${request%%"$nl"*}
@@ -1085,8 +1086,7 @@ else
     esac
     # There is no such tool, or an old one, or nothing to be read.
     limit=
-    IFS= read -r request || exit 0
-    IFS= read -r claude || claude=
+    IFS= read -r request && IFS= read -r claude || exit 0
 fi
 verb=${request%% *}
 nonce=${request#* }

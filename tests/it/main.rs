@@ -112,6 +112,8 @@ mod laws_vault;
 #[cfg(test)]
 mod laws_world;
 #[cfg(test)]
+mod line_up;
+#[cfg(test)]
 mod logs;
 #[cfg(test)]
 mod logs_faults;

@@ -1,0 +1,173 @@
+//! The line breaks on its way there: after every byte of what a visit says to the script, by its end and by a reset, and here and there
+//! by silence. After each: the store is as it was or as it is to be, nothing of ours is left lying, and what is said again is done.
+//!
+//! Of an archive, whose blocks are of 512 bytes, every byte of the first ones is tried and then those beside the blocks' ends;
+//! `$CLAUDE_SESSION_SYNC_CUTS=all` tries them all.
+
+use std::io::Write as _;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::process::Stdio;
+
+use claude_session_sync::codespace::wire::{FarPath, HashWant, Nonce, Operation, Outcome, PutAnswer, PutRequest, Range, Request};
+
+use crate::figures::figure;
+use crate::remote_far::{Far, names, open, program, wait};
+use crate::remote_script::A;
+use crate::wait::reached;
+
+const B: &str = "7f869d7b-ce51-4e00-8a05-674dde6aa368";
+const OLD: &[u8] = b"a line\n";
+const NEW: &[u8] = b"a line\nand another one\n";
+
+/// How the line ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cut {
+    Close,
+    Reset,
+}
+
+/// A store with one transcript that is to be continued, and one that is to come.
+struct Store {
+    far: Far,
+    put: PutRequest,
+}
+
+fn path(id: &str) -> String {
+    format!("-p/{id}.jsonl")
+}
+
+impl Store {
+    fn new() -> Self {
+        let far = Far::new();
+        std::fs::create_dir(far.claude.join("sessions")).unwrap();
+        let put = far.nothing();
+        let mut store = Self { far, put };
+        store.is_as_before();
+        store
+    }
+
+    /// Everything is again as it was, and what is to be put fits it.
+    fn is_as_before(&mut self) {
+        let _ = std::fs::remove_file(self.far.claude.join("projects").join(path(B)));
+        self.far.plant(&path(A), OLD);
+        let operation = Operation::Replace { token: self.far.listed(&path(A)).token, base: OLD.len() as u64 };
+        let side = format!("-p/{A}/tool-results/note.txt");
+        let _ = std::fs::remove_dir_all(self.far.claude.join("projects/-p").join(A));
+        let files = vec![
+            self.far.file(1, Operation::Create, &side, b"a note", b"a note"),
+            self.far.file(2, operation, &path(A), &NEW[OLD.len()..], NEW),
+            self.far.file(3, Operation::Create, &path(B), NEW, NEW),
+        ];
+        self.put = PutRequest { files, ..self.far.nothing() };
+    }
+
+    fn requests(&self) -> [Request; 4] {
+        let claude = self.far.name();
+        let at = |id: &str| FarPath::Store(path(id).parse().unwrap());
+        let wants = vec![HashWant { path: at(A), first: None }, HashWant { path: at(A), first: Some(3) }];
+        let ranges = vec![Range { path: at(A), offset: 0, length: 7 }, Range { path: at(A), offset: 2, length: 3 }];
+        let list = Request::List { claude: Some(claude.clone()), workspaces: None, roots: vec!["/nowhere".to_owned()], agent: None };
+        [list, Request::Hash { claude: claude.clone(), wants }, Request::Get { claude, wants: ranges }, Request::Put(self.put.clone())]
+    }
+
+    /// What stands there is whole; whether anything was installed.
+    fn holds(&self, what: &str) -> bool {
+        let bytes = |id: &str| std::fs::read(self.far.claude.join("projects").join(path(id))).ok();
+        let (old, new) = (bytes(A), bytes(B));
+        assert!(old.as_deref().is_some_and(|bytes| bytes == OLD || bytes == NEW), "{what}: {old:?}");
+        assert!(new.as_deref().is_none_or(|bytes| bytes == NEW), "{what}: {new:?}");
+        assert_eq!(names(&self.far.claude.join(".claude-session-sync/stage")), Vec::<String>::new(), "{what}");
+        old.as_deref() == Some(NEW) || new.is_some()
+    }
+}
+
+/// Says the beginning of a request, and lets the line end. What came back.
+fn say(far: &Far, bytes: &[u8], cut: Cut) -> Vec<u8> {
+    let mut command = far.command();
+    if cut == Cut::Close {
+        return Far::talk(command, bytes.to_vec());
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut here = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (mut there, _) = listener.accept().unwrap();
+    // Who closes a connection with something unread in it resets it.
+    there.write_all(b"unread").unwrap();
+    let mut child = command.stdin(Stdio::from(OwnedFd::from(there))).spawn().unwrap();
+    here.write_all(bytes).unwrap();
+    // What it has not read by now is lost with the line.
+    drop(here);
+    drop(command);
+    let mut said = Vec::new();
+    std::io::Read::read_to_end(&mut child.stdout.take().unwrap(), &mut said).unwrap();
+    child.wait().unwrap();
+    said
+}
+
+/// Where a request is cut.
+fn cuts(bytes: &[u8], archive: bool) -> Vec<usize> {
+    let all = std::env::var("CLAUDE_SESSION_SYNC_CUTS").is_ok_and(|word| word == "all");
+    let first = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').nth(1).map_or(0, |(at, _)| at + 1);
+    let beside = |at: &usize| *at < first + 64 || (at - first) % 512 < 2 || (at - first) % 512 == 511 || (at - first) % 97 == 0;
+    (0..bytes.len()).filter(|at| all || !archive || beside(at)).collect()
+}
+
+#[test]
+fn a_request_that_breaks_off_after_any_byte_is_done_whole_or_not_at_all_and_can_be_said_again() {
+    let mut store = Store::new();
+    let (mut count, mut total, mut installed) = (0, 0, 0);
+    for which in 0..4 {
+        for cut in [Cut::Close, Cut::Reset] {
+            let written = |store: &Store| {
+                let mut bytes = Vec::new();
+                store.requests()[which].write(&Nonce::random(), &mut bytes).unwrap();
+                bytes
+            };
+            let mut bytes = written(&store);
+            total += if cut == Cut::Close { bytes.len() } else { 0 };
+            for length in cuts(&bytes, which == 3) {
+                // A reset takes along what was not read yet, so there one place is as good as another.
+                if cut == Cut::Reset && length % 16 != 0 {
+                    continue;
+                }
+                let what = format!("request {which}, {cut:?} after {length}");
+                let said = say(&store.far, &bytes[..length], cut);
+                // What is listed is what was asked for, not a directory whose name was cut short.
+                let lists = which == 0 && memchr::memmem::find(&said, b"\nclaude ").is_some();
+                assert!(!lists || memchr::memmem::find(&said, format!("\n{}replica ", store.far.name()).as_bytes()).is_some(), "{what}");
+                count += 1;
+                if store.holds(&what) {
+                    assert_eq!(which, 3, "{what}: only a put puts");
+                    installed += 1;
+                    store.is_as_before();
+                    bytes = written(&store);
+                }
+            }
+        }
+    }
+    figure(&format!("{count} places of {total} bytes, close and reset; {installed} of them behind all that counts"));
+    let again = store.put.clone();
+    let nonce = Nonce::random();
+    let answer = store.far.call(&Request::Put(again.clone()), &nonce);
+    let answer = wait(async { PutAnswer::read(open(&answer, &nonce).await?, &again).await }).unwrap();
+    assert!(answer.outcomes.values().all(|outcome| matches!(outcome, Outcome::Done { .. })), "{:?}", answer.outcomes);
+}
+
+/// The script waits for minutes; here for a second.
+#[test]
+fn a_request_that_goes_silent_anywhere_changes_nothing() {
+    let store = Store::new();
+    store.far.tool("timeout", &format!("#!/bin/sh\nshift\nexec {} 1 \"$@\"\n", program("timeout").unwrap().display()));
+    let mut bytes = Vec::new();
+    store.requests()[3].write(&Nonce::random(), &mut bytes).unwrap();
+    let places = 12;
+    for place in 0..places {
+        let length = 20 + place * (bytes.len() - 2000) / places;
+        let mut child = store.far.command().spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(&bytes[..length]).unwrap();
+        reached("the script ended by itself", || child.try_wait().unwrap().is_some());
+        assert!(!store.holds(&format!("silence after {length}")));
+    }
+    figure(&format!("{places} places of {} bytes, silence", bytes.len()));
+}
