@@ -13,10 +13,11 @@ use crate::corpus::{Shape, Written, words, write};
 use crate::e2e_world::put_clone;
 use crate::measure::{Table, calls, median, milliseconds, run};
 
-struct World(tempfile::TempDir);
+/// Both sides of a pass.
+pub(crate) struct World(tempfile::TempDir);
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let world = Self(tempfile::tempdir().unwrap());
         put_clone(&world.path("home/projects/widget"), "acme/widget");
         put_clone(&world.path("far/workspaces/widget"), "acme/widget");
@@ -34,19 +35,19 @@ impl World {
         world
     }
 
-    fn path(&self, below: &str) -> PathBuf {
+    pub(crate) fn path(&self, below: &str) -> PathBuf {
         self.0.path().canonicalize().unwrap().join(below)
     }
 
-    fn corpus(&self, shape: Shape) -> Written {
+    pub(crate) fn corpus(&self, shape: Shape) -> Written {
         write(&self.path("far/.claude"), &self.path("far/workspaces/widget"), shape)
     }
 
-    fn environment(&self) -> BTreeMap<String, String> {
+    pub(crate) fn environment(&self) -> BTreeMap<String, String> {
         [("HOME", self.path("home").display().to_string()), ("PATH", std::env::var("PATH").unwrap())].map(|(name, value)| (name.to_owned(), value)).into()
     }
 
-    fn program(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn program(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_claude-session-sync"));
         command.args(arguments).env_clear().envs(self.environment());
         command

@@ -34,17 +34,23 @@ mod way;
 
 mod corpus;
 mod idle;
+mod instructions;
 mod link;
 mod local;
 mod measure;
 mod others;
 mod over_the_line;
 
+use std::process::ExitCode;
+
 use measure::Table;
 
-fn main() {
+fn main() -> ExitCode {
+    if let Some(code) = instructions::asked() {
+        return u8::try_from(code).map_or(ExitCode::FAILURE, ExitCode::from);
+    }
     if link::is_near_side() {
-        return;
+        return ExitCode::SUCCESS;
     }
     let mut table = Table::default();
     local::rows(&mut table);
@@ -52,4 +58,5 @@ fn main() {
     link::rows(&mut table);
     idle::rows(&mut table);
     table.print();
+    ExitCode::SUCCESS
 }
