@@ -121,7 +121,7 @@ fn named(table: &str) -> BTreeSet<&str> {
 fn exists(root: &Path, test: &str) -> bool {
     let (module, name) = test.rsplit_once("::").unwrap();
     let path = module.replace("::", "/");
-    let files = [module.to_owned(), format!("tests/it/{path}.rs"), format!("tests/it/{path}/mod.rs"), format!("src/{path}.rs"), format!("src/{path}/mod.rs")];
+    let files = [module.to_owned(), format!("tests/it/{path}.rs"), format!("tests/{path}/main.rs"), format!("src/{path}.rs"), format!("src/{path}/mod.rs")];
     let texts = files.iter().filter_map(|file| fs::read_to_string(root.join(file)).ok());
     texts.into_iter().any(|text| text.contains(&format!("fn {name}(")))
 }

@@ -80,6 +80,7 @@ fn number(name: &str) -> Option<u64> {
 }
 
 /// Plays so many histories on all processors; the first that fails is shortened and told.
+#[expect(clippy::unwrap_used, reason = "a test")]
 fn run(count: u64, made: Made, (most_steps, most_far): (u64, u64)) -> Tally {
     let first = number("CLAUDE_SESSION_SYNC_SEED").unwrap_or(1);
     let (next, total) = (AtomicU64::new(first), Mutex::new(Tally::default()));
