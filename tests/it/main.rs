@@ -46,6 +46,8 @@ mod crash_world;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
+mod disk_faults;
+#[cfg(test)]
 mod disk_model;
 #[cfg(test)]
 mod e2e_asleep;

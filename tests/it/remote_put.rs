@@ -286,6 +286,16 @@ fn a_second_writer_waits_for_the_first() {
     assert_eq!(far.bytes(&transcript(A)), b"one\ntwo\n", "{answer}");
 }
 
+#[test]
+fn a_session_that_lies_in_another_directory_is_not_created_a_second_time() {
+    let far = with_transcript(Tools::Dash).unwrap();
+    let side = format!("-q/{A}/note.txt");
+    let files = vec![far.file(1, Operation::Create, &side, b"n", b"n"), far.file(2, Operation::Create, &format!("-q/{A}.jsonl"), b"x\n", b"x\n")];
+    let answer = far.put(&PutRequest { files, ..far.nothing() }).unwrap();
+    assert_eq!((&answer.outcomes[&1], &answer.outcomes[&2]), (&Outcome::Exists, &Outcome::Exists));
+    assert_eq!(far.list().files.len(), 1);
+}
+
 /// A small file system of its own, unmounted when dropped.
 pub(crate) struct SmallDisk(std::path::PathBuf);
 
