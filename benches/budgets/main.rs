@@ -45,6 +45,9 @@ use std::process::ExitCode;
 
 use measure::Table;
 
+/// Fills a part of the table.
+type Rows = fn(&mut Table);
+
 fn main() -> ExitCode {
     if let Some(code) = instructions::asked() {
         return u8::try_from(code).map_or(ExitCode::FAILURE, ExitCode::from);
@@ -53,7 +56,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let mut table = Table::default();
-    let parts: [(&str, fn(&mut Table)); 4] = [("local", local::rows), ("line", over_the_line::rows), ("link", link::rows), ("idle", idle::rows)];
+    let parts: [(&str, Rows); 4] = [("local", local::rows), ("line", over_the_line::rows), ("link", link::rows), ("idle", idle::rows)];
     let asked: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     for (_, rows) in parts.iter().filter(|(name, _)| asked.is_empty() || asked.iter().any(|asked| asked == name)) {
         rows(&mut table);
