@@ -3,7 +3,7 @@
 //!
 //! `cargo bench` prints it. Needs root and sshd for the rows over a line, and says which rows it left out. What takes more than a
 //! minute is measured when it is asked for: `BENCH_MANY=1` ten thousand sessions, `BENCH_LARGE=1` a transcript of 2 GB, `BENCH_LINK=1`
-//! a link of 60 ms and 50 Mbit/s.
+//! a link of 60 ms and 50 Mbit/s. `cargo bench -- local line link idle`: only these parts of it.
 
 #![expect(clippy::print_stdout, reason = "printing is what a benchmark is for")]
 #![expect(clippy::unwrap_used, reason = "what cannot be measured ends the run")]
@@ -45,6 +45,9 @@ use std::process::ExitCode;
 
 use measure::Table;
 
+/// Fills a part of the table.
+type Rows = fn(&mut Table);
+
 fn main() -> ExitCode {
     if let Some(code) = instructions::asked() {
         return u8::try_from(code).map_or(ExitCode::FAILURE, ExitCode::from);
@@ -53,10 +56,11 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let mut table = Table::default();
-    local::rows(&mut table);
-    over_the_line::rows(&mut table);
-    link::rows(&mut table);
-    idle::rows(&mut table);
+    let parts: [(&str, Rows); 4] = [("local", local::rows), ("line", over_the_line::rows), ("link", link::rows), ("idle", idle::rows)];
+    let asked: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    for (_, rows) in parts.iter().filter(|(name, _)| asked.is_empty() || asked.iter().any(|asked| asked == name)) {
+        rows(&mut table);
+    }
     table.print();
     ExitCode::SUCCESS
 }

@@ -110,7 +110,8 @@ impl Others {
             }
             Tool::Scp => {
                 let files: Vec<PathBuf> = grown.map_or_else(|| self.some(), |file| vec![file.to_owned()]);
-                let one = |file: &PathBuf| format!("scp -q {} -P {} {}@127.0.0.1:{} {into}/", self.options().join(" "), self.port, self.user, file.display());
+                let one =
+                    |file: &PathBuf| format!("scp -O -q {} -P {} {}@127.0.0.1:{} {into}/", self.options().join(" "), self.port, self.user, file.display());
                 shell(&files.iter().map(one).collect::<Vec<_>>().join(" && "))
             }
         }

@@ -115,17 +115,20 @@ fn corpus(table: &mut Table, shape: Shape, tools: &[Tool], on: &str) {
     };
     let Written { files, bytes } = line.written;
     let label = format!("{} sessions ({files} files, {:.1} MB){on}", shape.sessions, bytes as f64 / 1e6);
-    let ssh = median(RUNS, || run(&mut line.others.fresh()).0).wall;
     let gh = median(RUNS, || line.fresh()).wall;
-    table.row(&format!("fresh connection{on}"), "", milliseconds(gh), format!("through the stand-in of gh; ssh alone {}", milliseconds(ssh)));
-
     let first = line.pass();
     table.row(&format!("first sync, {label}"), "1 connection, <= 4 channels", first.told(), format!("{} a fresh connection", first.times(gh)));
     let firsts: Vec<(Tool, Taken)> = tools.iter().map(|tool| (*tool, line.other(*tool, None))).collect();
     beside(table, &format!("first sync, {label}"), &firsts, &first, files);
     line.others.seen();
 
-    let idle = middle((0..RUNS + 2).map(|_| line.pass()).collect(), |taken| taken.cost.wall);
+    // By turns, so that a machine that is busy for a while is as busy for each of them.
+    line.pass();
+    let turns: Vec<(Cost, Cost, Taken)> = (0..3 * RUNS).map(|_| (line.fresh(), run(&mut line.others.fresh()).0, line.pass())).collect();
+    let gh = middle(turns.iter().map(|(gh, ..)| *gh).collect(), |cost| cost.wall).wall;
+    let ssh = middle(turns.iter().map(|(_, ssh, _)| *ssh).collect(), |cost| cost.wall).wall;
+    let idle = middle(turns.iter().map(|(.., idle)| *idle).collect(), |taken| taken.cost.wall);
+    table.row(&format!("fresh connection{on}"), "", milliseconds(gh), format!("through the stand-in of gh; ssh alone {}", milliseconds(ssh)));
     let a_file = idle.down / files as u64;
     table.row(
         &format!("nothing changed, {label}"),

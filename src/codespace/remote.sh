@@ -610,7 +610,7 @@ clean() {
 take_lock() {
     locked=
     command -v flock >/dev/null 2>&1 || return 0
-    (: >>"$own/lock") 2>/dev/null || fail "cannot open $own/lock"
+    trouble=$( (: >>"$own/lock") 2>&1) || fail "cannot open $own/lock: $(reason "$trouble")"
     exec 9>>"$own/lock"
     waited=0
     until flock -n 9; do
@@ -635,7 +635,7 @@ linked() {
     done
 }
 
-# Why a tool failed: its last line, unless the disk is full, which not every tool says.
+# Why a tool failed: its first line (the later ones say that it gave up), unless the disk is full, which not every tool says.
 reason() {
     room=$(free_kib)
     case $1 in
@@ -644,7 +644,7 @@ reason() {
     if [ "${room:-64}" -lt 64 ]; then
         printf "disk full: %s KiB free" "$(free_kib)"
     else
-        printf "%.1000s" "${1##*"$nl"}"
+        printf "%.1000s" "${1%%"$nl"*}"
     fi
 }
 
@@ -669,7 +669,7 @@ build() {
             verdict=changed
         else
             staged=new/$2
-            if ! trouble=$({ { piece 0 "$5" "$projects/$9" 2>/dev/null && cat "data/$2"; } >"$staged" && touch -r "data/$2" "$staged"; } 2>&1); then
+            if ! trouble=$({ { piece 0 "$5" "$projects/$9" && cat "data/$2"; } >"$staged" && touch -r "data/$2" "$staged"; } 2>&1); then
                 verdict=changed
                 [ -z "$trouble" ] || verdict="failed $(reason "$trouble")"
                 rm -f "$staged"
@@ -788,7 +788,12 @@ prepare() {
         IFS=$nl
         target=$projects/$7 vault=- old=${4#*:}
         old=${old%%:*}
-        if [ "$verdict" = ok ] && ! sound "$5" "$6" "$8"; then verdict=bad; fi
+        if [ "$verdict" = ok ] && ! sound "$5" "$6" "$8"; then
+            case "$nl$sums$nl" in
+                *"  $8$nl"*) verdict=bad ;;
+                *) verdict="failed cannot read what was staged" ;;
+            esac
+        fi
         case $verdict in
             ok | bad) if [ "$2" = r ] && ! unchanged "$4" "$7"; then verdict=changed; fi ;;
         esac
@@ -970,7 +975,7 @@ forget() {
         lies=$(cd "$projects" && find . -name "*$nl*" -prune -o -path "./*/*" -prune -name "????????-????-????-????-????????????*" -print) || walked=
     fi
     sweep 2>/dev/null
-    trouble=$({ [ -d "$own/forgotten" ] || mkdir "$own/forgotten"; } 2>&1)
+    noting=$({ [ -d "$own/forgotten" ] || mkdir "$own/forgotten"; } 2>&1)
     for line in $asked; do
         id=${line%% *}
         names=$(printf "%s\n" "$lies" | sed -n "s|^\(\./[^/]*/$id\)\$|\1|p
@@ -984,6 +989,8 @@ s|^\(\./[^/]*/$id\.jsonl\)\$|\1|p")
             verdict="failed cannot list $projects"
         elif live "$id" || young "$names"; then
             verdict=live
+        elif [ -n "$noting" ]; then
+            verdict="failed $(reason "$noting")"
         elif ! trouble=$({ erase "$names" "$id" && printf "%s\n" "${line#* }" >"$stage/note" && mv -f "$stage/note" "$own/forgotten/$id"; } 2>&1); then
             verdict="failed $(reason "$trouble")"
         fi
@@ -1030,7 +1037,7 @@ verb_put() {
         fail "cannot unpack: $(reason "$trouble")"
     fi
     [ -f plan ] || fail "the archive holds no plan"
-    plan=$(cat plan)
+    plan=$(cat plan 2>&1) || fail "cannot read the plan: $(reason "$plan")"
     needed=$(planned need)
     available=$(free_kib)
     [ "${available:-$needed}" -ge "$needed" ] 2>/dev/null || [ -z "$needed" ] || fail "disk full: $available KiB free at $claude, $needed needed"

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
 use uuid::Uuid;
 
 use super::bases::Bases;
@@ -39,12 +39,20 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 pub struct Doorway {
     github: Option<Arc<GitHub>>,
     ssh: ssh::Setting,
-    key: Option<PathBuf>,
-    gh_home: PathBuf,
-    gh: Option<Fault>,
+    data: PathBuf,
+    gh: OnceCell<Gh>,
     codespace_claude: Option<String>,
     lent: Option<Lent>,
     opener: Option<Opener>,
+}
+
+/// What codespaces are connected to with.
+#[derive(Debug)]
+pub(super) struct Gh {
+    /// The key for their sshds; or why none of them can be reached.
+    key: Result<PathBuf, Fault>,
+    /// Warnings.
+    pub(super) notes: Vec<String>,
 }
 
 /// A replica that can be worked on. The guard must live until it is connected.
@@ -95,15 +103,12 @@ pub async fn who(setting: &Setting, options: &Options) -> Who {
     who
 }
 
-/// Lists codespaces and machines, and prepares to visit them; not where the connection is lent.
+/// Lists codespaces and machines.
 pub async fn list(setting: &Setting, options: &Options) -> Listed {
     let mut who = who(setting, options).await;
     let mut notes = std::mem::take(&mut who.notes);
-    let mut door = Doorway { lent: options.lent.clone(), ..Doorway::of(setting, &who, Purpose::Visit, &mut notes) };
+    let door = Doorway { lent: options.lent.clone(), ..Doorway::of(setting, &who, Purpose::Visit, &mut notes) };
     let Who { targets, fault, whole, .. } = who;
-    if options.lent.is_none() && targets.iter().any(|target| target.not_visited.is_none() && matches!(target.reach, Reach::Codespace(_))) {
-        door.prepare(setting, &mut notes).await;
-    }
     Listed { door: Some(door), targets, fault, notes, whole }
 }
 
@@ -159,34 +164,34 @@ impl Doorway {
             Err(error) => tracing::debug!(%error, "stale sockets were not looked at"),
         }
         let codespace_claude = config.claude.codespace_directory.as_ref().map(ToString::to_string);
-        Self {
-            github: who.github.clone(),
-            ssh,
-            key: None,
-            gh_home: paths.data.join("gh"),
-            gh: None,
-            codespace_claude,
-            lent: None,
-            opener: setting.opener.clone(),
-        }
+        Self { github: who.github.clone(), ssh, data: paths.data.clone(), gh: OnceCell::new(), codespace_claude, lent: None, opener: setting.opener.clone() }
     }
 
-    /// The key and the version of gh, once for all codespaces of the pass.
-    pub(super) async fn prepare(&mut self, setting: &Setting, notes: &mut Vec<String>) {
+    /// The key and the version of gh, once for all codespaces of the pass, and only where one of them is connected to.
+    pub(super) async fn prepare(&self) -> &Gh {
+        self.gh.get_or_init(|| self.look_at_gh()).await
+    }
+
+    /// Warnings of [`Doorway::prepare`], if that was done.
+    pub(super) fn notes(&self) -> Vec<String> {
+        self.gh.get().map(|gh| gh.notes.clone()).unwrap_or_default()
+    }
+
+    fn gh_home(&self) -> PathBuf {
+        self.data.join("gh")
+    }
+
+    async fn look_at_gh(&self) -> Gh {
         let told = |error: &SshError| Fault { permanent: true, ..faults::of_ssh(error) };
-        match ssh::gh_version(&self.ssh.programs, &self.ssh.environment).await {
-            Ok(version) => notes.extend(version.warning()),
-            Err(error) => self.gh = Some(told(&error)),
-        }
-        let gh_home = make_private(&self.gh_home);
-        match (ssh::key::ensure(&setting.paths.data.join("ssh"), &self.ssh.programs, &self.ssh.environment).await, gh_home) {
-            (Ok(key), Ok(())) => self.key = Some(key),
-            (Err(error), _) => self.gh = Some(told(&error)),
-            (_, Err(error)) => {
-                let text = format!("{} cannot be made: {error}", self.gh_home.display());
-                self.gh = Some(Fault { permanent: true, ..Fault::new(faults::of_io(&error), text) });
-            }
-        }
+        let version = ssh::gh_version(&self.ssh.programs, &self.ssh.environment).await;
+        let notes = version.as_ref().ok().and_then(|version| version.warning()).into_iter().collect();
+        let gh_home = make_private(&self.gh_home()).map_err(|error| {
+            let text = format!("{} cannot be made: {error}", self.gh_home().display());
+            Fault { permanent: true, ..Fault::new(faults::of_io(&error), text) }
+        });
+        let key = ssh::key::ensure(&self.data.join("ssh"), &self.ssh.programs, &self.ssh.environment).await;
+        let key = key.map_err(|error| told(&error)).and_then(|key| gh_home.map(|()| key));
+        Gh { key: key.and_then(|key| version.map(|_| key).map_err(|error| told(&error))), notes }
     }
 
     /// Opens a place: by the connection that is lent, by the opener, or by connecting. The guard must live until that is done.
@@ -216,12 +221,10 @@ impl Doorway {
                 Ok((Far::new(connection, claude, Some(machine.workspaces.to_string())), None))
             }
             Reach::Codespace(codespace) => {
-                if let Some(fault) = &self.gh {
-                    return Err(here(Outcome::Failed(fault.clone())));
-                }
-                let (Some(github), Some(key)) = (&self.github, &self.key) else { return Err(here(failed("gh is not ready".to_owned()))) };
+                let key = self.prepare().await.key.as_ref().map_err(|fault| here(Outcome::Failed(fault.clone())))?;
+                let Some(github) = &self.github else { return Err(here(failed("gh is not ready".to_owned()))) };
                 let guard = start_guard(github, &codespace.name).await.map_err(|error| here(failed(format!("the guard cannot listen: {error}"))))?;
-                let guarded = Guarded { set: guard.environment(&self.gh_home.to_string_lossy()), remove: REMOVED_VARIABLES.map(str::to_owned).to_vec() };
+                let guarded = Guarded { set: guard.environment(&self.gh_home().to_string_lossy()), remove: REMOVED_VARIABLES.map(str::to_owned).to_vec() };
                 let name = codespace.name.as_str().parse().map_err(|error: ssh::NameError| here(failed(error.to_string())))?;
                 let way = ssh::Target::Codespace { name, guarded, key: key.clone() };
                 let connection = Connection::open(way, &self.ssh).await.map_err(|error| (not_connected(&error), contact(&error)))?;

@@ -35,9 +35,9 @@ pub struct Lent {
 /// # Errors
 /// Why that cannot be done: [`Outcome::NotVisited`] where a codespace is not Available (any more), else [`Outcome::Failed`].
 pub async fn connect(setting: &Setting, who: &Who, target: &Target, purpose: Purpose, notes: &mut Vec<String>) -> Result<Lent, Outcome> {
-    let mut door = Doorway::of(setting, who, purpose, notes);
+    let door = Doorway::of(setting, who, purpose, notes);
     if matches!(target.reach, Reach::Codespace(_)) {
-        door.prepare(setting, notes).await;
+        notes.extend(door.prepare().await.notes.iter().cloned());
     }
     // gh asks the guard before anything else, and only then; it is not needed once the master is connected.
     let (far, _guard) = door.connect(target).await.map_err(|(outcome, _)| outcome)?;

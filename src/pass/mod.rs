@@ -145,6 +145,7 @@ async fn attempt(setting: &Setting, options: &Options, now: DateTime<Utc>, tell:
     for batch in to_visit.chunks(AT_ONCE) {
         state = pass.batch(batch, state).await?;
     }
+    pass.report.notes.extend(pass.door.iter().flat_map(Doorway::notes));
     if !pass.archived {
         state = pass.ready(state).await?;
     }

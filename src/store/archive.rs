@@ -261,7 +261,9 @@ impl Archive {
         self.root.join(session.file_name())
     }
 
-    /// Makes everything taken in durable, and then the index: called before anything is installed anywhere.
+    /// Makes everything taken in durable, and then the index: called before anything is installed anywhere, and after that. The names
+    /// of what was installed become durable with it, and must before the index says that they were there: one that a power cut
+    /// took would count as deleted by the user.
     ///
     /// # Errors
     /// As `sync` and `write`.

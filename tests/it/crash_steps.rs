@@ -44,7 +44,7 @@ impl Victim {
 }
 
 /// How many points, or all of them.
-fn chosen(variable: &str, usual: usize) -> usize {
+pub(crate) fn chosen(variable: &str, usual: usize) -> usize {
     match std::env::var(variable) {
         Ok(word) if word == "all" => usize::MAX,
         Ok(word) => word.parse().unwrap_or_else(|_| panic!("{variable} is a number, or `all`: {word}")),
@@ -54,9 +54,9 @@ fn chosen(variable: &str, usual: usize) -> usize {
 
 /// A call of a run: its step, and the how-manieth of that step. The order of other threads and processes does not change it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Point {
-    step: String,
-    nth: usize,
+pub(crate) struct Point {
+    pub(crate) step: String,
+    pub(crate) nth: usize,
 }
 
 /// Runs a command; at the given point the victim is killed. The calls that it came by.
@@ -78,7 +78,7 @@ fn run(prepared: &Prepared, arguments: &[&str], victim: Victim, kill_at: Option<
 }
 
 /// The points to be killed at: of each step the first, and more, evenly.
-fn points(calls: &[Point], more: usize) -> Vec<Point> {
+pub(crate) fn points(calls: &[Point], more: usize) -> Vec<Point> {
     let stride = calls.len().checked_div(more).map_or(usize::MAX, |stride| stride.max(1));
     let chosen = calls.iter().enumerate().filter(|(at, point)| point.nth == 0 || at % stride == 0 && more > 0);
     chosen.map(|(_, point)| point.clone()).collect()

@@ -260,6 +260,11 @@ impl Prepared {
     /// Whether a call is one of this machine's own, about a file of the stores or of ours; what it is about, without what is
     /// different every time.
     pub(crate) fn step(&self, call: &Call, far: bool) -> Option<String> {
+        if call.reads { None } else { self.touches(call, far) }
+    }
+
+    /// The same, also of a call that reads.
+    pub(crate) fn touches(&self, call: &Call, far: bool) -> Option<String> {
         if call.own == far {
             return None;
         }

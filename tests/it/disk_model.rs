@@ -117,7 +117,7 @@ impl Recording {
     pub(crate) fn saw(&mut self, call: &Call, stop: Stop) {
         let Stop::After(result) = stop else { return };
         let everywhere = matches!(call.name, "sync" | "syncfs");
-        if result < 0 || !(everywhere || call.paths.iter().any(|path| self.is_below(path))) {
+        if call.reads || result < 0 || !(everywhere || call.paths.iter().any(|path| self.is_below(path))) {
             return;
         }
         let path = call.paths[0].clone();

@@ -48,6 +48,8 @@ mod demo;
 #[cfg(test)]
 mod dice;
 #[cfg(test)]
+mod disk_faults;
+#[cfg(test)]
 mod disk_model;
 #[cfg(test)]
 mod e2e_asleep;
@@ -169,6 +171,8 @@ mod real;
 mod remote_far;
 #[cfg(test)]
 mod remote_forget;
+#[cfg(test)]
+mod remote_meanwhile;
 #[cfg(test)]
 mod remote_notes;
 #[cfg(test)]

@@ -1,10 +1,12 @@
-//! A disk that is full, broken or read-only at any one call, here and on the far side: strace makes the n-th call of a kind fail in
-//! every thread and process. After each: nothing lost, nothing half, the next pass completes.
+//! A disk that is full after any page, and one that is read-only, here and on the far side. After each: nothing lost, nothing half, the
+//! next pass completes. What a single refused call does is asked elsewhere.
 //!
-//! `$CLAUDE_SESSION_SYNC_DISK_FAULTS` is how many calls of each kind are made to fail, else 2 (as many as there are: a large number).
+//! `$CLAUDE_SESSION_SYNC_FILLINGS` is how often the disk is filled, else 20.
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 use crate::figures::figure;
 use crate::remote_put::SmallDisk;
@@ -12,34 +14,8 @@ use crate::skip::skip_unless_root;
 use crate::talk::{Talk, id};
 use crate::world::{Bytes, Ran, Side, World, files};
 
-/// The calls that write, and what a disk may answer.
-const FAULTS: [(&str, &str); 16] = [
-    ("write", "ENOSPC"),
-    ("write", "EIO"),
-    ("pwrite64", "EDQUOT"),
-    ("fsync", "EIO"),
-    ("fdatasync", "EIO"),
-    ("syncfs", "EIO"),
-    ("copy_file_range", "ENOSPC"),
-    ("ftruncate", "EIO"),
-    ("mkdir", "EROFS"),
-    ("mkdirat", "ENOSPC"),
-    ("link", "ENOSPC"),
-    ("linkat", "EIO"),
-    ("rename", "EIO"),
-    ("renameat", "ENOSPC"),
-    ("renameat2", "EROFS"),
-    ("unlinkat", "EIO"),
-];
-
-fn faults() -> u32 {
-    std::env::var("CLAUDE_SESSION_SYNC_DISK_FAULTS").ok().and_then(|text| text.parse().ok()).unwrap_or(2)
-}
-
-/// What strace is told, so that the n-th call fails.
-fn tracer(log: &str, call: &str, error: &str, n: u32) -> Vec<String> {
-    let inject = format!("inject=?{call}:error={error}:when={n}");
-    ["strace", "-f", "-qq", "-o", log, "-e", &format!("trace=?{call}"), "-e", &inject].map(str::to_owned).into()
+fn fillings() -> usize {
+    std::env::var("CLAUDE_SESSION_SYNC_FILLINGS").ok().and_then(|text| text.parse().ok()).unwrap_or(20)
 }
 
 /// A world in which every kind of change is to be made: a create, an append and a replacement, each way, with side files.
@@ -54,11 +30,6 @@ struct Busy {
 }
 
 impl Busy {
-    fn new() -> Self {
-        let (world, far) = World::with_box();
-        Self::of(world, far, None)
-    }
-
     /// With the store here, and so vault and stage, on a small disk.
     fn on_a_small_disk() -> Option<Self> {
         let (world, far) = World::with_box();
@@ -126,55 +97,60 @@ impl Busy {
     }
 }
 
-/// Makes calls fail at one side, one after the other.
-fn fails(far: bool) {
-    if !crate::strace::here() {
-        return;
+/// A read-only disk, while it lasts.
+struct ReadOnly<'a>(&'a Path);
+
+impl<'a> ReadOnly<'a> {
+    fn remount(at: &'a Path) -> Self {
+        assert!(Command::new("mount").args(["-o", "remount,ro"]).arg(at).status().unwrap().success());
+        Self(at)
     }
-    let mut busy = Busy::new();
-    let log = busy.world.root().join("calls").display().to_string();
-    let mut points = BTreeMap::new();
-    // Here a write may be to a pipe or wake a thread: the full disk is a test of its own.
-    for (call, error) in FAULTS.into_iter().filter(|(call, _)| far || *call != "write") {
-        for n in 1..=faults() {
-            busy.changes();
-            let words = tracer(&log, call, error, n);
-            let what = format!("{error} of {call} {n} at {}", if far { "the far side" } else { "this machine" });
-            let arguments = busy.world.arguments(&[]).iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-            let mut command = if far {
-                busy.world.reach("box", |command| command.extend(words.clone()));
-                busy.world.command(&["timeout", "60"], &arguments)
-            } else {
-                let before: Vec<&str> = ["timeout", "60"].into_iter().chain(words.iter().map(String::as_str)).collect();
-                busy.world.command(&before, &arguments)
-            };
-            let output = command.output().unwrap();
-            if far {
-                busy.world.reach("box", |command| command.truncate(command.len() - words.len()));
-            }
-            assert!(output.status.code().is_some_and(|code| [0, 1, 3, 101].contains(&code) && code != 101), "{what}: {output:?}");
-            busy.is_whole(&what);
-            busy.mends(&what);
-            let injected = fs::read_to_string(&log).unwrap_or_default().matches("(INJECTED)").count();
-            if injected == 0 {
-                break;
-            }
-            *points.entry(call).or_insert(0) += injected;
-        }
+}
+
+impl Drop for ReadOnly<'_> {
+    fn drop(&mut self) {
+        Command::new("mount").args(["-o", "remount,rw"]).arg(self.0).status().unwrap();
     }
-    figure(&format!("calls that failed at {}: {points:?}", if far { "the far side" } else { "this machine" }));
-    assert!(points.len() >= 5, "{points:?}");
 }
 
 #[test]
-fn a_disk_here_that_fails_at_any_call_loses_nothing() {
-    fails(false);
+fn a_store_here_that_is_read_only_is_said_in_one_line_and_left_as_it_is() {
+    let Some(mut busy) = Busy::on_a_small_disk() else { return skip_unless_root("cannot mount a tmpfs here") };
+    busy.changes();
+    let (here, there) = (files(&busy.world.here.claude), busy.far.sessions());
+    let claude = busy.world.here.claude.clone();
+    let read_only = ReadOnly::remount(&claude);
+    let mut command = busy.world.command(&["timeout", "60"], &["sync", "box"]);
+    let ran = Ran::of(&mut command);
+    assert!([1, 3].contains(&ran.code), "{ran:?}");
+    let said: Vec<&str> = ran.out.lines().chain(ran.err.lines()).filter(|line| line.contains("Read-only file system")).collect();
+    assert_eq!(said.len(), 1, "{ran:?}");
+    assert_eq!((files(&claude), busy.far.sessions()), (here, there));
+    drop(read_only);
+    busy.mends("it can be written again");
 }
 
 #[test]
-fn a_disk_there_that_fails_at_any_call_loses_nothing() {
-    fails(true);
+fn a_store_there_that_is_read_only_is_said_in_one_line_and_its_news_come_home() {
+    let (world, far) = World::with_box();
+    let Some(disk) = SmallDisk::mount(far.claude.clone(), "24m") else { return skip_unless_root("cannot mount a tmpfs here") };
+    for name in ["sessions", "projects"] {
+        fs::create_dir(far.claude.join(name)).unwrap();
+    }
+    let mut busy = Busy::of(world, far, Some(disk));
+    busy.changes();
+    let there = files(&busy.far.claude);
+    let claude = busy.far.claude.clone();
+    let read_only = ReadOnly::remount(&claude);
+    let mut command = busy.world.command(&["timeout", "60"], &["sync", "box"]);
+    let ran = Ran::of(&mut command);
+    assert!([1, 3].contains(&ran.code), "{ran:?}");
+    // The table says it of every file as well.
+    assert_eq!(ran.err.lines().filter(|line| line.contains("Read-only file system")).count(), 1, "{ran:?}");
+    assert_eq!(files(&claude), there);
+    assert_eq!(busy.world.here.bytes(&id(2)), busy.talks[&2].bytes, "what is new there is here");
+    drop(read_only);
+    busy.mends("it can be written again");
 }
 
 #[test]
@@ -182,7 +158,7 @@ fn a_disk_here_that_is_full_after_any_page_loses_nothing() {
     let Some(mut busy) = Busy::on_a_small_disk() else { return skip_unless_root("cannot mount a tmpfs here") };
     let filler = busy.world.here.claude.join("filler");
     let (mut failed, mut points) = (0, 0);
-    for pages in (0..12).chain((12..).step_by(40)).take(12 * usize::try_from(faults()).unwrap()) {
+    for pages in (0..12).chain((12..).step_by(40)).take(fillings()) {
         busy.changes();
         let disk = rustix::fs::statvfs(&busy.world.here.claude).unwrap();
         let free = disk.f_bavail * disk.f_frsize;

@@ -185,13 +185,16 @@ fn the_notes_are_listed_strictly_and_not_without_end() {
     assert_eq!(far.list().forgotten.len(), 10_000);
 }
 
+/// One that is nowhere.
+const NEW: &str = "8f869d7b-ce51-4e00-8a05-674dde6aa368";
+
 #[test]
 fn a_forgotten_session_is_not_installed_by_who_does_not_know() {
     for tools in TOOLS {
         let Some(far) = with_both(tools) else { continue };
         assert_eq!(forget(&far, A), Forgotten::Removed);
         let file = |n, id: &str| far.file(n, Operation::Create, &format!("-new/{id}.jsonl"), b"again\n", b"again\n");
-        let answer = far.put(&PutRequest { files: vec![file(1, A), file(2, B)], ..far.nothing() }).unwrap();
+        let answer = far.put(&PutRequest { files: vec![file(1, A), file(2, NEW)], ..far.nothing() }).unwrap();
         assert_eq!(answer.outcomes[&1], Outcome::Failed("forgotten there".to_owned()), "{tools:?}");
         assert!(matches!(answer.outcomes[&2], Outcome::Done { .. }) && names(&far.claude.join("projects/-new")).len() == 1);
     }

@@ -1,7 +1,7 @@
 //! PUT: what is installed, what is left alone, and what lies where afterwards.
 
 use std::io::{Read, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 
 use claude_session_sync::codespace::wire::{Dropped, Nonce, Operation, Outcome, PutAnswer, PutFile, PutRequest, Request, VaultDrop, WireError, remote_command};
@@ -9,14 +9,14 @@ use claude_session_sync::codespace::wire::{Dropped, Nonce, Operation, Outcome, P
 use crate::remote_far::{Far, TOOLS, Tools, names, open, program, sha256, skip, skip_unless_root, wait};
 use crate::remote_script::{A, Living};
 
-const B: &str = "7f869d7b-ce51-4e00-8a05-674dde6aa368";
+pub(crate) const B: &str = "7f869d7b-ce51-4e00-8a05-674dde6aa368";
 
-fn transcript(id: &str) -> String {
+pub(crate) fn transcript(id: &str) -> String {
     format!("-p/{id}.jsonl")
 }
 
 /// A far side with one transcript, an hour old, and a registry.
-fn with_transcript(tools: Tools) -> Option<Far> {
+pub(crate) fn with_transcript(tools: Tools) -> Option<Far> {
     let far = Far::with("dash", tools)?;
     far.plant(&transcript(A), b"one\n");
     std::fs::create_dir(far.claude.join("sessions")).unwrap();
@@ -24,16 +24,16 @@ fn with_transcript(tools: Tools) -> Option<Far> {
 }
 
 /// Replaces the transcript by its listed bytes and one more line.
-fn append(far: &Far) -> PutFile {
+pub(crate) fn append(far: &Far) -> PutFile {
     let operation = Operation::Replace { token: far.listed(&transcript(A)).token, base: 4 };
     far.file(1, operation, &transcript(A), b"two\n", b"one\ntwo\n")
 }
 
-fn put(far: &Far, files: Vec<PutFile>) -> PutAnswer {
+pub(crate) fn put(far: &Far, files: Vec<PutFile>) -> PutAnswer {
     far.put(&PutRequest { files, ..far.nothing() }).unwrap()
 }
 
-fn vault(far: &Far) -> Vec<String> {
+pub(crate) fn vault(far: &Far) -> Vec<String> {
     names(&far.claude.join(".claude-session-sync/vault"))
 }
 
@@ -135,63 +135,6 @@ fn a_symlinked_directory_on_the_way_is_not_entered() {
         symlink(outside.join("own"), far.claude.join(".claude-session-sync")).unwrap();
         assert!(far.put(&far.nothing()).unwrap_err().to_string().ends_with("is a symbolic link"));
     }
-}
-
-/// A far side whose `name` does something first, once.
-fn interfering(far: &Far, name: &str, first: &str) {
-    let once = far.home.path().join("once");
-    let real = program(name).unwrap();
-    far.tool(name, &format!("#!/bin/sh\nif mkdir {} 2>/dev/null; then {first}; fi\nexec {} \"$@\"\n", once.display(), real.display()));
-}
-
-#[test]
-fn what_happens_between_the_checks_defers_the_file() {
-    let living = Living::start();
-    let entry = format!("{{\"sessionId\":\"{A}\",\"procStart\":\"{}\"}}", living.began());
-    for (what, expected) in [("printf 'more\\n' >>$T", Outcome::Changed), ("printf '%s' '$ENTRY' >$S", Outcome::Live)] {
-        let far = with_transcript(Tools::Dash).unwrap();
-        let target = far.claude.join("projects").join(transcript(A));
-        let registered = far.claude.join(format!("sessions/{}.json", living.pid()));
-        let what = what.replace("$ENTRY", &entry).replace("$T", target.to_str().unwrap()).replace("$S", registered.to_str().unwrap());
-        interfering(&far, "sync", &what);
-        let inode = target.metadata().unwrap().ino();
-        let create = far.file(2, Operation::Create, &transcript(B), b"x\n", b"x\n");
-        let answer = put(&far, vec![append(&far), create]);
-        assert_eq!(answer.outcomes[&1], expected);
-        assert!(matches!(answer.outcomes[&2], Outcome::Done { .. }));
-        assert_eq!(target.metadata().unwrap().ino(), inode);
-        assert!(vault(&far).is_empty(), "a live file keeps no second name: {:?}", vault(&far));
-    }
-    let far = with_transcript(Tools::Dash).unwrap();
-    interfering(&far, "sync", &format!("printf theirs >{}", far.claude.join("projects").join(transcript(B)).display()));
-    let create = far.file(1, Operation::Create, &transcript(B), b"x\n", b"x\n");
-    assert_eq!(put(&far, vec![create]).outcomes[&1], Outcome::Exists);
-    assert_eq!(far.bytes(&transcript(B)), b"theirs");
-}
-
-#[test]
-fn what_is_written_at_the_last_moment_is_in_the_vault_and_reported() {
-    let far = with_transcript(Tools::Dash).unwrap();
-    let target = far.claude.join("projects").join(transcript(A));
-    interfering(&far, "mv", &format!("printf 'late\\n' >>{}", target.display()));
-    let answer = put(&far, vec![append(&far)]);
-    let Outcome::Done { grew: Some(grown), .. } = &answer.outcomes[&1] else { panic!("{answer:?}") };
-    assert_eq!((grown.size, vault(&far)), (9, vec![grown.name.as_str().to_owned()]));
-    assert_eq!(std::fs::read(far.claude.join(".claude-session-sync/vault").join(grown.name.as_str())).unwrap(), b"one\nlate\n");
-    assert_eq!(far.bytes(&transcript(A)), b"one\ntwo\n");
-}
-
-#[test]
-fn what_a_link_led_to_for_a_moment_is_neither_kept_nor_reason_enough_to_displace() {
-    let far = with_transcript(Tools::Dash).unwrap();
-    let outside = far.home.path().join("outside");
-    std::fs::write(&outside, "not a session").unwrap();
-    // As if the project directory had been exchanged for a link while the old file got its second name.
-    let ln = program("ln").unwrap().display().to_string();
-    far.tool("ln", &format!("#!/bin/sh\ncase $2 in */vault/*) exec {ln} '{}' \"$2\" ;; *) exec {ln} \"$@\" ;; esac\n", outside.display()));
-    assert_eq!(put(&far, vec![append(&far)]).outcomes[&1], Outcome::Changed);
-    assert_eq!((far.bytes(&transcript(A)), vault(&far)), (b"one\n".to_vec(), Vec::<String>::new()));
-    assert_eq!(std::fs::read(&outside).unwrap(), b"not a session");
 }
 
 #[test]
@@ -297,6 +240,16 @@ fn a_second_writer_waits_for_the_first() {
     child.stdout.take().unwrap().read_to_string(&mut answer).unwrap();
     child.wait().unwrap();
     assert_eq!(far.bytes(&transcript(A)), b"one\ntwo\n", "{answer}");
+}
+
+#[test]
+fn a_session_that_lies_in_another_directory_is_not_created_a_second_time() {
+    let far = with_transcript(Tools::Dash).unwrap();
+    let side = format!("-q/{A}/note.txt");
+    let files = vec![far.file(1, Operation::Create, &side, b"n", b"n"), far.file(2, Operation::Create, &format!("-q/{A}.jsonl"), b"x\n", b"x\n")];
+    let answer = far.put(&PutRequest { files, ..far.nothing() }).unwrap();
+    assert_eq!((&answer.outcomes[&1], &answer.outcomes[&2]), (&Outcome::Exists, &Outcome::Exists));
+    assert_eq!(far.list().files.len(), 1);
 }
 
 /// A small file system of its own, unmounted when dropped.

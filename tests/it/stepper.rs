@@ -1,7 +1,7 @@
-//! A process tree, stopped at every call that changes a file: from outside, so that the program carries nothing for it.
+//! A process tree, stopped at every call that changes or reads a file: from outside, so that the program carries nothing for it.
 //!
 //! The calls of all processes and threads are seen in one order, so that the n-th of them can be named and everything on one side
-//! killed in front of it. `strace -e inject` counts for each process on its own, and kills only that one.
+//! killed in front of it, or that call refused. `strace -e inject` counts for each process on its own, and kills only that one.
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
 use std::collections::{HashMap, HashSet};
@@ -16,7 +16,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-/// One call that changes a file, a name or a directory, or makes a change durable.
+/// One call that changes a file, a name or a directory, makes a change durable, or reads.
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
     /// Who calls.
@@ -25,6 +25,8 @@ pub(crate) struct Call {
     pub(crate) own: bool,
     /// What.
     pub(crate) name: &'static str,
+    /// Whether it reads, and so changes nothing.
+    pub(crate) reads: bool,
     /// The names it is about, absolute; of a descriptor, what it is open on.
     pub(crate) paths: Vec<PathBuf>,
     /// The descriptor that is written to or made durable.
@@ -53,6 +55,8 @@ pub(crate) enum Then {
     KillOthers,
     /// Only the process that calls is killed: one tool of the far side.
     KillCaller,
+    /// The call is not made, and answered by this error.
+    Refuse(i32),
 }
 
 /// What came of it.
@@ -124,6 +128,9 @@ fn shape(number: i64) -> Option<(&'static str, Shape, usize)> {
         libc::SYS_fsetxattr | libc::SYS_fremovexattr => ("fsetxattr", On(0), 5),
         libc::SYS_mknod => ("mknod", Path(0), 1),
         libc::SYS_mknodat => ("mknodat", At(0), 2),
+        libc::SYS_read => ("read", On(0), 2),
+        libc::SYS_pread64 => ("pread64", On(0), 2),
+        libc::SYS_getdents64 => ("getdents64", On(0), 2),
         libc::SYS_utime | libc::SYS_utimes | libc::SYS_futimesat => ("utimes", Path(0), 5),
         _ => return None,
     })
@@ -197,7 +204,8 @@ impl Seen {
             }
             Shape::All => vec![PathBuf::from("/")],
         };
-        Some(Call { thread: self.thread, own, name, paths, descriptor, argument })
+        let reads = matches!(name, "read" | "pread64" | "getdents64");
+        Some(Call { thread: self.thread, own, name, reads, paths, descriptor, argument })
     }
 }
 
@@ -220,7 +228,7 @@ pub(crate) fn run(command: &Command, stage: &Path, step: &mut dyn FnMut(&Call, S
     ptrace::seize(root, options).unwrap();
     ptrace::interrupt(root).unwrap();
     let mut begin = child.stdin.take();
-    let mut tree = Tree { root, groups: HashMap::new(), pending: HashMap::new(), doomed: HashSet::new(), inside: HashSet::new() };
+    let mut tree = Tree { root, groups: HashMap::new(), pending: HashMap::new(), doomed: HashSet::new(), inside: HashSet::new(), refused: HashMap::new() };
     let mut ended = Ended::default();
     // Those of this thread only: another test may have children of its own.
     let flags = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD;
@@ -254,6 +262,8 @@ struct Tree {
     doomed: HashSet<Pid>,
     /// Threads that are in a call.
     inside: HashSet<Pid>,
+    /// Threads whose call is refused, and the error.
+    refused: HashMap<Pid, i32>,
 }
 
 impl Tree {
@@ -262,6 +272,10 @@ impl Tree {
         match *status {
             WaitStatus::PtraceSyscall(pid) => {
                 if self.inside.remove(&pid) {
+                    if let (Some(error), Ok(mut registers)) = (self.refused.remove(&pid), ptrace::getregs(pid)) {
+                        registers.rax = (-i64::from(error)).cast_unsigned();
+                        ptrace::setregs(pid, registers).unwrap();
+                    }
                     if let Some(call) = self.pending.remove(&pid) {
                         let result = ptrace::getregs(pid).map_or(-1, |registers| registers.rax.cast_signed());
                         step(&call, Stop::After(result));
@@ -288,7 +302,7 @@ impl Tree {
     }
 
     fn begins(&mut self, pid: Pid, step: &mut dyn FnMut(&Call, Stop) -> Then) {
-        let Ok(registers) = ptrace::getregs(pid) else { return };
+        let Ok(mut registers) = ptrace::getregs(pid) else { return };
         let arguments = [registers.rdi, registers.rsi, registers.rdx, registers.r10, registers.r8, registers.r9];
         let group = self.meet(pid);
         let Some(call) = (Seen { thread: pid, arguments }).call(registers.orig_rax.cast_signed(), group == self.root) else { return };
@@ -296,6 +310,13 @@ impl Tree {
         self.pending.insert(pid, call);
         let mut doomed: HashSet<Pid> = match then {
             Then::On => return,
+            Then::Refuse(error) => {
+                // No such call: the kernel makes none.
+                registers.orig_rax = u64::MAX;
+                ptrace::setregs(pid, registers).unwrap();
+                self.refused.insert(pid, error);
+                return;
+            }
             Then::KillOwn => [self.root].into(),
             Then::KillCaller => [group].into(),
             Then::KillOthers => self.groups.values().copied().filter(|group| *group != self.root).collect(),

@@ -16,8 +16,8 @@ use super::tail::Tail;
 use super::{Environment, Guarded, Purpose, Setting, SshError, spawn_error};
 use crate::codespace::failure::{Failure, Phase};
 
-/// Between two looks whether the master is usable.
-const LOOK: Duration = Duration::from_millis(50);
+/// Between two looks whether the master has made its socket: each costs one `stat`, and half of it is lost on each connection.
+const LOOK: Duration = Duration::from_millis(5);
 /// Longest wait for an answer of the master itself, and for each step of its end.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Bytes of stderr that are kept.
