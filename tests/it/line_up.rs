@@ -108,7 +108,7 @@ fn say(far: &Far, bytes: &[u8], cut: Cut) -> Vec<u8> {
 fn cuts(bytes: &[u8], archive: bool) -> Vec<usize> {
     let all = std::env::var("CLAUDE_SESSION_SYNC_CUTS").is_ok_and(|word| word == "all");
     let first = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').nth(1).map_or(0, |(at, _)| at + 1);
-    let beside = |at: &usize| *at < first + 64 || (at - first) % 512 < 2 || (at - first) % 512 == 511 || (at - first) % 97 == 0;
+    let beside = |at: &usize| *at < first + 64 || (at - first) % 512 < 2 || (at - first) % 512 == 511 || (at - first).is_multiple_of(97);
     (0..bytes.len()).filter(|at| all || !archive || beside(at)).collect()
 }
 
