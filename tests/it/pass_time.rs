@@ -239,6 +239,8 @@ fn a_store_that_is_rebuilt_in_the_middle_of_a_visit_is_a_new_one_and_nothing_of_
         world.passes();
         world.here.goes_on(&talks[0].clone().says("more, here"));
         far.goes_on(&talks[1].clone().says("more, there"));
+        // With this one in it the new store is not empty.
+        world.here.put(&Talk::begun(&id(5), &world.here.at("widget"), 30, "new here"));
         let count = world.root().join("count");
         let wipe = format!(
             "echo >>{0}; [ $(wc -l <{0}) != {script} ] || rm -rf {1}/projects/* {1}/.claude-session-sync; exec \"$@\"",
@@ -253,6 +255,6 @@ fn a_store_that_is_rebuilt_in_the_middle_of_a_visit_is_a_new_one_and_nothing_of_
         world.sync(&[]);
         world.passes();
         assert_eq!(far.sessions(), world.here.sessions(), "script {script}: {ran:?}");
-        assert_eq!(far.sessions().len(), 4, "script {script}");
+        assert_eq!(far.sessions().len(), 5, "script {script}");
     }
 }
