@@ -635,7 +635,8 @@ linked() {
     done
 }
 
-# Why a tool failed: its first line (the later ones say that it gave up), unless the disk is full, which not every tool says.
+# Why a tool failed: its first line that is no account of a dd that went well (the later ones say that it gave up), unless the disk is
+# full, which not every tool says.
 reason() {
     room=$(free_kib)
     case $1 in
@@ -644,7 +645,12 @@ reason() {
     if [ "${room:-64}" -lt 64 ]; then
         printf "disk full: %s KiB free" "$(free_kib)"
     else
-        printf "%.1000s" "${1%%"$nl"*}"
+        for why in $1; do
+            case $why in
+                *" records in" | *" records out" | *" copied, "*) ;;
+                *) printf "%.1000s" "$why" && return 0 ;;
+            esac
+        done
     fi
 }
 

@@ -54,6 +54,9 @@ pub enum VisitError {
     /// A file of this machine could not be read or written.
     #[error("a file of this machine: {0}")]
     Here(#[source] io::Error),
+    /// Another store answered than the one that was listed.
+    #[error("the store there was replaced in the middle of the visit; the next pass looks at the new one")]
+    Replaced,
     /// The visit had lasted too long to begin another file.
     #[error("the visit took its time; the rest comes at the next pass")]
     OutOfTime,

@@ -45,7 +45,7 @@ pub async fn put_all(round: &mut Round, visits: &mut [Visiting], planned: &mut [
     });
     let answers = join_all(sending).await;
     for ((visit, (files, meaning)), answer) in visits.iter_mut().zip(&parcels).zip(answers) {
-        match answer {
+        match answer.map(|answer| answer.and_then(|answer| of_the_listed(visit.seen.listing.replica, answer))) {
             None => {}
             Some(Ok(answer)) => {
                 let span = logged::codespace_span(&visit.target.name);
@@ -64,6 +64,11 @@ pub async fn put_all(round: &mut Round, visits: &mut [Visiting], planned: &mut [
         }
     }
     forget_unknown(visits, planned);
+}
+
+/// What was listed of one store says nothing of another, which has an id of its own.
+fn of_the_listed(listed: Option<Uuid>, answer: PutAnswer) -> Result<PutAnswer, VisitError> {
+    if listed.is_some() && answer.replica.is_some() && listed != answer.replica { Err(VisitError::Replaced) } else { Ok(answer) }
 }
 
 /// What could not be planned or sent for want of bytes is read again at the next visit, whatever is remembered of it.

@@ -326,7 +326,7 @@ fn append(path: &Path, content: &Content, source: &Path, from: u64) -> io::Resul
     let mut source = super::read::open(source)?;
     source.seek(io::SeekFrom::Start(from))?;
     file.seek(io::SeekFrom::Start(from))?;
-    let copied = io::copy(&mut io::Read::take(source, content.length - from), &mut file)?;
+    let copied = super::read::copy(&source, &mut file, content.length - from)?;
     if copied != content.length - from {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }

@@ -1,7 +1,7 @@
 //! Reading files of this machine as contents: streamed, in constant memory.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek as _};
 use std::path::Path;
 
 use rustix::fs::{FileType, Mode, OFlags};
@@ -150,6 +150,22 @@ impl<R: Read> Iterator for LineEnds<R> {
 #[must_use]
 pub fn is_the_file(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof)
+}
+
+/// Copies what is left of a file, at most so many bytes, and says how many; shares blocks where the file system can. The system's own
+/// copy may be interrupted, which the standard library passes on: then it goes on from where it was.
+///
+/// # Errors
+/// As `read` and `write`.
+pub fn copy(mut source: &File, into: &mut File, most: u64) -> io::Result<u64> {
+    let begin = source.stream_position()?;
+    loop {
+        let done = source.stream_position()? - begin;
+        match io::copy(&mut source.take(most.saturating_sub(done)), into) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            copied => return Ok(done + copied?),
+        }
+    }
 }
 
 fn each_chunk(mut file: impl Read, mut take: impl FnMut(&[u8])) -> io::Result<()> {

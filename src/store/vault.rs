@@ -375,6 +375,6 @@ fn put_in_place(file: NamedTempFile, path: &Path, fill: impl FnOnce(&mut BufWrit
 /// # Errors
 /// `UnexpectedEof` if the source is shorter.
 pub fn copy_prefix(source: &Path, into: &mut File, length: u64) -> io::Result<()> {
-    let copied = io::copy(&mut io::Read::take(super::read::open(source)?, length), into)?;
+    let copied = super::read::copy(&super::read::open(source)?, into, length)?;
     if copied == length { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }

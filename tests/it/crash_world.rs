@@ -143,6 +143,11 @@ impl Prepared {
         self.forgotten.push(id(number));
     }
 
+    /// Whether a text speaks of a session whose bytes may go.
+    pub(crate) fn is_forgotten(&self, text: &str) -> bool {
+        self.forgotten.iter().any(|id| text.contains(id))
+    }
+
     /// Remembers what is to come of this command.
     pub(crate) fn expect(&mut self, arguments: &[&str]) {
         self.put_back();

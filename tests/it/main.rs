@@ -194,6 +194,8 @@ mod skip;
 #[cfg(test)]
 mod sshd;
 #[cfg(test)]
+mod step_races;
+#[cfg(test)]
 mod stepper;
 #[cfg(test)]
 mod strace;

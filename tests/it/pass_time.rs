@@ -228,3 +228,33 @@ fn a_pass_that_waited_in_vain_says_who_runs_and_ends_with_75() {
     drop(held);
     world.passes();
 }
+
+/// Wiped, its id included, in front of each of the scripts that a visit runs after its listing.
+#[test]
+fn a_store_that_is_rebuilt_in_the_middle_of_a_visit_is_a_new_one_and_nothing_of_it_counts_as_deleted() {
+    for script in 2..=4 {
+        let (mut world, far) = World::with_box();
+        let talks: Vec<Talk> = (1..=4).map(|number| Talk::begun(&id(number), &world.here.at("widget"), 60, &format!("talk {number}"))).collect();
+        talks.iter().for_each(|talk| drop(world.here.put(talk)));
+        world.passes();
+        world.here.goes_on(&talks[0].clone().says("more, here"));
+        far.goes_on(&talks[1].clone().says("more, there"));
+        // With this one in it the new store is not empty.
+        world.here.put(&Talk::begun(&id(5), &world.here.at("widget"), 30, "new here"));
+        let count = world.root().join("count");
+        let wipe = format!(
+            "echo >>{0}; [ $(wc -l <{0}) != {script} ] || rm -rf {1}/projects/* {1}/.claude-session-sync; exec \"$@\"",
+            count.display(),
+            far.claude.display()
+        );
+        world.reach("box", |command| command.extend(["sh".to_owned(), "-c".to_owned(), wipe, "sh".to_owned()]));
+        let ran = world.sync(&[]);
+        assert!([0, 1, 3].contains(&ran.code), "script {script}: {ran:?}");
+        assert!(std::fs::read_to_string(&count).unwrap().lines().count() >= script, "script {script}: the visit was shorter");
+        world.reach("box", |command| command.truncate(command.len() - 4));
+        world.sync(&[]);
+        world.passes();
+        assert_eq!(far.sessions(), world.here.sessions(), "script {script}: {ran:?}");
+        assert_eq!(far.sessions().len(), 5, "script {script}");
+    }
+}

@@ -57,6 +57,8 @@ pub(crate) enum Then {
     KillCaller,
     /// The call is not made, and answered by this error.
     Refuse(i32),
+    /// It moves one byte at most.
+    Short,
 }
 
 /// What came of it.
@@ -138,6 +140,8 @@ fn shape(number: i64) -> Option<(&'static str, Shape, usize)> {
 
 /// `FICLONE` and `FICLONERANGE`.
 const CLONES: [u64; 2] = [0x4004_9409, 0x4020_940d];
+
+const SYS_COPY_FILE_RANGE: u64 = libc::SYS_copy_file_range.cast_unsigned();
 
 /// A stopped thread, read from outside.
 struct Seen {
@@ -310,6 +314,13 @@ impl Tree {
         self.pending.insert(pid, call);
         let mut doomed: HashSet<Pid> = match then {
             Then::On => return,
+            Then::Short => {
+                // The length of a copy is the fifth argument, that of a read or a write the third.
+                let length = if registers.orig_rax == SYS_COPY_FILE_RANGE { &mut registers.r8 } else { &mut registers.rdx };
+                *length = (*length).min(1);
+                ptrace::setregs(pid, registers).unwrap();
+                return;
+            }
             Then::Refuse(error) => {
                 // No such call: the kernel makes none.
                 registers.orig_rax = u64::MAX;
