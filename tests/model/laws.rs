@@ -248,7 +248,8 @@ fn nothing_is_lost(play: &Play<'_>, healed: &[Files]) -> Result<(), Broken> {
 fn memory_is_a_cache(play: &mut Play<'_>, all: &[usize], healed: &[Files]) -> Result<(), Broken> {
     let Some(spoilt) = play.spoilt() else { return Ok(()) };
     play.world.spoil_state(spoilt);
-    went_well(play.pass(all, Way::Both, None)?)?;
+    let report = play.pass(all, Way::Both, None)?;
+    went_well(report).map_err(|Broken { how, .. }| Broken { law: 8, how: format!("when the state was {spoilt:?}: {how}") })?;
     let after = play.files();
     for (at, (healed, after)) in healed.iter().zip(&after).enumerate() {
         if let Some((path, _)) = healed.iter().find(|(path, seen)| after.get(*path) != Some(seen)) {
