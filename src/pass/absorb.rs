@@ -9,10 +9,10 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 
-use super::bases::{Base, Bases};
-use super::group::Sources;
+use super::bases::Bases;
 use super::here::Here;
 use super::leftovers;
+use super::sources::Sources;
 use super::visit::{Fetch, How, Seen};
 use crate::reconcile::manifest::{Part, ProjectName, SessionId};
 use crate::reconcile::plan::Side;
@@ -48,7 +48,7 @@ pub fn absorb(seen: &mut Seen, name: &str, here: &mut Here, bases: &Bases, sourc
         let known = seen.members[fetch.member].sessions.get(&fetch.session);
         let Some(shown) = known.map(|session| format!("{}/{}", session.project, fetch.part.path(fetch.session))) else { continue };
         let modified = known.and_then(|session| part_of(session, &fetch.part)).map_or(0, |part| part.stamp.modified);
-        let (held, source) = match settle(&fetch, modified, here) {
+        let (held, source) = match settle(&fetch, modified, here, sources) {
             Ok(Some(settled)) => settled,
             Ok(None) => {
                 close(seen, &fetch, shown, "was not read to its end", at);
@@ -60,9 +60,10 @@ pub fn absorb(seen: &mut Seen, name: &str, here: &mut Here, bases: &Bases, sourc
             }
             Err(error) => return Err(error),
         };
-        sources.add(digest_of(&held), source.clone());
+        let whole = if let How::Within(base) = &fetch.how { base.digest } else { digest_of(&held) };
+        sources.add_beginning(digest_of(&held), source.clone(), whole);
         if keep == Keep::InVault {
-            match take(&fetch, &held, source, name, here, at) {
+            match take_beside(sources, &fetch, &held, source, name, here, at) {
                 Err(error) if read::is_the_file(&error) => {
                     close(seen, &fetch, shown, "changed while it was kept", at);
                     continue;
@@ -119,11 +120,11 @@ fn close(seen: &mut Seen, fetch: &Fetch, shown: String, why: &str, _at: DateTime
 }
 
 /// The content, and a file that begins with it. None where the visit broke before it was here.
-fn settle(fetch: &Fetch, modified: i64, here: &Here) -> io::Result<Option<(Held, PathBuf)>> {
+fn settle(fetch: &Fetch, modified: i64, here: &Here, sources: &Sources) -> io::Result<Option<(Held, PathBuf)>> {
     let source = match (&fetch.how, &fetch.staged) {
-        (How::Within(base), _) => standing(base, fetch.session, here),
+        (How::Within(base), _) => sources.standing(base, fetch.session, here),
         (How::Whole, Some(staged)) => staged.clone(),
-        (How::After(base), Some(staged)) => join(here, &standing(base, fetch.session, here), base.length, staged)?,
+        (How::After(base), Some(staged)) => join(here, &sources.standing(base, fetch.session, here), base.length, staged)?,
         (How::Whole | How::After(..), None) => return Ok(None),
     };
     let file = read::open(&source)?;
@@ -142,19 +143,24 @@ fn settle(fetch: &Fetch, modified: i64, here: &Here) -> io::Result<Option<(Held,
     Ok(Some((held, source)))
 }
 
-/// Where the bytes are that a visit counted on: what another visit brought may have taken their place in the archive since, and then
-/// they are in the vault.
-fn standing(base: &Base, session: SessionId, here: &Here) -> PathBuf {
-    let displaced = here.vault.find(session, base.digest).filter(|_| base.path.starts_with(here.vault.path().join("archive")));
-    displaced.map_or_else(|| base.path.clone(), |object| object.path.clone())
-}
-
 fn join(here: &Here, base: &std::path::Path, length: u64, suffix: &std::path::Path) -> io::Result<PathBuf> {
     let (path, mut file) = Vault::new_fetched(&here.vault.stage_path())?;
     copy_prefix(base, &mut file, length)?;
     file.seek(io::SeekFrom::End(0))?;
     read::copy(&File::open(suffix)?, &mut file, u64::MAX)?;
     Ok(path)
+}
+
+/// Takes it in; what the archive lets go of, or extends, in its favour stays a source.
+fn take_beside(sources: &mut Sources, fetch: &Fetch, held: &Held, source: PathBuf, name: &str, here: &mut Here, at: DateTime<Utc>) -> io::Result<()> {
+    if !fetch.part.is_lines() {
+        sources.hold(here, fetch.session, &fetch.part)?;
+        return take(fetch, held, source, name, here, at);
+    }
+    let before = here.archive.records().get(&fetch.session).and_then(|record| record.target(&fetch.part));
+    take(fetch, held, source, name, here, at)?;
+    sources.taken(here, fetch.session, &fetch.part, before);
+    Ok(())
 }
 
 fn take(fetch: &Fetch, held: &Held, source: PathBuf, name: &str, here: &mut Here, at: DateTime<Utc>) -> io::Result<()> {

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::group::Sources;
 use super::here::Here;
+use super::sources::Sources;
 use crate::reconcile::manifest::{Part, SessionId};
 use crate::reconcile::plan::Side;
 use crate::reconcile::project::RepositoryId;

@@ -2,13 +2,13 @@
 //!
 //! Promises: members are treated alike; the first is this machine, and nothing here asks which one that is.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::bases::Base;
 use super::here::Here;
+use super::sources::Sources;
 use crate::reconcile::manifest::{Part, SessionId};
 use crate::reconcile::plan::{Member, Offer, Presence, SessionPlan, Side, plan};
 use crate::reconcile::project::RepositoryId;
@@ -16,74 +16,6 @@ use crate::reconcile::relation::{Lines, Relation, relate};
 use crate::reconcile::transcript::Digest;
 use crate::store::read::{self, Wanted};
 use crate::store::vault::Vault;
-
-/// Where the bytes of a content are to be had on this machine: a file that begins with them.
-#[derive(Debug, Default)]
-pub struct Sources(HashMap<Digest, PathBuf>);
-
-impl Sources {
-    /// Notes a source. The first one stays.
-    pub fn add(&mut self, digest: Digest, path: PathBuf) {
-        self.0.entry(digest).or_insert(path);
-    }
-
-    /// What was read into the archive may have taken the place of a copy there that is a source: that copy now is in the vault.
-    pub fn follow_displaced(&mut self, vault: &Vault) {
-        let archive = vault.path().join("archive");
-        for object in vault.objects() {
-            if let Some(source) = self.0.get_mut(&object.note.digest).filter(|source| source.starts_with(&archive)) {
-                source.clone_from(&object.path);
-            }
-        }
-    }
-
-    /// A copy that is remembered from elsewhere, or was there once, and that lies in no file of its own here may be the beginning of
-    /// one that does: of another copy, or of anything else that is here of the session.
-    pub(super) fn share(&mut self, presences: &[Presence], known: &[Base]) {
-        let copies =
-            || presences.iter().flat_map(|presence| presence.transcript.iter().chain(&presence.gone)).map(|lines| (lines.content.length, lines.content.digest));
-        for (length, digest) in copies().filter(|(length, _)| *length > 0) {
-            if self.0.contains_key(&digest) {
-                continue;
-            }
-            let longer = copies().filter(|(other, _)| *other > length).filter_map(|(_, other)| self.find(other));
-            let mut longer = longer.chain(known.iter().filter(|base| base.length > length).map(|base| &base.path));
-            let begins = |path: &&PathBuf| read::open(path).and_then(|file| read::prefix(&file, length)).is_ok_and(|prefix| prefix == Some(digest));
-            if let Some(path) = longer.find(begins).cloned() {
-                self.add(digest, path);
-            }
-        }
-    }
-
-    /// The source of a content.
-    #[must_use]
-    pub fn find(&self, digest: Digest) -> Option<&PathBuf> {
-        self.0.get(&digest)
-    }
-
-    /// Takes what is missing of the proofs: prefixes at these lengths, and messages if asked.
-    ///
-    /// # Errors
-    /// When a source cannot be read, or no longer holds the content.
-    fn complete(&self, lines: &mut Lines, lengths: &BTreeSet<u64>, messages: bool) -> io::Result<()> {
-        let marks: Vec<u64> = lengths.iter().copied().filter(|length| *length < lines.content.length && lines.prefix(*length).is_none()).collect();
-        if marks.is_empty() && (!messages || !lines.messages.is_empty()) {
-            return Ok(());
-        }
-        // Without a source nothing more can be proved; the plan then leaves the session alone.
-        let Some(source) = self.find(lines.content.digest) else { return Ok(()) };
-        let wanted = Wanted { marks, messages, limit: Some(lines.content.length) };
-        let reading = read::lines(read::open(source)?, &wanted)?;
-        if reading.content.digest != lines.content.digest {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "changed while it was compared"));
-        }
-        lines.marks.extend(reading.marks);
-        if messages {
-            lines.messages = reading.messages;
-        }
-        Ok(())
-    }
-}
 
 impl Here {
     /// What a group of this repository is told of a session here.

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 
-use super::group::{Group, GroupPlan, Sources};
+use super::group::{Group, GroupPlan};
 use super::here::{Here, Rule};
+use super::sources::Sources;
 use crate::codespace::wire::{DataSource, Operation, PutFile};
 use crate::reconcile::manifest::{Part, ProjectName, SessionId, StorePath};
 use crate::reconcile::plan::{Presence, Side, Step, StepKind, Target};

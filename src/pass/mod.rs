@@ -39,6 +39,7 @@ pub mod room;
 pub mod round;
 pub mod said;
 mod setting;
+pub mod sources;
 pub mod survey;
 pub mod target;
 pub mod verify;
@@ -67,11 +68,11 @@ use clock::Clock;
 use connect::{Doorway, Ground, Listed, Luggage, Missed, list};
 pub use error::PassError;
 use error::here_error;
-use group::Sources;
 use here::Here;
 pub use look::{Looked, look};
 use round::{Planned, Round, Visiting};
 pub use setting::{Options, Setting};
+use sources::Sources;
 use target::{Reach, Target};
 
 /// Codespaces visited at once.

@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use super::bases::Bases;
-use super::group::{Group, GroupPlan, Sources, write_fork};
+use super::group::{Group, GroupPlan, write_fork};
+use super::sources::Sources;
 use crate::reconcile::manifest::{Part, SessionId};
 use crate::reconcile::plan::{Loser, Offer, Presence, SessionPlan};
 use crate::store::vault::Vault;

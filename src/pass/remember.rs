@@ -140,7 +140,7 @@ fn note(visit: &mut Visiting, planned: &mut [Planned], files: &[PutFile], meanin
 fn held(planned: &Planned, action: usize) -> Option<Held> {
     let (of, _) = &planned.actions[action];
     let Planned { repository, plan, group, placement, .. } = planned;
-    let sources = super::group::Sources::default();
+    let sources = super::sources::Sources::default();
     let work = super::install::Work { repository, plan, group, sources: &sources, placement, at: DateTime::<Utc>::MIN_UTC };
     work.held(of.session, &of.part)
 }

@@ -13,10 +13,11 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::compare::{Compared, compared};
-use super::group::{Group, Sources};
+use super::group::Group;
 use super::here::{self, Here};
 use super::quiet;
 use super::round::{retention_here, window};
+use super::sources::Sources;
 use super::target::{Called, NameError, pick};
 use super::{PassError, Setting, here_error};
 use crate::reconcile::layout::Rule;

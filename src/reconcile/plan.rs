@@ -4,6 +4,10 @@
 //! not want it; it creates nothing that was deleted there and has not grown since; every copy that a step displaces and that
 //! is no prefix of the winner is named as a loser, and as a fork if it holds messages of its own.
 //! Never: a decision by member position, modification time of a transcript, or memory.
+//!
+//! A deletion stands until growth shows. What is longer than what was deleted has grown, whatever it begins with. What is shorter has
+//! not, if it is the beginning of that, nor if no byte of that is left to tell: it stays listed as deleted, and its user can take it
+//! back. The opposite would bring back what somebody deleted whenever its bytes went, too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -231,7 +235,7 @@ fn standing(member: &Member, presence: &Presence, winner: &Lines, promised: bool
 fn missing(member: &Member, presence: &Presence, winner: &Lines, promised: bool) -> Result<Standing, Unproven> {
     if let Some(gone) = &presence.gone {
         let relation = match relate(winner, gone) {
-            // No byte of it may be left to tell whether this is its beginning: then it has not grown, for all that is known.
+            // No byte of it is left to tell whether this is its beginning.
             Err(_) if gone.content.length > winner.content.length => Relation::Behind,
             relation => relation?,
         };
@@ -326,4 +330,43 @@ fn side_winner<'a>(path: &SidePath, presences: &'a [Presence]) -> Option<&'a Sid
             _ => std::cmp::Ordering::Equal,
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reconcile::transcript::Reader;
+
+    /// A content with the digests of its beginnings of these lengths.
+    fn content(text: &str, marks: &[u64]) -> Lines {
+        let mut reader = Reader::new(marks.iter().copied());
+        reader.push(text.as_bytes());
+        Lines::of(reader.finish())
+    }
+
+    #[test]
+    fn a_deletion_whose_bytes_are_gone_stands_until_something_longer_shows_growth() {
+        let said = |second: u32| format!("{{\"type\":\"user\",\"timestamp\":\"2025-06-01T10:00:{second:02}Z\"}}\n");
+        let (begun, deleted) = (said(1), said(1) + &said(2));
+        let (grown, apart) = (said(1) + &said(2) + &said(3), said(4));
+        let member = |name: &str| {
+            let window = Window { chosen: Moment(0), retention: Moment(0) };
+            Member { name: name.to_owned(), accepts: true, window }
+        };
+        let standing = |winner: &str, gone: Lines| {
+            let holder = Presence { transcript: Some(content(winner, &[gone.content.length])), ..Presence::default() };
+            let deleter = Presence { gone: Some(gone), ..Presence::default() };
+            let session = "6f869d7b-ce51-4e00-8a05-674dde6aa368".parse().unwrap();
+            plan(session, &[member("a"), member("b")], &[holder, deleter], None).map(|planned| planned.unwrap().standings[1].clone())
+        };
+        let bare = || Lines::bare(deleted.len() as u64, Digest::of(deleted.as_bytes()));
+        let proved = |winner: &str| content(&deleted, &[winner.len() as u64]);
+        for gone in [bare(), proved(&begun)] {
+            assert_eq!(standing(&begun, gone), Ok(Standing::Deleted), "what is left elsewhere is its beginning, for all that is known");
+        }
+        assert_eq!(standing(&deleted, bare()), Ok(Standing::Deleted), "it is the same");
+        assert_eq!(standing(&grown, bare()), Ok(Standing::Missing), "it grew elsewhere");
+        assert_eq!(standing(&apart, proved(&apart)), Ok(Standing::Missing), "it is shown to be another continuation");
+        assert_eq!(standing(&apart, bare()), Ok(Standing::Deleted), "it cannot be shown to be one");
+    }
 }

@@ -122,6 +122,17 @@ impl Vault {
         Ok((path, file.into()))
     }
 
+    /// Gives a file of ours that is about to go one more name, in the stage, until that is cleared: as a file of
+    /// [`Vault::new_fetched`].
+    ///
+    /// # Errors
+    /// As `link`.
+    pub fn hold(&self, path: &Path) -> io::Result<PathBuf> {
+        let held = self.stage_path().join(format!("{FETCHED}{}", uuid::Uuid::new_v4().simple()));
+        std::fs::hard_link(path, &held)?;
+        Ok(held)
+    }
+
     /// Removes one file of [`Vault::new_fetched`].
     ///
     /// # Errors

@@ -16,7 +16,7 @@ use crate::lines::{complete, fork_id};
 use crate::memory::Trouble;
 use crate::place::{Files, Place, below};
 use crate::told::told;
-use crate::world::{Ended, Ground, Made, World};
+use crate::world::{Ended, Ground, Made, Spoilt, World};
 
 /// What a run of histories comes to.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +71,16 @@ fn fresh() -> [SessionId; 2] {
 }
 
 impl Play<'_> {
+    /// How this history ends for what is remembered; half of them leave it as it is.
+    pub(crate) fn spoilt(&self) -> Option<Spoilt> {
+        match self.salt % 8 {
+            0 | 6 => Some(Spoilt::Lost),
+            2 => Some(Spoilt::Torn),
+            4 => Some(Spoilt::Strange),
+            _ => None,
+        }
+    }
+
     fn at(&self, at: At) -> usize {
         usize::from(at) % self.world.places.len()
     }
@@ -201,7 +211,7 @@ impl Play<'_> {
                 self.pass(&chosen, direction, trouble)?;
             }
             Step::LoseState => {
-                self.world.lose_state();
+                self.world.spoil_state(Spoilt::Lost);
                 self.known.last[1..].iter_mut().for_each(std::collections::BTreeMap::clear);
             }
         }
@@ -280,10 +290,12 @@ impl Play<'_> {
             }
         }
         self.tally.passes += 1;
+        self.world.places.iter().for_each(Place::forget_calls);
         let ended = self.world.pass(members, way, trouble);
         let after = self.files();
         // What a member that broke off had open is not known.
         let seen = |at: usize| at == 0 || (members.contains(&at) && trouble.is_none_or(|(of, _)| usize::from(of) != at));
+        self.nothing_is_asked_in_vain(trouble, &ended)?;
         live_is_left_alone(&before, &after, &live, &seen)?;
         self.compare(&before, &after, members)?;
         self.tally.forks += born(&before, &after).len() as u64;
@@ -307,6 +319,24 @@ impl Play<'_> {
             }
         }
         Ok(report)
+    }
+
+    /// Law 7: what broke while it was read ends the visit, and is said to have failed.
+    fn nothing_is_asked_in_vain(&self, trouble: Option<(At, Trouble)>, ended: &Ended) -> Result<(), Broken> {
+        let Some((at, Trouble { call, kind })) = trouble else { return Ok(()) };
+        let Place::Memory(store) = &self.world.places[usize::from(at)] else { return Ok(()) };
+        let calls = store.lock().unwrap().calls.clone();
+        let (name, call) = (format!("box{at}"), usize::try_from(call).unwrap());
+        if calls.len() > call {
+            return broken(7, format!("{name} was asked for more after call {call} broke ({kind:?}): {calls:?}"));
+        }
+        let Ended::Report(report) = ended else { return Ok(()) };
+        match report.visits.iter().find(|visit| visit.name == name) {
+            Some(visit) if calls.len() == call && !matches!(visit.outcome, Outcome::Failed(_)) => {
+                broken(7, format!("call {call} of {calls:?} broke ({kind:?}), and the visit to {name} is said to be {:?}", visit.outcome))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn live(&self) -> Vec<BTreeSet<SessionId>> {

@@ -94,6 +94,26 @@ pub(crate) enum Ended {
     Died,
 }
 
+/// What became of what was remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Spoilt {
+    /// It is gone.
+    Lost,
+    /// Half of it is there.
+    Torn,
+    /// It is of another format, in which digests are written backwards.
+    Strange,
+}
+
+fn reverse_digests(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::String(text) if text.len() == 64 => *text = text.chars().rev().collect(),
+        serde_json::Value::Array(values) => values.iter_mut().for_each(reverse_digests),
+        serde_json::Value::Object(fields) => fields.values_mut().for_each(reverse_digests),
+        _ => {}
+    }
+}
+
 /// One world.
 pub(crate) struct World<'a> {
     ground: &'a mut Ground,
@@ -169,10 +189,23 @@ impl<'a> World<'a> {
         }
     }
 
-    /// What is remembered is gone.
-    pub(crate) fn lose_state(&mut self) {
-        let _ = fs::remove_file(self.setting.paths.state.join("state.json"));
-        self.seed_state();
+    /// What is remembered is gone, or worth nothing.
+    pub(crate) fn spoil_state(&mut self, spoilt: Spoilt) {
+        let path = self.setting.paths.state.join("state.json");
+        let text = fs::read(&path).unwrap_or_default();
+        match spoilt {
+            Spoilt::Lost => {
+                let _ = fs::remove_file(path);
+                self.seed_state();
+            }
+            Spoilt::Torn => fs::write(path, &text[..text.len() / 2]).unwrap(),
+            Spoilt::Strange => {
+                let mut state = serde_json::from_slice(&text).unwrap_or_default();
+                reverse_digests(&mut state);
+                state["version"] = 2.into();
+                fs::write(path, state.to_string()).unwrap();
+            }
+        }
         self.restart();
     }
 
