@@ -105,7 +105,8 @@ impl Sources {
                 continue;
             }
             let longer = copies().filter(|(other, _)| *other > length).filter_map(|(_, other)| self.files.get(&other).cloned());
-            let bases = known.iter().filter(|base| base.length > length).map(|base| Source { path: base.path.clone(), whole: base.digest });
+            // Where it was when the pass began, its bytes may be no more.
+            let bases = known.iter().filter(|base| base.length > length).filter_map(|base| self.files.get(&base.digest).cloned());
             let begins = |source: &Source| read::open(&source.path).and_then(|file| read::prefix(&file, length)).is_ok_and(|prefix| prefix == Some(digest));
             if let Some(source) = longer.chain(bases).find(begins) {
                 self.files.insert(digest, source);

@@ -15,7 +15,7 @@ fn what_cannot_be_meant_is_a_usage_error() {
     let (world, _) = diverged(said_here);
     refused(&world, "ffff", 2, &["no session `ffff` is known here", "hint: claude-session-sync restore"]);
     refused(&world, "0000000", 2, &["begins the ids of several sessions"]);
-    refused(&world, &format!("{} --version 0", short(1)), 2, &["no version of it begins with `0"]);
+    refused(&world, &format!("{} --version 00000000", short(1)), 2, &["no version of it begins with `00000000"]);
     refused(&world, "--version 12345678", 2, &["ID"]);
     // Two copies that lost: nobody chooses for its user.
     go_on(&world.came(1), "said here again", 4);
