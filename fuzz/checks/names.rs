@@ -1,6 +1,6 @@
 //! Every kind of name that somebody else may choose.
 
-use claude_session_sync::codespace::github::CodespaceName;
+use claude_session_sync::codespace::name::CodespaceName;
 use claude_session_sync::codespace::{ssh, wire};
 use claude_session_sync::reconcile::manifest::{ProjectName, SessionId, SidePath, StorePath, is_known_neighbour};
 use claude_session_sync::reconcile::project::{RepositoryId, encode};
@@ -30,9 +30,6 @@ pub(super) fn all(bytes: &[u8]) {
     }
     if let Ok(name) = text.parse::<CodespaceName>() {
         assert!(name.as_str() == text && !text.starts_with('-') && !text.contains(['/', '.', ' ']), "{text}");
-    }
-    if let Ok(name) = text.parse::<ssh::CodespaceName>() {
-        assert!(name.to_string() == text && text.parse::<CodespaceName>().is_ok(), "{text}");
     }
     if let Ok(host) = text.parse::<ssh::Host>() {
         assert!(host.to_string() == text && !text.starts_with('-') && text.bytes().all(|byte| byte.is_ascii_graphic()), "{text:?}");

@@ -4,7 +4,7 @@
 //! short. Words that a far machine can put into gh's mouth never become a verdict on the account. Never: a retry; the pass decides.
 
 use super::guard::NOT_AVAILABLE;
-use std::fmt::Write as _;
+use crate::reconcile::plain::plain;
 
 /// Longest foreign text in a message, in bytes after escaping.
 const LONGEST_TEXT: usize = 300;
@@ -168,23 +168,13 @@ pub fn one_line(text: &str) -> String {
         if !line.is_empty() {
             line.push_str("; ");
         }
-        escape_into(part, &mut line);
+        line.push_str(&plain(part));
     }
     if line.len() > LONGEST_TEXT {
         let cut = (line.len() - LONGEST_TEXT..line.len()).find(|&at| line.is_char_boundary(at)).unwrap_or(line.len());
         line.replace_range(..cut, "…");
     }
     line
-}
-
-fn escape_into(text: &str, line: &mut String) {
-    for character in text.chars() {
-        match character {
-            '"' | '\'' | '\\' => line.push(character),
-            // Writing into a String cannot fail.
-            other => drop(write!(line, "{}", other.escape_debug())),
-        }
-    }
 }
 
 #[cfg(test)]

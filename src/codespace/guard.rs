@@ -27,7 +27,9 @@ use tokio::task::{JoinHandle, JoinSet};
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use super::github::{CodespaceName, GitHub, ListError, shown};
+use super::github::{GitHub, ListError};
+use super::name::CodespaceName;
+use crate::reconcile::plain::brief;
 
 /// How an answer of the guard to a codespace that is not `Available` begins: `gh` prints it after `HTTP 409: `.
 pub const NOT_AVAILABLE: &str = "claude-session-sync visits a codespace only while it is Available and starts none";
@@ -220,7 +222,7 @@ impl Door {
     }
 
     fn note(&self, head: &Parts, why: &str, count: impl FnOnce(&mut Blocked)) {
-        let line = format!("{} {}: {why}", shown(head.method.as_str(), 20), shown(head.uri.path(), 200));
+        let line = format!("{} {}: {why}", brief(head.method.as_str(), 20), brief(head.uri.path(), 200));
         tracing::debug!(request = line, "not passed by the guard");
         let mut blocked = lock(&self.blocked);
         count(&mut blocked);

@@ -3,6 +3,7 @@
 pub mod failure;
 pub mod github;
 pub mod guard;
+pub mod name;
 pub mod replica;
 pub mod ssh;
 pub mod token;

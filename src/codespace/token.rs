@@ -16,8 +16,8 @@ use nix::unistd::Pid;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 
-use super::github::shown;
 use crate::paths::Environment;
+use crate::reconcile::plain::brief;
 
 /// Environment variables that may hold a GitHub token. No child of ours inherits one.
 pub const TOKEN_VARIABLES: [&str; 6] =
@@ -64,7 +64,7 @@ pub enum TokenSource {
 impl fmt::Display for TokenSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File(path) => write!(f, "the file {}", shown(&path.to_string_lossy(), LONGEST as usize)),
+            Self::File(path) => write!(f, "the file {}", brief(&path.to_string_lossy(), LONGEST as usize)),
             Self::Variable(name) => f.write_str(name),
             Self::Gh => f.write_str("gh auth token"),
         }
@@ -228,7 +228,7 @@ impl Lookup<'_> {
         command.env("GH_PROMPT_DISABLED", "1").env("GH_NO_UPDATE_NOTIFIER", "1").env("NO_COLOR", "1");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
         without_tokens(&mut command);
-        let child = command.spawn().map_err(|error| TokenError::NoGh { program: shown(&self.gh.to_string_lossy(), 200), error })?;
+        let child = command.spawn().map_err(|error| TokenError::NoGh { program: brief(&self.gh.to_string_lossy(), 200), error })?;
         let mut group = Group(child);
         let (stdout, stderr) = (group.0.stdout.take(), group.0.stderr.take());
         let ending = async {
@@ -240,8 +240,8 @@ impl Lookup<'_> {
         };
         match status {
             Ok(status) if status.success() => Token::new(&printed, TokenSource::Gh),
-            Ok(status) => Err(TokenError::NotLoggedIn { said: format!("{status}: {}", shown(String::from_utf8_lossy(&said).trim(), 300)) }),
-            Err(error) => Err(TokenError::NoGh { program: shown(&self.gh.to_string_lossy(), 200), error }),
+            Ok(status) => Err(TokenError::NotLoggedIn { said: format!("{status}: {}", brief(String::from_utf8_lossy(&said).trim(), 300)) }),
+            Err(error) => Err(TokenError::NoGh { program: brief(&self.gh.to_string_lossy(), 200), error }),
         }
     }
 }

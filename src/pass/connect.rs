@@ -20,8 +20,9 @@ use super::target::{NameError, Reach, Target, choose};
 use super::visit::{self, Errand};
 use super::{Options, Setting, faults};
 use crate::codespace::failure::{Class as FailureClass, Failure};
-use crate::codespace::github::{CodespaceName, GitHub, install_crypto};
+use crate::codespace::github::{GitHub, install_crypto};
 use crate::codespace::guard::{Guard, REMOVED_VARIABLES};
+use crate::codespace::name::CodespaceName;
 use crate::codespace::replica::{Far, Replica};
 use crate::codespace::ssh::{self, Connection, Guarded, Programs, Purpose, READY_DEADLINE, SshError};
 use crate::config::Reach as Way;
@@ -213,7 +214,7 @@ impl Doorway {
         match &target.reach {
             Reach::Machine(machine) => {
                 let way = match &machine.reach {
-                    Way::Ssh(host) => ssh::Target::Ssh { host: host.to_string().parse().map_err(|error: ssh::NameError| here(failed(error.to_string())))? },
+                    Way::Ssh(host) => ssh::Target::Ssh { host: host.to_string().parse().map_err(|error: ssh::NotAHost| here(failed(error.to_string())))? },
                     Way::Command(command) => ssh::Target::Command(command.clone()),
                 };
                 let connection = Connection::open(way, &self.ssh).await.map_err(|error| (not_connected(&error), contact(&error)))?;
@@ -225,8 +226,7 @@ impl Doorway {
                 let Some(github) = &self.github else { return Err(here(failed("gh is not ready".to_owned()))) };
                 let guard = start_guard(github, &codespace.name).await.map_err(|error| here(failed(format!("the guard cannot listen: {error}"))))?;
                 let guarded = Guarded { set: guard.environment(&self.gh_home().to_string_lossy()), remove: REMOVED_VARIABLES.map(str::to_owned).to_vec() };
-                let name = codespace.name.as_str().parse().map_err(|error: ssh::NameError| here(failed(error.to_string())))?;
-                let way = ssh::Target::Codespace { name, guarded, key: key.clone() };
+                let way = ssh::Target::Codespace { name: codespace.name.clone(), guarded, key: key.clone() };
                 let connection = Connection::open(way, &self.ssh).await.map_err(|error| (not_connected(&error), contact(&error)))?;
                 Ok((Far::new(connection, self.codespace_claude.clone(), None), Some(guard)))
             }

@@ -30,6 +30,17 @@ pub fn plain_json(text: &str) -> Cow<'_, str> {
     })
 }
 
+/// The same as one line of at most so many characters of the text, with `…` where it was cut.
+#[must_use]
+pub fn brief(text: &str, most: usize) -> String {
+    let line: String = text.chars().take(most).map(|c| if c == '\n' { ' ' } else { c }).collect();
+    let mut shown = plain(&line).into_owned();
+    if text.chars().nth(most).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
 fn escaped(text: &str, escape: impl Fn(char, &mut String)) -> Cow<'_, str> {
     let Some(first) = text.find(is_active) else { return Cow::Borrowed(text) };
     let mut shown = String::with_capacity(text.len() + 16);
@@ -67,6 +78,13 @@ mod tests {
         fn text_without_controls_is_not_copied(text in texts()) {
             let calm: String = text.chars().filter(|c| !acts(*c)).collect();
             prop_assert!(matches!(plain(&calm), Cow::Borrowed(same) if same == calm));
+        }
+
+        #[test]
+        fn a_brief_text_is_one_line(text in texts(), most in 0..100_usize) {
+            let line = brief(&text, most);
+            prop_assert!(!line.chars().any(|c| acts(c) || c == '\n'));
+            prop_assert_eq!(line.ends_with('…'), text.chars().count() > most || text.ends_with('…'));
         }
 
         #[test]

@@ -1,4 +1,4 @@
-//! Numbers that look random and are the same in every run and on every machine.
+//! Numbers that look random and are the same in every run and on every machine. The model has them, too.
 
 /// A generator of such numbers (splitmix64), from its seed on.
 pub(crate) struct Dice(pub(crate) u64);
@@ -20,10 +20,5 @@ impl Dice {
     /// The same, for an index.
     pub(crate) fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.roll(end as u64)).unwrap()
-    }
-
-    /// True in so many of a hundred cases.
-    pub(crate) fn percent(&mut self, chance: u64) -> bool {
-        self.roll(100) < chance
     }
 }

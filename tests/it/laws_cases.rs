@@ -106,6 +106,13 @@ fn whole_path() -> SidePath {
     "tool-results/a.txt".parse().unwrap()
 }
 
+impl Dice {
+    /// True in so many of a hundred cases.
+    fn percent(&mut self, chance: u64) -> bool {
+        self.roll(100) < chance
+    }
+}
+
 impl Case {
     fn of(seed: u64) -> Self {
         let mut dice = Dice(seed);

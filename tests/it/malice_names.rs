@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::str::FromStr;
 
-use claude_session_sync::codespace::github;
+use claude_session_sync::codespace::name::CodespaceName;
 use claude_session_sync::codespace::ssh;
 use claude_session_sync::codespace::wire::{Token, VaultName};
 use claude_session_sync::reconcile::manifest::{ProjectName, SessionId, SidePath, StorePath};
@@ -110,12 +110,10 @@ fn no_hostile_name_is_a_session_a_project_or_a_side_file_and_each_says_why() {
 
 #[test]
 fn no_hostile_name_is_an_argument_of_gh_or_ssh() {
-    let codespace = "is no codespace name: only lower-case letters, digits and hyphens are";
     let host = "is no host for ssh: no leading hyphen, no white space, only letters, digits and . _ - @ : / % + [ ]";
-    let mut count = refused::<ssh::CodespaceName>(&owned(&HOSTILE), codespace);
-    count += refused::<ssh::CodespaceName>(&owned(&["", "-c", "Box", "box_1", "box.1", "box/1", "box 1", &"x".repeat(129)]), codespace);
-    for name in HOSTILE.into_iter().chain(["", "box_1", "box.1"]) {
-        let error = name.parse::<github::CodespaceName>().unwrap_err().to_string();
+    let mut count = 0;
+    for name in HOSTILE.into_iter().chain(["", "-c", "box_1", "box.1", "box/1", "box 1", &"x".repeat(129)]) {
+        let error = name.parse::<CodespaceName>().unwrap_err().to_string();
         assert!(error.ends_with("` is no name of a codespace (letters, digits and dashes, at most 128)") && !error.chars().any(is_active), "{error:?}");
         count += 1;
     }

@@ -8,23 +8,15 @@ use claude_session_sync::reconcile::activity::{Activity, Before, Pushed, Seen, a
 use claude_session_sync::reconcile::manifest::{SessionId, Stamp, StorePath};
 use claude_session_sync::reconcile::quiet::{Because, Occasion, Policy, Remembered, Shown, Verdict, verdict};
 
+use crate::dice::Dice;
+
 /// Minutes since the model began.
 pub(crate) type Minute = i64;
 
-/// Numbers that look random; the same for the same seed.
-pub(crate) struct Dice(u64);
-
 impl Dice {
-    pub(crate) fn of(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
     /// From 0 on, below this.
-    pub(crate) fn below(&mut self, end: i64) -> i64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        i64::try_from(self.0 >> 1).unwrap() % end
+    pub(crate) fn minutes(&mut self, end: Minute) -> Minute {
+        self.roll(end.unsigned_abs()).cast_signed()
     }
 }
 
@@ -105,7 +97,7 @@ impl Codespace {
         let idle = now - self.signal >= self.timeout + self.lag;
         if self.running && (idle || self.cap.is_some_and(|cap| now - self.started >= cap)) {
             self.running = false;
-            self.lag = dice.below(4);
+            self.lag = dice.minutes(4);
         }
     }
 
@@ -154,7 +146,7 @@ pub(crate) struct Visit {
 impl Laptop {
     pub(crate) fn new(name: usize, dice: &mut Dice) -> Self {
         let (files, live) = Default::default();
-        let (pass_at, looks_every) = (dice.below(60), Some(5));
+        let (pass_at, looks_every) = (dice.minutes(60), Some(5));
         Self { name, pass_at, looks_every, sleeps: 0..0, counts_others: true, remembered: Remembered::default(), missed: false, clock: None, files, live }
     }
 
@@ -214,7 +206,7 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(shown: Option<u32>, laptops: usize, seed: u64) -> Self {
-        let mut dice = Dice::of(seed);
+        let mut dice = Dice(seed);
         let laptops = (0..laptops).map(|name| Laptop::new(name, &mut dice)).collect();
         Self { codespace: Codespace::new(shown), laptops, visits: Vec::new(), runs: Vec::new(), dice }
     }
@@ -227,7 +219,7 @@ impl World {
             if ran && !self.codespace.running {
                 self.runs.push((self.codespace.started, now));
             }
-            let first = usize::try_from(self.dice.below(2)).unwrap();
+            let first = usize::try_from(self.dice.minutes(2)).unwrap();
             for turn in 0..self.laptops.len() {
                 let index = (first + turn) % self.laptops.len();
                 let laptop = &mut self.laptops[index];

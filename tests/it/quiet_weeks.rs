@@ -17,10 +17,10 @@ fn minutes(timeout: Option<u32>) -> Minute {
 
 /// Starts of the codespace over three weeks, each with room to stop before the next.
 fn starts(world: &mut World, timeout: Option<u32>) -> Vec<Minute> {
-    let mut starts = vec![10 + world.dice.below(DAY)];
+    let mut starts = vec![10 + world.dice.minutes(DAY)];
     while let Some(last) = starts.last().filter(|last| **last < WEEKS - 3 * DAY) {
         let pause = 12 * minutes(timeout) + 120;
-        starts.push(last + pause + world.dice.below(2 * DAY));
+        starts.push(last + pause + world.dice.minutes(2 * DAY));
     }
     starts
 }
@@ -31,7 +31,7 @@ fn forgotten(timeout: Option<u32>, laptops: usize, seed: u64) -> World {
     world.codespace.idle_client = seed.is_multiple_of(2);
     world.codespace.cap = seed.is_multiple_of(3).then_some(12 * 60);
     for laptop in 0..laptops {
-        let (from, hours) = (world.dice.below(DAY), world.dice.below(14));
+        let (from, hours) = (world.dice.minutes(DAY), world.dice.minutes(14));
         world.laptops[laptop].sleeps = from..from + hours * 60;
     }
     let starts = starts(&mut world, timeout);
@@ -122,7 +122,7 @@ fn several_machines_let_a_codespace_stop_also_after_work_that_all_of_them_saw() 
         for laptops in 1..=4 {
             for seed in 1..=10 {
                 let mut world = World::new(timeout, laptops, seed);
-                let work = 300 + world.dice.below(600);
+                let work = 300 + world.dice.minutes(600);
                 world.run(0..12 * DAY, |now| if (100..100 + work).contains(&now) && now % 7 == 0 { Does::Works } else { Does::Nothing });
                 let stopped = world.runs.last().map(|(_, stopped)| *stopped).filter(|_| !world.codespace.running).expect("it stops");
                 // Each machine sees the work once more, then nothing, and then waits one quiet time of all of them.
@@ -139,10 +139,10 @@ fn work_is_seen_one_idle_timeout_and_a_look_after_it_began_and_then_at_every_pas
     for timeout in TIMEOUTS {
         for seed in 1..=40 {
             let mut world = World::new(timeout, 1, seed);
-            let (began, length) = (200 + world.dice.below(600), 2 * DAY);
+            let (began, length) = (200 + world.dice.minutes(600), 2 * DAY);
             let worked = began..began + length;
             // The user edits first, for a while or not at all, and writes to the client every few minutes then.
-            let edits = began - world.dice.below(180);
+            let edits = began - world.dice.minutes(180);
             world.run(0..began + length, |now| match now {
                 now if worked.contains(&now) && (now - began) % 4 == 0 => Does::Works,
                 now if now >= edits => Does::Edits,

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::dice::Dice;
 use crate::memory::{Kind, Trouble};
 
 /// How a world begins.
@@ -127,29 +128,13 @@ pub(crate) enum Way {
     Push,
 }
 
-/// A generator of numbers that is the same everywhere (splitmix64).
-pub(crate) struct Dice(pub(crate) u64);
-
 impl Dice {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// One of 0 to `sides` - 1.
-    pub(crate) fn roll(&mut self, sides: u64) -> u64 {
-        self.next() % sides
-    }
-
     fn byte(&mut self) -> u8 {
         self.next().to_le_bytes()[0]
     }
 
     fn trouble(&mut self, far: u8) -> Option<(At, Trouble)> {
-        let kind = [Kind::Refused, Kind::Lost, Kind::Half, Kind::CrashBefore, Kind::CrashAfter][usize::try_from(self.roll(5)).unwrap()];
+        let kind = [Kind::Refused, Kind::Lost, Kind::Half, Kind::CrashBefore, Kind::CrashAfter][self.below(5)];
         let (at, call) = (u8::try_from(self.roll(far.into())).unwrap() + 1, u32::try_from(self.roll(4)).unwrap() + 1);
         (self.roll(4) == 0).then_some((at, Trouble { call, kind }))
     }
@@ -170,7 +155,7 @@ impl History {
         let (at, which) = (u8::try_from(dice.roll(u64::from(far) + 1)).unwrap(), dice.byte());
         let words = [Words::User, Words::User, Words::User, Words::Assistant, Words::Assistant, Words::System, Words::Title, Words::Noise];
         match dice.roll(100) {
-            0..36 => Step::Say { at, which, words: if dice.roll(30) == 0 { Words::Old } else { words[usize::try_from(dice.roll(8)).unwrap()] } },
+            0..36 => Step::Say { at, which, words: if dice.roll(30) == 0 { Words::Old } else { words[dice.below(8)] } },
             36..42 => Step::Tear { at, which },
             42..47 => Step::Rewrite { at, which, keep: dice.byte() % 4 },
             47..51 => Step::Truncate { at, which, keep: dice.byte() },
@@ -188,7 +173,7 @@ impl History {
             80 => Step::LoseState,
             _ => {
                 let members = if dice.roll(3) > 0 { u8::MAX } else { dice.byte() };
-                let direction = [Way::Both, Way::Both, Way::Both, Way::Both, Way::Pull, Way::Push][usize::try_from(dice.roll(6)).unwrap()];
+                let direction = [Way::Both, Way::Both, Way::Both, Way::Both, Way::Pull, Way::Push][dice.below(6)];
                 Step::Pass { members, direction, trouble: dice.trouble(far) }
             }
         }

@@ -12,6 +12,9 @@
 //! one alone, `CLAUDE_SESSION_SYNC_SALTS=100` each with so many salts, and `CLAUDE_SESSION_SYNC_TOLD=1` tells what lies where after each step.
 
 #[cfg(test)]
+#[path = "../it/dice.rs"]
+mod dice;
+#[cfg(test)]
 mod history;
 #[cfg(test)]
 mod known;

@@ -8,8 +8,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use reqwest::header::HeaderMap;
 
-use super::shown;
 use crate::codespace::token::TokenSource;
+use crate::reconcile::plain::brief;
 
 /// GitHub asks for at least this long where it names no time.
 const UNNAMED_WAIT: Duration = Duration::from_secs(60);
@@ -255,7 +255,7 @@ impl Asked {
         let (token, host, fine_grained) = (self.token.clone(), self.host.clone(), self.fine_grained);
         match status {
             300..400 => self.bad_answer(match text(headers, "location") {
-                Some(to) => format!("HTTP {status} sends the request to `{}`, which is not followed", shown(to, 120)),
+                Some(to) => format!("HTTP {status} sends the request to `{}`, which is not followed", brief(to, 120)),
                 None => format!("HTTP {status}"),
             }),
             401 => ListError::NotLoggedIn { token, host, answer },
@@ -318,5 +318,5 @@ fn is_permission(message: &str) -> bool {
 fn sso_page(headers: &HeaderMap, host: &str) -> Option<String> {
     let url = text(headers, "x-github-sso")?.split_once("url=")?.1.split(';').next()?.trim();
     let parsed = reqwest::Url::parse(url).ok()?;
-    (parsed.scheme() == "https" && parsed.host_str() == Some(host)).then(|| shown(parsed.as_str(), 300))
+    (parsed.scheme() == "https" && parsed.host_str() == Some(host)).then(|| brief(parsed.as_str(), 300))
 }

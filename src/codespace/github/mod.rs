@@ -9,7 +9,6 @@ mod error;
 mod grant;
 mod link;
 mod row;
-mod shown;
 mod start;
 
 use std::collections::{HashMap, HashSet};
@@ -23,13 +22,14 @@ use reqwest::{Client, Response, StatusCode, Url, redirect};
 
 pub use self::error::{Class, ListError, NetworkFailure};
 pub use self::grant::{Grant, Scopes};
-pub use self::row::{Codespace, CodespaceName, NotACodespaceName, State};
-pub use self::shown::shown;
+pub use self::row::{Codespace, State};
 pub use self::start::{StartError, Step, step};
 
 use self::error::Asked;
 use self::row::{Listed, Rows};
+use super::name::CodespaceName;
 use super::token::Token;
+use crate::reconcile::plain::brief;
 
 /// GitHub's own address of the API.
 pub const API_URL: &str = "https://api.github.com";
@@ -300,7 +300,7 @@ impl GitHub {
             message: String,
         }
         let message = serde_json::from_slice(body).map(|Said { message }| message).unwrap_or_default();
-        shown(&message.replace(self.token.secret.expose(), "(the token)"), 200)
+        brief(&message.replace(self.token.secret.expose(), "(the token)"), 200)
     }
 
     fn network(&self, error: reqwest::Error) -> ListError {
@@ -333,7 +333,7 @@ impl GitHub {
             Ok(url) if url.origin() == self.base.origin() && url.username().is_empty() && url.password().is_none() => Ok(url),
             _ => Err(asked.bad_answer(format!(
                 "its next page is said to be at `{}`, which is not {}",
-                shown(target, 120),
+                brief(target, 120),
                 self.base.origin().ascii_serialization()
             ))),
         }
@@ -346,7 +346,7 @@ impl GitHub {
 
 /// The base URL: https, or http to this machine; no user, query or fragment in it.
 fn address(api_url: &str) -> Result<Url, CannotAsk> {
-    let refuse = |why| CannotAsk::Address { url: shown(api_url, 120), why };
+    let refuse = |why| CannotAsk::Address { url: brief(api_url, 120), why };
     let url = Url::parse(api_url).map_err(|_| refuse("it is no URL"))?;
     match url.scheme() {
         "https" => {}

@@ -5,13 +5,13 @@
 //! or a pending operation overlooked.
 
 use std::fmt;
-use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
 use serde::de::{Deserializer, Error as _, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-use super::shown;
+use crate::codespace::name::{CodespaceName, NotACodespaceName};
+use crate::reconcile::plain::brief;
 use crate::reconcile::project::RepositoryId;
 
 /// A page has at most 100 rows; one with more than this is refused before it fills the memory.
@@ -19,55 +19,6 @@ const MOST_ROWS: usize = 1000;
 /// Of `recent_folders`, how many are kept and how long one may be.
 const MOST_FOLDERS: usize = 20;
 const LONGEST_FOLDER: usize = 1024;
-
-/// The name of a codespace: `[A-Za-z0-9][A-Za-z0-9-]{0,127}`, so it can be an argument, a path of the API or a line of a log.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct CodespaceName(String);
-
-/// A text that can name no codespace.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{}` is no name of a codespace (letters, digits and dashes, at most 128)", shown(text, 60))]
-pub struct NotACodespaceName {
-    text: String,
-}
-
-impl CodespaceName {
-    /// The name.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for CodespaceName {
-    type Err = NotACodespaceName;
-
-    fn from_str(text: &str) -> Result<Self, NotACodespaceName> {
-        let fits = (1..=128).contains(&text.len()) && !text.starts_with('-') && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-        if fits { Ok(Self(text.to_owned())) } else { Err(NotACodespaceName { text: text.to_owned() }) }
-    }
-}
-
-impl TryFrom<String> for CodespaceName {
-    type Error = NotACodespaceName;
-
-    fn try_from(text: String) -> Result<Self, NotACodespaceName> {
-        text.parse()
-    }
-}
-
-impl From<CodespaceName> for String {
-    fn from(name: CodespaceName) -> Self {
-        name.0
-    }
-}
-
-impl fmt::Display for CodespaceName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 macro_rules! states {
     ($($state:ident),*) => {
@@ -86,7 +37,7 @@ macro_rules! states {
             fn read(word: &str) -> Self {
                 match word {
                     $(stringify!($state) => Self::$state,)*
-                    other => Self::Other(shown(other, 60)),
+                    other => Self::Other(brief(other, 60)),
                 }
             }
         }
@@ -258,7 +209,7 @@ impl Row {
         let state = self.state.read().ok_or_else(|| format!("{name} has no state"))?;
         Ok(Codespace {
             name,
-            display_name: self.display_name.read().map(|text| shown(&text, 100)).filter(|text| !text.is_empty()),
+            display_name: self.display_name.read().map(|text| brief(&text, 100)).filter(|text| !text.is_empty()),
             repository: self.repository.read().and_then(|repository| repository.id()),
             state: State::read(&state),
             // What is neither null nor a boolean cannot be known to be harmless.
@@ -268,7 +219,7 @@ impl Row {
             created_at: self.created_at.read(),
             retention_expires_at: self.retention_expires_at.read(),
             recent_folders: folders(self.recent_folders.read().unwrap_or_default()),
-            web_url: self.web_url.read().filter(|url| url.starts_with("https://")).map(|url| shown(&url, 300)),
+            web_url: self.web_url.read().filter(|url| url.starts_with("https://")).map(|url| brief(&url, 300)),
             unsaved_changes: self.git_status.read().map(|status| status.has_unpushed_changes || status.has_uncommitted_changes),
         })
     }

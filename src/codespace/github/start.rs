@@ -6,7 +6,8 @@
 
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH};
 
-use super::{Codespace, CodespaceName, GitHub, LISTING, LONGEST_ERROR, ListError, State, body};
+use super::{Codespace, GitHub, LISTING, LONGEST_ERROR, ListError, State, body};
+use crate::codespace::name::CodespaceName;
 
 /// What may be done with a codespace that is to be Available.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

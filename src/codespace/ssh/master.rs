@@ -10,11 +10,12 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 
-use super::name::{CodespaceName, Host};
+use super::host::Host;
 use super::runtime::{Socket, plain};
 use super::tail::Tail;
 use super::{Environment, Guarded, Purpose, Setting, SshError, spawn_error};
 use crate::codespace::failure::{Failure, Phase};
+use crate::codespace::name::CodespaceName;
 
 /// Between two looks whether the master has made its socket: each costs one `stat`, and half of it is lost on each connection.
 const LOOK: Duration = Duration::from_millis(5);

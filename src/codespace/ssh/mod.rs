@@ -15,8 +15,8 @@
 pub mod key;
 
 mod channel;
+mod host;
 mod master;
-mod name;
 mod runtime;
 mod tail;
 mod terminal;
@@ -34,13 +34,14 @@ use tokio::process::Command;
 use tokio::sync::Semaphore;
 
 pub use channel::{Channel, ChannelEnd, Finished};
-pub use name::{CodespaceName, Host, NameError};
+pub use host::{Host, NotAHost};
 pub use runtime::{Cleaned, LONGEST_SOCKET_PATH, clean_stale, takes_sockets};
 pub use terminal::{Apart, Configuration, Relay, Terminal};
 pub use version::{GhVersion, OLDEST, RECOMMENDED, gh_version};
 pub use words::{Words, WordsError};
 
 use crate::codespace::failure::Failure;
+use crate::codespace::name::CodespaceName;
 pub use crate::codespace::token::TOKEN_VARIABLES;
 use master::Master;
 

@@ -25,6 +25,7 @@ pub use outcome::{Dropped, Forgotten, Grown, Outcome, PutAnswer};
 pub use request::{DataSource, Forget, HashWant, Operation, PutFile, PutRequest, Range, Request, RequestError, VaultDrop};
 
 use crate::reconcile::manifest::{Stamp, StorePath};
+use crate::reconcile::plain::plain;
 
 /// The far side's script, as it stands in the source: with its comments. [`script`] is what is sent.
 pub const SCRIPT: &str = include_str!("../remote.sh");
@@ -117,21 +118,10 @@ fn grammar(what: impl Into<String>) -> WireError {
     WireError::Grammar { what: what.into() }
 }
 
-/// Far bytes as text that is safe to print: everything that is not printable is escaped; at most `limit` bytes, cut at the end.
+/// Far bytes as text that is safe to print, of at most `limit` bytes.
 fn escaped(bytes: &[u8], limit: usize) -> String {
-    let mut safe = String::new();
-    for c in String::from_utf8_lossy(&bytes[..bytes.len().min(limit)]).chars() {
-        let before = safe.len();
-        if matches!(c, '"' | '\'') {
-            safe.push(c)
-        } else {
-            safe.extend(c.escape_debug())
-        }
-        if safe.len() > limit {
-            safe.truncate(before);
-            break;
-        }
-    }
+    let mut safe = plain(&String::from_utf8_lossy(&bytes[..bytes.len().min(limit)])).into_owned();
+    safe.truncate(safe.floor_char_boundary(limit));
     safe
 }
 
@@ -296,7 +286,7 @@ mod tests {
     fn far_text_is_escaped_and_cut() {
         assert_eq!(escaped(b"a\x1b[31m\xff'", 100), "a\\u{1b}[31m\u{fffd}'");
         assert_eq!(escaped("\u{202e}x".as_bytes(), 100), "\\u{202e}x");
-        assert_eq!(escaped(&[0x1b; 10_000], 2048).len(), 2046);
+        assert_eq!(escaped(&[0x1b; 10_000], 2048).len(), 2048);
     }
 
     #[test]
