@@ -107,14 +107,14 @@ impl Bases {
         self.bases.iter().filter(move |((session, _), _)| *session == id).flat_map(|(_, bases)| bases)
     }
 
-    /// Whether the bytes of a far file whose content is remembered are here, too. Lines may be the beginning of longer ones.
-    #[must_use]
-    pub fn have(&self, id: SessionId, part: &Part, held: &Held) -> bool {
+    /// Whether the bytes of a far file whose content is remembered are here, too. They were once, but `forget` may have taken them.
+    pub async fn have(&self, id: SessionId, part: &Part, held: &Held) -> bool {
         let bases = self.of_part(id, part);
         match held {
             Held::Lines { lines, .. } => {
                 let content = &lines.content;
-                content.length == 0 || bases.iter().any(|base| base.digest == content.digest || base.length > content.length)
+                // What cannot be read is as good as gone.
+                content.length == 0 || matches!(beginning_with(bases, content.length, content.digest).await, Ok(Some(_)))
             }
             Held::Whole(whole) => bases.iter().any(|base| base.digest == whole.digest),
         }
@@ -156,6 +156,23 @@ impl Bases {
         below.dedup();
         below
     }
+}
+
+/// The one of these that is this content, or else begins with it: longer ones are read on this machine, which costs the line nothing.
+///
+/// # Errors
+/// As `read`.
+pub async fn beginning_with(bases: &[Base], length: u64, digest: Digest) -> io::Result<Option<&Base>> {
+    if let Some(base) = bases.iter().find(|base| base.digest == digest && base.length == length) {
+        return Ok(Some(base));
+    }
+    for base in bases.iter().filter(|base| base.length > length) {
+        let asked = base.clone();
+        if tokio::task::spawn_blocking(move || asked.begins_with(length, digest)).await.map_err(io::Error::other)?? {
+            return Ok(Some(base));
+        }
+    }
+    Ok(None)
 }
 
 impl Base {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use tracing::Instrument as _;
 
-use super::bases::{Base, Bases};
+use super::bases::{Base, Bases, beginning_with};
 use super::forget::there::{Duty, sift};
 use super::leftovers::{self, Leftover};
 use super::logged::{self, Transfer};
@@ -155,7 +155,7 @@ struct Question {
 
 impl Seen {
     async fn read(&mut self, far: &mut dyn Replica, errand: &Errand, bases: &Arc<Bases>, began: Instant) -> Result<(), VisitError> {
-        let questions = self.questions(errand, bases);
+        let questions = self.questions(errand, bases).await;
         if questions.is_empty() {
             return Ok(());
         }
@@ -217,7 +217,7 @@ impl Seen {
     }
 
     /// Every file whose content is not remembered and that may matter: known here by its id, or young enough.
-    fn questions(&self, errand: &Errand, bases: &Bases) -> Vec<Question> {
+    async fn questions(&self, errand: &Errand, bases: &Bases) -> Vec<Question> {
         let oldest = errand.window.chosen.min(errand.window.retention).seconds();
         let mut questions = Vec::new();
         for (index, member) in self.members.iter().enumerate() {
@@ -230,14 +230,17 @@ impl Seen {
                 if session.closed.is_some() || !(young || known || suspect) {
                     continue;
                 }
-                let mut ask = |part: Part, far: &FarPart| {
-                    if !far.held.as_ref().is_some_and(|held| bases.have(*id, &part, held)) {
+                let side = session.side.iter().map(|(side, far)| (Part::Side(side.clone()), far));
+                for (part, far) in side.chain(session.transcript.iter().map(|far| (Part::Transcript, far))) {
+                    let here = match &far.held {
+                        Some(held) => bases.have(*id, &part, held).await,
+                        None => false,
+                    };
+                    if !here {
                         let path = StorePath { project: session.project.clone(), session: *id, part };
                         questions.push(Question { member: index, path, size: far.stamp.size, live: session.live });
                     }
-                };
-                session.side.iter().for_each(|(side, far)| ask(Part::Side(side.clone()), far));
-                session.transcript.iter().for_each(|far| ask(Part::Transcript, far));
+                }
             }
         }
         questions
@@ -332,19 +335,12 @@ fn stage(directory: &std::path::Path) -> io::Result<(PathBuf, File)> {
 /// How the bytes of a file come together here, at the least cost in bytes over the line.
 async fn choose(question: &Question, digest: Digest, bases: &Arc<Bases>, prefix: &dyn Fn(u64) -> Option<Digest>) -> io::Result<How> {
     let known = bases.of_part(question.path.session, &question.path.part);
-    if let Some(base) = known.iter().find(|base| base.digest == digest && base.length == question.size) {
-        return Ok(How::Within(base.clone()));
-    }
     if !question.path.part.is_lines() {
-        return Ok(How::Whole);
+        let same = known.iter().find(|base| base.digest == digest && base.length == question.size);
+        return Ok(same.map_or(How::Whole, |base| How::Within(base.clone())));
     }
-    // Longer ones here may begin with it: read on this machine, which costs the line nothing.
-    for base in known.iter().filter(|base| base.length > question.size) {
-        let (asked, size) = (base.clone(), question.size);
-        let begins = tokio::task::spawn_blocking(move || asked.begins_with(size, digest)).await.map_err(io::Error::other)??;
-        if begins {
-            return Ok(How::Within(base.clone()));
-        }
+    if let Some(base) = beginning_with(known, question.size, digest).await? {
+        return Ok(How::Within(base.clone()));
     }
     let mut shorter: Vec<&Base> = known.iter().filter(|base| base.length < question.size && prefix(base.length) == Some(base.digest)).collect();
     shorter.sort_by_key(|base| base.length);

@@ -88,6 +88,8 @@ mod tests {
         assert_eq!(origin_of(fork, "one\nTWO\nx\n", &origins), None, "another copy");
         assert_eq!(origin_of(fork, lost, &BTreeSet::from([other])), None, "the fork of a session that is not among them");
         assert_eq!(origin_of(origin, lost, &origins), None, "no id of a fork");
+        assert_eq!(super::origin(origin, [Err("nothing is read of it")], &origins), Ok(None));
+        assert_eq!([origin, fork].map(may_be_fork), [false, true]);
     }
 
     #[test]

@@ -64,7 +64,8 @@ pub(crate) struct Far {
     pub(crate) claude: PathBuf,
     tools: TempDir,
     path: OsString,
-    shell: PathBuf,
+    /// What the login shell is started through, and the login shell.
+    shell: Vec<OsString>,
     shell_arguments: Vec<&'static str>,
 }
 
@@ -99,7 +100,7 @@ impl Far {
             path.push(":/usr/bin:/bin");
         }
         let shell_arguments = if login_shell == "busybox" { vec!["ash", "-c"] } else { vec!["-c"] };
-        Some(Self { home, claude, tools: directory, path, shell: program(login_shell)?, shell_arguments })
+        Some(Self { home, claude, tools: directory, path, shell: vec![program(login_shell)?.into()], shell_arguments })
     }
 
     /// The claude directory as it is named in requests.
@@ -109,10 +110,15 @@ impl Far {
 
     /// A command that runs the script as sshd would.
     pub(crate) fn command(&self) -> Command {
-        let mut command = Command::new(&self.shell);
-        command.args(&self.shell_arguments).arg(remote_command());
+        let mut command = Command::new(&self.shell[0]);
+        command.args(&self.shell[1..]).args(&self.shell_arguments).arg(remote_command());
         self.dress(&mut command);
         command
+    }
+
+    /// Starts every login shell from now on through this command.
+    pub(crate) fn go_through(&mut self, command: &[OsString]) {
+        self.shell.splice(0..0, command.iter().cloned());
     }
 
     /// Gives a command this far side's environment and pipes.

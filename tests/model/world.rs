@@ -162,6 +162,7 @@ impl<'a> World<'a> {
             }
             let workspaces = ground.clones.join("far").display().to_string();
             text += &format!("[[machine]]\nname = {name:?}\ncommand = {command:?}\nrepositories = [\"acme/widget\"]\nworkspaces = {workspaces:?}\n");
+            text += &format!("claude = {:?}\n", far.join(".claude").display().to_string());
             names.push(name);
         }
         let config = Config::parse(&text, Path::new("config.toml"), &home).unwrap();
