@@ -88,3 +88,20 @@ pub fn relate(a: &Lines, b: &Lines) -> Result<Relation, Unproven> {
     let prefix = longer.prefix(length).ok_or(Unproven { digest: longer.content.digest, length })?;
     Ok(if prefix == shorter.content.digest { verdict } else { Relation::Diverged })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reconcile::transcript::Reader;
+
+    #[test]
+    fn what_is_known_without_a_mark_is_not_kept_as_one() {
+        let bytes = b"one\ntwo\n";
+        let mut reader = Reader::new([0, 4, 8]);
+        reader.push(bytes);
+        let lines = Lines::of(reader.finish());
+        assert_eq!(lines.marks.keys().copied().collect::<Vec<_>>(), [4]);
+        let found = [0, 4, 8, 5].map(|length| lines.prefix(length));
+        assert_eq!(found, [Some(Digest::of(b"")), Some(Digest::of(b"one\n")), Some(Digest::of(bytes)), None]);
+    }
+}

@@ -100,6 +100,8 @@ mod laws_archive;
 #[cfg(test)]
 mod laws_cases;
 #[cfg(test)]
+mod laws_edges;
+#[cfg(test)]
 mod laws_histories;
 #[cfg(test)]
 mod laws_model;
