@@ -11,7 +11,7 @@ use std::io;
 use super::bases::Bases;
 use super::group::{Group, GroupPlan, write_fork};
 use super::sources::Sources;
-use crate::reconcile::manifest::{Part, SessionId};
+use crate::reconcile::manifest::SessionId;
 use crate::reconcile::plan::{Loser, Offer, Presence, SessionPlan};
 use crate::store::vault::Vault;
 
@@ -65,7 +65,7 @@ impl Planning<'_> {
 
     fn planned(&mut self, id: SessionId) -> Result<Option<SessionPlan>, String> {
         let presences = self.group.presences.entry(id).or_insert_with(|| (self.row)(id));
-        self.sources.share(presences, self.bases.of_part(id, &Part::Transcript));
+        self.sources.share(id, presences, self.bases);
         let planned = self.group.plan_one(id, self.offers.get_mut(&id).map(|(_, offer)| offer), self.sources)?;
         let losers = planned.as_ref().map_or(&[][..], |planned| &planned.losers);
         self.offer(id, losers).map_err(|error| format!("the copy that lost cannot be forked: {error}"))?;

@@ -7,10 +7,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::bases::Base;
+use super::bases::{Base, Bases};
 use super::here::Here;
-use crate::reconcile::manifest::{Part, SessionId};
-use crate::reconcile::plan::Presence;
+use crate::reconcile::manifest::{Part, SessionId, SidePath};
+use crate::reconcile::plan::{Presence, Side};
 use crate::reconcile::relation::Lines;
 use crate::reconcile::transcript::Digest;
 use crate::store::read::{self, Wanted};
@@ -30,6 +30,10 @@ pub struct Sources {
     files: HashMap<Digest, Source>,
     /// Contents of the archive's copies that grew into others.
     grown: HashMap<Digest, Digest>,
+}
+
+fn content(lines: &Lines) -> (u64, Digest) {
+    (lines.content.length, lines.content.digest)
 }
 
 impl Sources {
@@ -96,15 +100,26 @@ impl Sources {
     }
 
     /// A copy that is remembered from elsewhere, or was there once, and that lies in no file of its own here may be the beginning of
-    /// one that does: of another copy, or of anything else that is here of the session.
-    pub(super) fn share(&mut self, presences: &[Presence], known: &[Base]) {
-        let copies =
-            || presences.iter().flat_map(|presence| presence.transcript.iter().chain(&presence.gone)).map(|lines| (lines.content.length, lines.content.digest));
-        for (length, digest) in copies().filter(|(length, _)| *length > 0) {
+    /// one that does: of another copy, or of anything else that is here of the same file.
+    pub(super) fn share(&mut self, session: SessionId, presences: &[Presence], bases: &Bases) {
+        let transcripts = presences.iter().flat_map(|presence| presence.transcript.iter().chain(&presence.gone));
+        self.share_file(&transcripts.map(content).collect::<Vec<_>>(), bases.of_part(session, &Part::Transcript));
+        let paths: BTreeSet<&SidePath> = presences.iter().flat_map(|presence| presence.side.keys()).collect();
+        for path in paths {
+            let copies = presences.iter().filter_map(|presence| match presence.side.get(path)? {
+                Side::Lines(lines) => Some(content(lines)),
+                Side::Whole(_) => None,
+            });
+            self.share_file(&copies.collect::<Vec<_>>(), bases.of_part(session, &Part::Side(path.clone())));
+        }
+    }
+
+    fn share_file(&mut self, copies: &[(u64, Digest)], known: &[Base]) {
+        for &(length, digest) in copies.iter().filter(|(length, _)| *length > 0) {
             if self.files.contains_key(&digest) {
                 continue;
             }
-            let longer = copies().filter(|(other, _)| *other > length).filter_map(|(_, other)| self.files.get(&other).cloned());
+            let longer = copies.iter().filter(|(other, _)| *other > length).filter_map(|(_, other)| self.files.get(other).cloned());
             // Where it was when the pass began, its bytes may be no more.
             let bases = known.iter().filter(|base| base.length > length).filter_map(|base| self.files.get(&base.digest).cloned());
             let begins = |source: &Source| read::open(&source.path).and_then(|file| read::prefix(&file, length)).is_ok_and(|prefix| prefix == Some(digest));

@@ -175,8 +175,10 @@ fn every_history_that_ever_broke_a_law_keeps_them_now() {
     for path in names.into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "json")) {
         let history: History = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
         for salt in (0..salts).map(|more| history.salt.wrapping_add(more)) {
-            if let Err(broken) = played(&mut ground, &History { salt, ..history.clone() }, Made::Memory) {
-                panic!("{}, salt {salt}: {broken}", path.display());
+            for made in [Made::Memory, Made::Directories] {
+                if let Err(broken) = played(&mut ground, &History { salt, ..history.clone() }, made) {
+                    panic!("{}, salt {salt} ({made:?}): {broken}", path.display());
+                }
             }
         }
     }

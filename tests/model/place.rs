@@ -91,9 +91,20 @@ impl Place {
         }
     }
 
-    /// Where a session lies, or would: nobody has reason to put one elsewhere.
+    /// Where a session lies, or would. A far directory is on the machine of this test, so the clone here is one there, too, as soon as a
+    /// transcript there names it; a client goes on where the session was put.
     pub(crate) fn path(&self, session: SessionId, part: Part) -> StorePath {
-        StorePath { project: ProjectName::of(&self.clone_path()), session, part }
+        let own = ProjectName::of(&self.clone_path());
+        let lies = |directory: &Directory| {
+            let projects = fs::read_dir(directory.claude.join("projects")).unwrap().map(|project| project.unwrap());
+            let held = projects.filter(|project| project.path().join(format!("{session}.jsonl")).exists());
+            held.map(|project| project.file_name().to_str().unwrap().parse().unwrap()).min()
+        };
+        let project = match self {
+            Self::Memory(_) => own,
+            Self::Directory(directory) => lies(directory).unwrap_or(own),
+        };
+        StorePath { project, session, part }
     }
 
     /// What a file holds; nothing if it is not there.
