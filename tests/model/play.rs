@@ -278,6 +278,10 @@ impl Play<'_> {
         let request = restore::Request { session, version: None, form: Form::InPlace, dry_run: false };
         let _ = self.world.block_on(restore::restore(self.world.setting(), &request, self.world.now()));
         self.known.last[0].remove(&session);
+        // It was put there, so its deletion is one, whether or not a pass looked meanwhile.
+        let mut restored = self.world.places[0].files();
+        restored.retain(|path, _| path.session == session);
+        self.known.lay(0, &restored);
     }
 
     /// A pass, and everything that holds of any pass whatever disturbs it. Gives the report, if there is one.
