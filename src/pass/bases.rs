@@ -168,8 +168,11 @@ pub async fn beginning_with(bases: &[Base], length: u64, digest: Digest) -> io::
     }
     for base in bases.iter().filter(|base| base.length > length) {
         let asked = base.clone();
-        if tokio::task::spawn_blocking(move || asked.begins_with(length, digest)).await.map_err(io::Error::other)?? {
-            return Ok(Some(base));
+        match tokio::task::spawn_blocking(move || asked.begins_with(length, digest)).await.map_err(io::Error::other)? {
+            Ok(true) => return Ok(Some(base)),
+            // What another visit brought may have taken its place since.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(false) | Err(_) => {}
         }
     }
     Ok(None)
