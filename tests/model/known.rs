@@ -115,11 +115,14 @@ impl Known {
         let lines = places.iter().flatten().filter(|(path, _)| sessions.contains(&path.session)).flat_map(|(_, seen)| split(&seen.bytes));
         self.exempt.extend(lines.map(<[u8]>::to_vec));
         // What a forgotten fork was made from goes with it.
-        let made = kept.iter().filter(|(session, bytes)| sessions.contains(session) || sessions.contains(&fork_id(*session, complete(bytes))));
-        self.exempt.extend(made.flat_map(|(_, bytes)| split(bytes)).map(<[u8]>::to_vec));
+        let gone = |session: SessionId, bytes: &[u8]| sessions.contains(&session) || sessions.contains(&fork_id(session, complete(bytes)));
+        let made: Vec<&Vec<u8>> = kept.iter().filter(|(session, bytes)| gone(*session, bytes)).map(|(_, bytes)| bytes).collect();
+        self.exempt.extend(made.iter().flat_map(|bytes| split(bytes)).map(<[u8]>::to_vec));
         let shown = self.shown.iter().filter(|(_, of)| !of.is_disjoint(sessions)).map(|(line, _)| line.clone());
         self.exempt.extend(shown);
-        self.displaced.retain(|Displaced { session, bytes, .. }| !sessions.contains(session) && !sessions.contains(&fork_id(*session, complete(bytes))));
+        // So does a torn beginning of it.
+        let begins = |bytes: &[u8]| made.iter().any(|whole| whole.starts_with(bytes));
+        self.displaced.retain(|Displaced { session, bytes, .. }| !gone(*session, bytes) && !begins(bytes));
     }
 
     /// Whether no session lies there: an empty store lost nothing. What is forgotten does not count.

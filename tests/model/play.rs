@@ -276,11 +276,12 @@ impl Play<'_> {
         let archived: BTreeSet<SessionId> = archived.filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".jsonl")?.parse().ok()).collect();
         let Some(session) = archived.iter().nth(usize::from(which) % archived.len().max(1)).copied() else { return };
         let request = restore::Request { session, version: None, form: Form::InPlace, dry_run: false };
+        let before = self.world.places[0].files();
         let _ = self.world.block_on(restore::restore(self.world.setting(), &request, self.world.now()));
         self.known.last[0].remove(&session);
-        // It was put there, so its deletion is one, whether or not a pass looked meanwhile.
+        // What was put there is known, so its deletion is one whether or not a pass looks before.
         let mut restored = self.world.places[0].files();
-        restored.retain(|path, _| path.session == session);
+        restored.retain(|path, _| !before.contains_key(path));
         self.known.lay(0, &restored);
     }
 
