@@ -10,7 +10,7 @@ use claude_session_sync::reconcile::transcript::Reader;
 
 use crate::history::Way;
 use crate::known::{Broken, broken, transcripts};
-use crate::lines::{complete, messages, newest_message, rank, split};
+use crate::lines::{complete, fork_id, messages, newest_message, rank, split};
 use crate::place::{Files, Place};
 use crate::play::Play;
 use crate::told::told;
@@ -260,6 +260,28 @@ fn memory_is_a_cache(play: &mut Play<'_>, all: &[usize], healed: &[Files]) -> Re
         }
         if let Some((path, _)) = after.iter().find(|(path, _)| !healed.contains_key(path)).filter(|_| at == 0) {
             return broken(8, format!("{path} came here when the state was {spoilt:?}"));
+        }
+    }
+    Ok(())
+}
+
+/// Sessions that lie somewhere now and lay nowhere before.
+pub(crate) fn born(before: &[Files], after: &[Files]) -> BTreeSet<SessionId> {
+    let ids = |files: &[Files]| files.iter().flatten().map(|(path, _)| path.session).collect::<BTreeSet<_>>();
+    ids(after).difference(&ids(before)).copied().collect()
+}
+
+/// Law 5 of one pass. `seen` are the places whose registry the pass was shown.
+pub(crate) fn live_is_left_alone(before: &[Files], after: &[Files], live: &[BTreeSet<SessionId>], seen: &dyn Fn(usize) -> bool) -> Result<(), Broken> {
+    let born = born(before, after);
+    for (at, open) in live.iter().enumerate() {
+        for (path, old) in before[at].iter().filter(|(path, _)| open.contains(&path.session)) {
+            if after[at].get(path) != Some(old) {
+                return broken(5, format!("{path} is open at place {at}, and was touched"));
+            }
+            if path.part == Part::Transcript && seen(at) && born.contains(&fork_id(path.session, complete(&old.bytes))) {
+                return broken(5, format!("{path} is open at place {at}, and was forked"));
+            }
         }
     }
     Ok(())

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::history::{At, History, Step, Way, Which, Words};
 use crate::known::{Broken, Displaced, Known, broken};
-use crate::lines::{complete, fork_id};
+use crate::laws::{born, live_is_left_alone};
 use crate::memory::Trouble;
 use crate::place::{Files, Place, below};
 use crate::told::told;
@@ -377,26 +377,4 @@ impl Play<'_> {
         }
         Ok(())
     }
-}
-
-/// Sessions that lie somewhere now and lay nowhere before.
-fn born(before: &[Files], after: &[Files]) -> BTreeSet<SessionId> {
-    let ids = |files: &[Files]| files.iter().flatten().map(|(path, _)| path.session).collect::<BTreeSet<_>>();
-    ids(after).difference(&ids(before)).copied().collect()
-}
-
-/// Law 5. `seen` are the places whose registry the pass was shown.
-fn live_is_left_alone(before: &[Files], after: &[Files], live: &[BTreeSet<SessionId>], seen: &dyn Fn(usize) -> bool) -> Result<(), Broken> {
-    let born = born(before, after);
-    for (at, open) in live.iter().enumerate() {
-        for (path, old) in before[at].iter().filter(|(path, _)| open.contains(&path.session)) {
-            if after[at].get(path) != Some(old) {
-                return broken(5, format!("{path} is open at place {at}, and was touched"));
-            }
-            if path.part == Part::Transcript && seen(at) && born.contains(&fork_id(path.session, complete(&old.bytes))) {
-                return broken(5, format!("{path} is open at place {at}, and was forked"));
-            }
-        }
-    }
-    Ok(())
 }
