@@ -4,7 +4,7 @@
 //! short. Words that a far machine can put into gh's mouth never become a verdict on the account. Never: a retry; the pass decides.
 
 use super::guard::NOT_AVAILABLE;
-use crate::reconcile::plain::plain;
+use crate::reconcile::plain::visible;
 
 /// Longest foreign text in a message, in bytes after escaping.
 const LONGEST_TEXT: usize = 300;
@@ -168,7 +168,7 @@ pub fn one_line(text: &str) -> String {
         if !line.is_empty() {
             line.push_str("; ");
         }
-        line.push_str(&plain(part));
+        line.push_str(&visible(part));
     }
     if line.len() > LONGEST_TEXT {
         let cut = (line.len() - LONGEST_TEXT..line.len()).find(|&at| line.is_char_boundary(at)).unwrap_or(line.len());

@@ -51,11 +51,11 @@ pub fn absorb(seen: &mut Seen, name: &str, here: &mut Here, bases: &Bases, sourc
         let (held, source) = match settle(&fetch, modified, here, sources) {
             Ok(Some(settled)) => settled,
             Ok(None) => {
-                close(seen, &fetch, shown, "was not read to its end", at);
+                close(seen, &fetch, shown, "was not read to its end");
                 continue;
             }
             Err(error) if read::is_the_file(&error) => {
-                close(seen, &fetch, shown, "changed while it was read", at);
+                close(seen, &fetch, shown, "changed while it was read");
                 continue;
             }
             Err(error) => return Err(error),
@@ -65,7 +65,7 @@ pub fn absorb(seen: &mut Seen, name: &str, here: &mut Here, bases: &Bases, sourc
         if keep == Keep::InVault {
             match take_beside(sources, &fetch, &held, source, name, here, at) {
                 Err(error) if read::is_the_file(&error) => {
-                    close(seen, &fetch, shown, "changed while it was kept", at);
+                    close(seen, &fetch, shown, "changed while it was kept");
                     continue;
                 }
                 taken => taken?,
@@ -112,7 +112,7 @@ pub fn digest_of(held: &Held) -> crate::reconcile::transcript::Digest {
     }
 }
 
-fn close(seen: &mut Seen, fetch: &Fetch, shown: String, why: &str, _at: DateTime<Utc>) {
+fn close(seen: &mut Seen, fetch: &Fetch, shown: String, why: &str) {
     seen.skipped.push(Skipped { name: shown, why: why.to_owned() });
     if let Some(session) = seen.members[fetch.member].sessions.get_mut(&fetch.session) {
         session.closed = Some(why.to_owned());

@@ -14,39 +14,53 @@ pub fn is_active(c: char) -> bool {
     c.is_control() || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
+/// Whether a character cannot be seen: with it two names look alike, or words are hidden in one.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
+}
+
 /// The text with every active character as `\n`, `\r`, `\t` or `\u{1b}`.
 #[must_use]
 pub fn plain(text: &str) -> Cow<'_, str> {
-    escaped(text, |c, into| {
-        let _ = write!(into, "{}", c.escape_default());
-    })
+    escaped(text, is_active, as_in_rust)
+}
+
+/// The same with every character that cannot be seen: for what programs say, where none is meant. (A title may hold one, in a picture
+/// that is made of several.)
+#[must_use]
+pub fn visible(text: &str) -> Cow<'_, str> {
+    escaped(text, |c| is_active(c) || is_invisible(c), as_in_rust)
 }
 
 /// The same for a text that is JSON already: every active character as `\u001b`, so that it stays JSON.
 #[must_use]
 pub fn plain_json(text: &str) -> Cow<'_, str> {
-    escaped(text, |c, into| {
+    escaped(text, is_active, |c, into| {
         let _ = write!(into, "\\u{:04x}", u32::from(c));
     })
 }
 
-/// The same as one line of at most so many characters of the text, with `…` where it was cut.
+/// What is [`visible`], as one line of at most so many characters of the text, with `…` where it was cut.
 #[must_use]
 pub fn brief(text: &str, most: usize) -> String {
     let line: String = text.chars().take(most).map(|c| if c == '\n' { ' ' } else { c }).collect();
-    let mut shown = plain(&line).into_owned();
+    let mut shown = visible(&line).into_owned();
     if text.chars().nth(most).is_some() {
         shown.push('…');
     }
     shown
 }
 
-fn escaped(text: &str, escape: impl Fn(char, &mut String)) -> Cow<'_, str> {
-    let Some(first) = text.find(is_active) else { return Cow::Borrowed(text) };
+fn as_in_rust(c: char, into: &mut String) {
+    let _ = write!(into, "{}", c.escape_default());
+}
+
+fn escaped(text: &str, which: impl Fn(char) -> bool, escape: impl Fn(char, &mut String)) -> Cow<'_, str> {
+    let Some(first) = text.find(&which) else { return Cow::Borrowed(text) };
     let mut shown = String::with_capacity(text.len() + 16);
     shown.push_str(&text[..first]);
     for c in text[first..].chars() {
-        if is_active(c) { escape(c, &mut shown) } else { shown.push(c) }
+        if which(c) { escape(c, &mut shown) } else { shown.push(c) }
     }
     Cow::Owned(shown)
 }
@@ -101,7 +115,9 @@ mod tests {
     }
 
     #[test]
-    fn a_colour_and_a_turned_line_are_shown_as_text() {
+    fn a_colour_a_turned_line_and_what_hides_are_shown_as_text() {
+        assert_eq!(visible("box\u{200b}\u{200d}\u{feff}\u{e0041}\u{1b}"), "box\\u{200b}\\u{200d}\\u{feff}\\u{e0041}\\u{1b}");
+        assert_eq!(visible("A B\u{fc}ro 1 \u{2014} e\u{301} \\ \"x\""), "A B\u{fc}ro 1 \u{2014} e\u{301} \\ \"x\"");
         assert_eq!(plain("a\x1b[31mb\u{9b}2J\u{202e}\r\n\té"), "a\\u{1b}[31mb\\u{9b}2J\\u{202e}\\r\\n\\té");
     }
 }

@@ -50,6 +50,8 @@ mod dice;
 #[cfg(test)]
 mod disk_faults;
 #[cfg(test)]
+mod disk_full;
+#[cfg(test)]
 mod disk_model;
 #[cfg(test)]
 mod e2e_asleep;
@@ -121,8 +123,6 @@ mod line_up;
 mod logs;
 #[cfg(test)]
 mod logs_faults;
-#[cfg(test)]
-mod malice_disk;
 #[cfg(test)]
 mod malice_far;
 #[cfg(test)]

@@ -8,8 +8,9 @@
 //!
 //! `CLAUDE_SESSION_SYNC_HISTORIES` is how many are played with members in memory ([`HISTORIES`] if it is not set; a twentieth of it
 //! with directories), `CLAUDE_SESSION_SYNC_SEED` the first seed. A history that fails is made as short as possible and printed; kept in
-//! `tests/model-seeds/`, it is played before all others. A history plays alike every time: `CLAUDE_SESSION_SYNC_HISTORY=FILE` plays that
-//! one alone, `CLAUDE_SESSION_SYNC_SALTS=100` each with so many salts, and `CLAUDE_SESSION_SYNC_TOLD=1` tells what lies where after each step.
+//! `tests/model-seeds/`, it is played before all others, in memory and with directories. A history plays alike every time:
+//! `CLAUDE_SESSION_SYNC_HISTORY=FILE` plays that one alone, `CLAUDE_SESSION_SYNC_SALTS=100` each with so many salts, and
+//! `CLAUDE_SESSION_SYNC_TOLD=1` tells what lies where after each step.
 
 #[cfg(test)]
 #[path = "../it/dice.rs"]

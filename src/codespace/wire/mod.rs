@@ -25,7 +25,7 @@ pub use outcome::{Dropped, Forgotten, Grown, Outcome, PutAnswer};
 pub use request::{DataSource, Forget, HashWant, Operation, PutFile, PutRequest, Range, Request, RequestError, VaultDrop};
 
 use crate::reconcile::manifest::{Stamp, StorePath};
-use crate::reconcile::plain::plain;
+use crate::reconcile::plain::visible;
 
 /// The far side's script, as it stands in the source: with its comments. [`script`] is what is sent.
 pub const SCRIPT: &str = include_str!("../remote.sh");
@@ -120,7 +120,7 @@ fn grammar(what: impl Into<String>) -> WireError {
 
 /// Far bytes as text that is safe to print, of at most `limit` bytes.
 fn escaped(bytes: &[u8], limit: usize) -> String {
-    let mut safe = plain(&String::from_utf8_lossy(&bytes[..bytes.len().min(limit)])).into_owned();
+    let mut safe = visible(&String::from_utf8_lossy(&bytes[..bytes.len().min(limit)])).into_owned();
     safe.truncate(safe.floor_char_boundary(limit));
     safe
 }
