@@ -7,6 +7,7 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg};
@@ -36,10 +37,10 @@ impl Alone {
     }
 }
 
-/// A lock that is held.
-#[derive(Debug)]
+/// A lock that is held; it is free when the last clone is gone.
+#[derive(Debug, Clone)]
 pub struct Lock {
-    _lock: Flock<File>,
+    _lock: Arc<Flock<File>>,
 }
 
 /// Why the lock was not had.
@@ -82,7 +83,7 @@ impl Lock {
                 Ok(mut lock) => {
                     // Only for people; the lock itself is the flock, which a full disk takes as well.
                     let _ = lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| write!(lock, "{}", std::process::id()));
-                    return Ok(Self { _lock: lock });
+                    return Ok(Self { _lock: Arc::new(lock) });
                 }
                 Err((back, nix::errno::Errno::EWOULDBLOCK | nix::errno::Errno::EINTR)) => file = back,
                 Err((_, error)) => return Err(unusable(error.into())),

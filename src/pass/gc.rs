@@ -10,7 +10,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use super::survey::Survey;
-use super::{LOCK_PATIENCE, PassError, Setting, blocking, here_error};
+use super::undivided::undivided;
+use super::{LOCK_PATIENCE, PassError, Setting, here_error};
 use crate::lock::{Alone, Lock};
 use crate::reconcile::manifest::{Part, SessionId};
 use crate::store::gc::{Gone, Removing, leftovers, let_go, of_session, redundant};
@@ -94,9 +95,9 @@ fn elsewhere(survey: &Survey, id: SessionId) -> Vec<String> {
 /// # Errors
 /// Another pass runs, or this machine's vault cannot be used.
 pub async fn collect(setting: &Setting, request: &Request, now: DateTime<Utc>) -> Result<Collected, PassError> {
-    let _lock = Lock::take(&setting.paths.state, Alone::Pass, LOCK_PATIENCE).await?;
+    let lock = Lock::take(&setting.paths.state, Alone::Pass, LOCK_PATIENCE).await?;
     let (setting, request) = (setting.clone(), request.clone());
-    blocking(move || {
+    undivided(&lock, move || {
         let survey = Survey::open(&setting, now)?;
         collected(survey, &request).map_err(here_error("vault"))
     })

@@ -8,7 +8,8 @@
 //! travel, `room` what fits, `member` what may be believed), `absorb` keeps what came, `round` brings those that have looked together,
 //! `group` plans, `install` and `remember` carry it out here and there, `leftovers` tends the far vaults; `faults`, `logged` and
 //! `said` tell of it. Other work on the same ground, under the same lock or none: `survey`, `compare`, `verify`, `look` only read;
-//! `restore`, `forget` and `gc` act by name; `lend` keeps one connection for several passes and a terminal.
+//! `restore`, `forget` and `gc` act by name; `lend` keeps one connection for several passes and a terminal; `undivided` is how any of
+//! it works on files.
 
 pub mod absorb;
 pub mod account;
@@ -42,6 +43,7 @@ mod setting;
 pub mod sources;
 pub mod survey;
 pub mod target;
+pub mod undivided;
 pub mod verify;
 pub mod visit;
 
@@ -74,6 +76,7 @@ use round::{Planned, Round, Visiting};
 pub use setting::{Options, Setting};
 use sources::Sources;
 use target::{Reach, Target};
+use undivided::undivided;
 
 /// Codespaces visited at once.
 const AT_ONCE: usize = 4;
@@ -114,7 +117,7 @@ pub async fn run_telling(setting: &Setting, options: &Options, now: DateTime<Utc
 async fn attempt(setting: &Setting, options: &Options, now: DateTime<Utc>, tell: &dyn Fn(&Doing<'_>)) -> Result<Report, PassError> {
     let clock = Clock::set(now);
     tell(&Doing::Waiting);
-    let _lock = Lock::take(&setting.paths.state, Alone::Pass, LOCK_PATIENCE).await?;
+    let lock = Lock::take(&setting.paths.state, Alone::Pass, LOCK_PATIENCE).await?;
     let mut report = Report { version: report::VERSION, began: now, ended: now, dry_run: options.dry_run, ..Report::default() };
     let mut state = State::open(&setting.paths.state).map_err(here_error("state"))?;
     setting.contacts.recall_all(&mut state, now);
@@ -139,7 +142,7 @@ async fn attempt(setting: &Setting, options: &Options, now: DateTime<Utc>, tell:
 
     let named = to_visit.iter().any(|target| matches!(target.reach, Reach::Codespace(_))) && !options.dry_run;
     let agent = if named { here::name(&setting.paths.claude) } else { None };
-    let mut pass = Pass { setting, options, tell, door, known, here: None, archived: false, agent, now, clock, report };
+    let mut pass = Pass { lock, setting, options, tell, door, known, here: None, archived: false, agent, now, clock, report };
     // Members of one group stay together, so that one round makes them equal.
     let mut to_visit = to_visit;
     to_visit.sort_by_key(|target| (target.repositories().into_iter().next(), target.name.clone()));
@@ -154,6 +157,7 @@ async fn attempt(setting: &Setting, options: &Options, now: DateTime<Utc>, tell:
 }
 
 struct Pass<'a> {
+    lock: Lock,
     setting: &'a Setting,
     options: &'a Options,
     tell: &'a dyn Fn(&Doing<'_>),
@@ -170,19 +174,15 @@ struct Pass<'a> {
     report: Report,
 }
 
-/// Runs file work where it cannot be cancelled between its steps.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, PassError> {
-    let span = tracing::Span::current();
-    tokio::task::spawn_blocking(move || span.in_scope(work)).await.map_err(|error| PassError::Broken(error.to_string()))
-}
-
 impl Pass<'_> {
     async fn open_here(&mut self, mut state: State) -> Result<(Here, State), PassError> {
         if let Some(here) = self.here.take() {
             return Ok((here, state));
         }
         let (setting, known) = (here::Setting::of(&self.setting.config, &self.setting.paths), self.known.clone());
-        blocking(move || Here::open(setting, &mut state, &known, SystemTime::now()).map(|here| (here, state))).await?.map_err(here_error("sessions"))
+        undivided(&self.lock, move || Here::open(setting, &mut state, &known, SystemTime::now()).map(|here| (here, state)))
+            .await?
+            .map_err(here_error("sessions"))
     }
 
     /// Reads this machine. The first time, what a crash left is looked at, and everything here is archived.
@@ -198,7 +198,7 @@ impl Pass<'_> {
         tracing::debug!(sessions = here.sessions.len(), skipped = here.skipped.len(), "this machine was read");
         let (now, dry_run) = (self.now, self.options.dry_run);
         let ours = [self.setting.paths.state.clone(), self.setting.paths.claude.join(OWN_FOLDER), here.vault.path().join("forgotten")];
-        let opened = blocking(move || {
+        let opened = undivided(&self.lock, move || {
             if !dry_run {
                 ours.iter().try_for_each(|directory| clear_temporary(directory))?;
                 here.vault.clear_stage(now)?;
@@ -303,7 +303,7 @@ impl Pass<'_> {
         let config = self.setting.config.clone();
         let days = self.options.days.unwrap_or(config.sync.days);
         let mut round = Round { here, state, sources, bases, report, config, direction: self.options.direction, days, now: self.now, clock: self.clock };
-        let (mut round, mut ready, planned) = blocking(move || {
+        let (mut round, mut ready, planned) = undivided(&self.lock, move || {
             let planned = round.plan(&mut ready).map(|mut planned| {
                 if !round.report.dry_run {
                     round.install_here(&mut planned, SystemTime::now());
@@ -335,7 +335,7 @@ impl Pass<'_> {
             state.last_good = Some(self.now);
         }
         let (now, dry_run) = (self.now, self.options.dry_run);
-        let saved = blocking(move || {
+        let saved = undivided(&self.lock, move || {
             let cleared = here.vault.clear_stage(now);
             let archived = if dry_run || unchanged { Ok(()) } else { here.archive_all(now) };
             let saved = if dry_run { Ok(()) } else { state.save() };

@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex};
 use chrono::{DateTime, Utc};
 use claude_session_sync::codespace::replica::Replica;
 use claude_session_sync::config::Config;
+use claude_session_sync::lock::{Alone, Lock};
 use claude_session_sync::pass::opener::Opener;
-use claude_session_sync::pass::{Options, PassError, Setting, run};
+use claude_session_sync::pass::{LOCK_PATIENCE, Options, PassError, Setting, run};
 use claude_session_sync::paths::{Environment, Paths};
 use claude_session_sync::reconcile::report::Report;
 use tokio::sync::Notify;
@@ -270,6 +271,8 @@ impl<'a> World<'a> {
             }
         });
         if matches!(ended, Ended::Died) {
+            // A process takes its threads with it; here they come to the end of their step, which is when the lock is free.
+            drop(self.block_on(Lock::take(&self.setting.paths.state, Alone::Pass, LOCK_PATIENCE)).unwrap());
             self.restart();
         }
         if self.ground.asked.is_none() {

@@ -22,7 +22,8 @@ use std::time::SystemTime;
 use chrono::{DateTime, SubsecRound as _, Utc};
 
 use super::here::{self, Here};
-use super::{LOCK_PATIENCE, PassError, Setting, blocking, here_error};
+use super::undivided::undivided;
+use super::{LOCK_PATIENCE, PassError, Setting, here_error};
 use crate::lock::{Alone, Lock};
 use crate::reconcile::fork;
 use crate::reconcile::manifest::SessionId;
@@ -154,9 +155,9 @@ pub fn look(setting: &Setting, named: &str) -> Result<Found, ForgetError> {
 /// # Errors
 /// As [`look`]; where it is open, nothing was touched.
 pub async fn forget(setting: &Setting, session: SessionId, now: DateTime<Utc>) -> Result<Forgotten, ForgetError> {
-    let _lock = Lock::take(&setting.paths.state, Alone::Pass, LOCK_PATIENCE).await.map_err(PassError::from)?;
+    let lock = Lock::take(&setting.paths.state, Alone::Pass, LOCK_PATIENCE).await.map_err(PassError::from)?;
     let setting = setting.clone();
-    blocking(move || forget_here(&setting, session, now.trunc_subsecs(6))).await?
+    undivided(&lock, move || forget_here(&setting, session, now.trunc_subsecs(6))).await?
 }
 
 fn forget_here(setting: &Setting, session: SessionId, now: DateTime<Utc>) -> Result<Forgotten, ForgetError> {

@@ -13,7 +13,8 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 
 use super::survey::Survey;
-use super::{LOCK_PATIENCE, PassError, Setting, blocking};
+use super::undivided::undivided;
+use super::{LOCK_PATIENCE, PassError, Setting};
 use crate::lock::{Alone, Lock};
 use crate::reconcile::manifest::{Part, SessionId};
 use crate::reconcile::named::{NotOne, meant};
@@ -161,9 +162,9 @@ fn disk(what: &'static str) -> impl FnOnce(io::Error) -> RestoreError {
 /// # Errors
 /// When nothing came back; see [`RestoreError`].
 pub async fn restore(setting: &Setting, request: &Request, now: DateTime<Utc>) -> Result<Ended, RestoreError> {
-    let _lock = Lock::take(&setting.paths.state, Alone::Pass, LOCK_PATIENCE).await.map_err(PassError::from)?;
+    let lock = Lock::take(&setting.paths.state, Alone::Pass, LOCK_PATIENCE).await.map_err(PassError::from)?;
     let (setting, request) = (setting.clone(), request.clone());
-    blocking(move || Work { survey: Survey::open(&setting, now)?, dry_run: request.dry_run }.run(&request)).await?
+    undivided(&lock, move || Work { survey: Survey::open(&setting, now)?, dry_run: request.dry_run }.run(&request)).await?
 }
 
 struct Work {
