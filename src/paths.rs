@@ -202,6 +202,16 @@ fn absolute(environment: &Environment, variable: &'static str) -> Result<Option<
     if path.is_absolute() { Ok(Some(path)) } else { Err(PathsError::NotAbsolute { variable, value: value() }) }
 }
 
+/// The file that a program's name leads to by this `PATH`, if there is one that may be run.
+#[must_use]
+pub fn find_program(program: &Path, path: &OsStr) -> Option<PathBuf> {
+    let may_run = |path: &PathBuf| path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok();
+    if program.as_os_str().as_encoded_bytes().contains(&b'/') {
+        return Some(program.to_owned()).filter(may_run);
+    }
+    std::env::split_paths(path).map(|directory| directory.join(program)).find(may_run)
+}
+
 /// Makes a directory that its user alone can open (0700, parents that were missing included), and closes one of ours that was
 /// open to others.
 ///

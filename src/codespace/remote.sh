@@ -42,12 +42,13 @@ bounded() {
 
 # Which tools are these: GNU, busybox or BSD. Asked once.
 tools() {
-    if stat -c %i / >/dev/null 2>&1; then
-        stat_flag=-c
-        case $(stat -c %.9Y / 2>/dev/null) in
-            *[0-9].[0-9]*) modified=%.9Y changed=%.9Z ;;
-            *) modified=%Y changed=%Z ;;
-        esac
+    case $(stat -c "%i %.9Y" / 2>/dev/null) in
+        [0-9]*" "*[0-9].[0-9]*) set -- %.9Y %.9Z ;;
+        [0-9]*) set -- %Y %Z ;;
+        *) set -- ;;
+    esac
+    if [ "$#" = 2 ]; then
+        stat_flag=-c modified=$1 changed=$2
         inode=%i size=%s name=%n device=%d links=%h
     else
         stat_flag=-f
@@ -123,9 +124,22 @@ nearest() {
     done
 }
 
+# What stands before the share in use, in the last line. The name of the device may hold blanks, and so may the way to it.
 free_kib() {
     nearest
-    df -Pk "$near" 2>/dev/null | sed -n "\$s/^.* \([0-9][0-9]*\)  *[0-9-][0-9]*%* .*\$/\1/p"
+    disk=$(df -Pk "$near" 2>/dev/null) || return 0
+    IFS=" "
+    # shellcheck disable=SC2086
+    set -- ${disk##*"$nl"}
+    IFS=$nl
+    while [ "$#" -gt 2 ]; do
+        case $2 in
+            [0-9]*% | -)
+                if [ "$1" -ge 0 ] 2>/dev/null; then printf "%s" "$1" && return 0; fi
+                ;;
+        esac
+        shift
+    done
 }
 
 replica_id() {
@@ -240,7 +254,9 @@ find_claude() {
     case $claude in
         /*) return 0 ;;
     esac
-    claude=$(sh -lc "printf \"\ncss-directory=%s\n\" \"\${CLAUDE_CONFIG_DIR:-}\"" </dev/null 2>/dev/null | sed -n "s/^css-directory=//p" | tail -n 1)
+    claude=$nl$(sh -lc "printf \"\ncss-directory=%s\n\" \"\${CLAUDE_CONFIG_DIR:-}\"" </dev/null 2>/dev/null)
+    claude=${claude##*"${nl}css-directory="}
+    claude=${claude%%"$nl"*}
     case $claude in
         /*) return 0 ;;
     esac
@@ -382,7 +398,10 @@ p
         esac
     done
     [ -n "$first$others" ] || first=$at$tab$nl
-    printf "%s%s" "$first" "$others"
+    for remote in $first$others; do
+        remotes=$((remotes + 1))
+        [ "$remotes" -gt 200 ] || printf "%s\n" "$remote"
+    done
 }
 
 list_roots() {
@@ -392,7 +411,7 @@ list_roots() {
             "workspaces "*) workspaces=${line#* } ;;
         esac
     done
-    seen="" resolved=""
+    seen="" resolved="" remotes=0
     set +f
     for line in "$workspaces"/*; do
         set -f
@@ -410,6 +429,20 @@ list_roots() {
     done
 }
 
+# The files here that have an id for their name: at most ten thousand.
+named() {
+    four="[0-9a-f][0-9a-f][0-9a-f][0-9a-f]" count=0
+    set +f
+    for note in $four$four-$four-$four-$four-$four$four$four; do
+        set -f
+        if [ "$count" -lt 10000 ] && [ -f "$note" ] && [ ! -L "$note" ]; then
+            count=$((count + 1))
+            printf "%s\n" "$note"
+        fi
+    done
+    set -f
+}
+
 # Who visits leaves an empty file of its name, so that the others can count the machines that may keep this one awake. Made only
 # where a put has been: a listing alone leaves no directory behind. Without it the rule merely counts one machine less.
 note_agent() {
@@ -419,15 +452,34 @@ note_agent() {
 
 list_agents() {
     [ -d "$own/agents" ] && cd "$own/agents" || return 0
-    find . -type f -name "????????-????-????-????-????????????" -exec stat "$stat_flag" "$modified $name" {} + 2>/dev/null |
-        sed -n "s|^\([1-9][0-9]\{0,17\}\)[.0-9]* \./\([0-9a-f-]\{36\}\)\$|\1 \2|p" | sort -rn | head -n 64
+    agents=$(named)
+    [ -n "$agents" ] || return 0
+    # shellcheck disable=SC2086
+    agents=$(for line in $(stat "$stat_flag" "$modified $name" $agents 2>/dev/null); do
+        case $line in
+            [1-9]*) printf "%s %s\n" "${line%%[. ]*}" "${line##* }" ;;
+        esac
+    done)
+    # More than 64 of them, the newest of which are enough, are not shorter.
+    if [ "${#agents}" -gt 2500 ]; then agents=$(printf "%s\n" "$agents" | sort -rn | head -n 64); fi
+    printf "%s\n" "$agents"
 }
 
 # The sessions that their user forgot, by any machine: one note each, written by a put.
 list_forgotten() {
     [ -d "$own/forgotten" ] && [ ! -L "$own/forgotten" ] && cd "$own/forgotten" || return 0
-    find . -type f -name "????????-????-????-????-????????????" -print 2>/dev/null |
-        sed -n "s|^\./\([0-9a-f]\{8\}\(-[0-9a-f]\{4\}\)\{3\}-[0-9a-f]\{12\}\)\$|\1|p" | sort | head -n 10000
+    named
+}
+
+list_vault() {
+    set +f
+    for object in "$own/vault"/*; do
+        set -f
+        # Most of the time there is none, and no process is needed to see that.
+        [ -e "$object" ] || [ -L "$object" ] || return 0
+        cd "$own/vault" && find . -type f -exec stat "$stat_flag" "$size $name" {} + 2>/dev/null | sed "s| \./| |"
+        return 0
+    done
 }
 
 # What is not in the form of a note was not written by a put.
@@ -438,7 +490,6 @@ list_pushed() {
 }
 
 verb_list() {
-    body=$(bounded 600 cat)
     find_claude
     own=$claude/.claude-session-sync
     projects=$claude/projects
@@ -459,7 +510,12 @@ verb_list() {
     item clock "$(date +%s)"
     item free "$(free_kib)"
     item retention "$([ -f "$claude/settings.json" ] &&
-        sed -n "s/.*\"cleanupPeriodDays\"[[:space:]]*:[[:space:]]*\([0-9]\{1,6\}\).*/\1/p" "$claude/settings.json" 2>/dev/null | head -n 1)"
+        sed -n "s/.*\"cleanupPeriodDays\"[[:space:]]*:[[:space:]]*\([0-9]\{1,6\}\).*/\1/
+t found
+d
+:found
+p
+q" "$claude/settings.json" 2>/dev/null)"
     if [ -d "$claude/sessions" ]; then
         item live "$(printf "registry\n" && registry)"
     else
@@ -470,8 +526,8 @@ verb_list() {
     item odd "$odd"
     [ ! -d "$projects" ] || list_cwds
     item cwds "$cwds"
-    item roots "$(list_roots | head -n 200)"
-    item vault "$([ -d "$own/vault" ] && cd "$own/vault" && find . -type f -exec stat "$stat_flag" "$size $name" {} + 2>/dev/null | sed "s| \./| |")"
+    item roots "$(list_roots)"
+    item vault "$(list_vault)"
     item pushed "$(list_pushed)"
     item agents "$(list_agents)"
     item forgotten "$(list_forgotten)"
@@ -543,7 +599,6 @@ s/\n.*//"
 }
 
 verb_hash() {
-    body=$(bounded 600 cat)
     cd "$claude" || fail "cannot enter $claude"
     ranges
     whole=$(printf "%s\n" "$body" | sed -n "s/^w //p")
@@ -570,7 +625,6 @@ send() {
 }
 
 verb_get() {
-    body=$(bounded 600 cat)
     cd "$claude" || fail "cannot enter $claude"
     ranges
     paths=$(printf "%s\n" "$body" | sed "s/^[0-9]* [0-9]* //" | readable)
@@ -1086,13 +1140,18 @@ verb_put() {
     item outcomes "$outcomes"
 }
 
-# Whose line went dead without an end keeps nothing waiting here for ever. A child reads no more than its two lines; one that was cut
-# short would name another directory, so nothing is done for it.
-limit=yes
-if request=$(timeout 60 sh -c "IFS= read -r first && IFS= read -r second && printf \"%s\n%s.\" \"\$first\" \"\$second\"" 2>/dev/null); then
-    claude=${request#*"$nl"}
-    claude=${claude%.}
+# Whose line went dead without an end keeps nothing waiting here for ever. A child reads two lines, and all of the body but that of a
+# put; a directory that was cut short would name another one, so nothing is done for it.
+limit=yes body=
+if request=$(timeout 600 sh -c "IFS= read -r first && IFS= read -r second && printf \"%s\n%s\" \"\$first\" \"\$second\" &&
+    case \$first in \"put \"*) ;; *) printf \"\n\" && cat ;; esac && printf ." 2>/dev/null); then
+    request=${request%.}
+    body=${request#*"$nl"}
     request=${request%%"$nl"*}
+    claude=${body%%"$nl"*}
+    body=${body#"$claude"}
+    body=${body#"$nl"}
+    body=${body%"$nl"}
 else
     case $? in
         124 | 143) exit 1 ;;
@@ -1100,6 +1159,10 @@ else
     # There is no such tool, or an old one, or nothing to be read.
     limit=
     IFS= read -r request && IFS= read -r claude || exit 0
+    case $request in
+        "put "*) ;;
+        *) body=$(cat) ;;
+    esac
 fi
 verb=${request%% *}
 nonce=${request#* }

@@ -7,7 +7,7 @@ use super::view::View;
 use super::{Check, Given, PATIENCE, Topic};
 use crate::codespace::ssh::{Environment as Inherited, GhVersion, Programs, SshError, gh_version};
 use crate::config::Reach;
-use crate::paths::Environment;
+use crate::paths::{Environment, find_program};
 
 /// How a program answered when it was asked for its version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,11 +89,7 @@ async fn said(program: &str, argument: &str, inherited: &Inherited) -> Run {
 
 /// Whether a name leads to a file that may be run.
 fn is_on_path(program: &str, environment: &Environment) -> bool {
-    let may_run = |path: &Path| path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok();
-    if program.contains('/') {
-        return may_run(Path::new(program));
-    }
-    std::env::split_paths(environment.get("PATH").unwrap_or_default()).any(|directory| may_run(&directory.join(program)))
+    find_program(Path::new(program), environment.get("PATH").unwrap_or_default()).is_some()
 }
 
 /// Judges all of it.

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::Utc;
 use tokio::sync::{OnceCell, watch};
 use uuid::Uuid;
 
@@ -41,6 +42,7 @@ pub struct Doorway {
     github: Option<Arc<GitHub>>,
     ssh: ssh::Setting,
     data: PathBuf,
+    state: PathBuf,
     gh: OnceCell<Gh>,
     codespace_claude: Option<String>,
     lent: Option<Lent>,
@@ -165,7 +167,16 @@ impl Doorway {
             Err(error) => tracing::debug!(%error, "stale sockets were not looked at"),
         }
         let codespace_claude = config.claude.codespace_directory.as_ref().map(ToString::to_string);
-        Self { github: who.github.clone(), ssh, data: paths.data.clone(), gh: OnceCell::new(), codespace_claude, lent: None, opener: setting.opener.clone() }
+        Self {
+            github: who.github.clone(),
+            ssh,
+            data: paths.data.clone(),
+            state: paths.state.clone(),
+            gh: OnceCell::new(),
+            codespace_claude,
+            lent: None,
+            opener: setting.opener.clone(),
+        }
     }
 
     /// The key and the version of gh, once for all codespaces of the pass, and only where one of them is connected to.
@@ -184,7 +195,7 @@ impl Doorway {
 
     async fn look_at_gh(&self) -> Gh {
         let told = |error: &SshError| Fault { permanent: true, ..faults::of_ssh(error) };
-        let version = ssh::gh_version(&self.ssh.programs, &self.ssh.environment).await;
+        let version = ssh::known_gh_version(&self.state, &self.ssh.programs, &self.ssh.environment, Utc::now()).await;
         let notes = version.as_ref().ok().and_then(|version| version.warning()).into_iter().collect();
         let gh_home = make_private(&self.gh_home()).map_err(|error| {
             let text = format!("{} cannot be made: {error}", self.gh_home().display());

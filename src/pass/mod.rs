@@ -6,8 +6,8 @@
 //!
 //! The way of a pass: `target` and `connect` say who is there, `quiet` who is left alone, `visit` looks (`bases` knows what need not
 //! travel, `room` what fits, `member` what may be believed), `absorb` keeps what came, `round` brings those that have looked together,
-//! `group` plans, `install` and `remember` carry it out here and there, `leftovers` tends the far vaults; `faults`, `logged` and
-//! `said` tell of it. Other work on the same ground, under the same lock or none: `survey`, `compare`, `verify`, `look` only read;
+//! `group` plans, `install` and `remember` carry it out here and there, `leftovers` tends the far vaults, `closing` ends it; `faults`,
+//! `logged` and `said` tell of it. Other work on the same ground, under the same lock or none: `survey`, `compare`, `verify`, `look` only read;
 //! `restore`, `forget` and `gc` act by name; `lend` keeps one connection for several passes and a terminal; `undivided` is how any of
 //! it works on files.
 
@@ -16,6 +16,7 @@ pub mod account;
 pub mod bases;
 mod batch;
 pub mod clock;
+pub mod closing;
 pub mod compare;
 pub mod connect;
 pub mod contacts;
@@ -67,6 +68,7 @@ use crate::store::forget::clear_temporary;
 
 use bases::Bases;
 use clock::Clock;
+use closing::Closing;
 use connect::{Doorway, Ground, Listed, Luggage, Missed, list};
 pub use error::PassError;
 use error::here_error;
@@ -142,7 +144,7 @@ async fn attempt(setting: &Setting, options: &Options, now: DateTime<Utc>, tell:
 
     let named = to_visit.iter().any(|target| matches!(target.reach, Reach::Codespace(_))) && !options.dry_run;
     let agent = if named { here::name(&setting.paths.claude) } else { None };
-    let mut pass = Pass { lock, setting, options, tell, door, known, here: None, archived: false, agent, now, clock, report };
+    let mut pass = Pass { lock, closing: Closing::default(), setting, options, tell, door, known, here: None, archived: false, agent, now, clock, report };
     // Members of one group stay together, so that one round makes them equal.
     let mut to_visit = to_visit;
     to_visit.sort_by_key(|target| (target.repositories().into_iter().next(), target.name.clone()));
@@ -158,6 +160,7 @@ async fn attempt(setting: &Setting, options: &Options, now: DateTime<Utc>, tell:
 
 struct Pass<'a> {
     lock: Lock,
+    closing: Closing,
     setting: &'a Setting,
     options: &'a Options,
     tell: &'a dyn Fn(&Doing<'_>),
@@ -229,6 +232,7 @@ impl Pass<'_> {
     /// Visits these at once; those that look in time are one round, a late one is a round of its own.
     async fn batch(&mut self, targets: &[Target], state: State) -> Result<State, PassError> {
         let Some(door) = self.door.take() else { return Ok(state) };
+        self.closing.ended().await;
         self.setting.contacts.begin(targets, &state, self.clock.now());
         let (tell_ground, ground) = watch::channel(None);
         let luggage = Luggage { agent: self.agent, replicas: state.replicas.clone(), ground };
@@ -319,7 +323,7 @@ impl Pass<'_> {
             remember::put_all(&mut round, &mut ready, &mut planned).await;
         }
         let installed = planned.iter().flat_map(|planned| &planned.actions).any(|(action, step)| step.member == 0 && action.result.is_some());
-        remember::fold(&mut round, ready, planned).await;
+        self.closing.begin(remember::fold(&mut round, ready, planned)).await;
         self.report = round.report;
         self.here = (!installed).then_some(round.here);
         Ok(round.state)
@@ -341,7 +345,8 @@ impl Pass<'_> {
             let saved = if dry_run { Ok(()) } else { state.save() };
             cleared.and(archived).and(saved)
         });
-        if let Err(error) = saved.await? {
+        let (saved, ()) = tokio::join!(saved, self.closing.ended());
+        if let Err(error) = saved? {
             self.report.disk = faults::of_disk(&error).or(self.report.disk);
             self.report.notes.push(format!("the state was not saved, so the next pass takes longer: {error}"));
         }

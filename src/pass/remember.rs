@@ -12,6 +12,7 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::bases::Bases;
+use super::closing::End;
 use super::connect::Missed;
 use super::faults;
 use super::leftovers::Leftover;
@@ -176,8 +177,9 @@ fn forget_part(session: &mut super::member::FarSession, part: &Part) {
     }
 }
 
-/// Ends the visits and folds what came of them into state and report.
-pub async fn fold(round: &mut Round, visits: Vec<Visiting>, planned: Vec<Planned>) {
+/// Folds what came of the visits into state and report, and gives the ends of their connections.
+pub fn fold(round: &mut Round, visits: Vec<Visiting>, planned: Vec<Planned>) -> Vec<End> {
+    let mut ends = Vec::new();
     for (index, visiting) in visits.into_iter().enumerate() {
         let mut standings: BTreeMap<String, usize> = BTreeMap::new();
         let mut bytes_out = 0;
@@ -194,16 +196,17 @@ pub async fn fold(round: &mut Round, visits: Vec<Visiting>, planned: Vec<Planned
                 bytes_out += sent.map(|(action, _)| action.bytes).sum::<u64>();
             }
         }
-        let visit = finish(round, visiting, standings, bytes_out).await;
+        let (visit, end) = finish(round, visiting, standings, bytes_out);
         round.report.visits.push(visit);
+        ends.push(end);
     }
     round.report.actions.extend(planned.into_iter().flat_map(|planned| planned.actions).map(|(action, _)| action));
+    ends
 }
 
-async fn finish(round: &mut Round, visiting: Visiting, standings: BTreeMap<String, usize>, bytes_out: u64) -> Visit {
+fn finish(round: &mut Round, visiting: Visiting, standings: BTreeMap<String, usize>, bytes_out: u64) -> (Visit, End) {
     let Visiting { target, far, seen, agent } = visiting;
     let counts = far.counts();
-    far.close().await;
     let ended = round.clock.now();
     let transcripts: Vec<&StorePath> = seen.listing.files.iter().map(|file| &file.path).filter(|path| path.part == Part::Transcript).collect();
     let not_home = transcripts.iter().filter(|path| !seen.members.iter().any(|member| is_home(member, path))).count();
@@ -257,7 +260,7 @@ async fn finish(round: &mut Round, visiting: Visiting, standings: BTreeMap<Strin
         }
         visited(&mut round.state, &visit, &target, &seen, round.now);
     }
-    visit
+    (visit, far.close())
 }
 
 /// Whether the bytes of a transcript that was listed are on this machine. What this pass installed there was not listed.

@@ -76,7 +76,7 @@ impl Master {
         socket.served_by(group.number()).map_err(|source| SshError::Files { what: "control sockets", path: socket.path().to_owned(), source })?;
         let ended = tokio::select! {
             biased;
-            () = ready(&handle, &socket) => None,
+            () = ready(&socket) => None,
             status = child.wait() => Some(status.ok().and_then(|status| status.code())),
             () = tokio::time::sleep(setting.ready_deadline) => return Err(Failure::Timeout { phase: Phase::Connection }.into()),
         };
@@ -122,12 +122,9 @@ impl Master {
     }
 }
 
-async fn ready(handle: &Handle, socket: &Socket) {
-    loop {
-        // ssh makes the socket once it is authenticated: before that there is nobody to ask.
-        if socket.path().exists() && handle.answers().await {
-            return;
-        }
+/// ssh makes the socket once it is authenticated, and gives it this name once it listens there.
+async fn ready(socket: &Socket) {
+    while !socket.path().exists() {
         tokio::time::sleep(LOOK).await;
     }
 }

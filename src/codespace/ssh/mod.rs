@@ -16,6 +16,7 @@ pub mod key;
 
 mod channel;
 mod host;
+mod known;
 mod master;
 mod runtime;
 mod tail;
@@ -35,6 +36,7 @@ use tokio::sync::Semaphore;
 
 pub use channel::{Channel, ChannelEnd, Finished};
 pub use host::{Host, NotAHost};
+pub use known::known_gh_version;
 pub use runtime::{Cleaned, LONGEST_SOCKET_PATH, clean_stale, takes_sockets};
 pub use terminal::{Apart, Configuration, Relay, Terminal};
 pub use version::{GhVersion, OLDEST, RECOMMENDED, gh_version};
@@ -43,6 +45,7 @@ pub use words::{Words, WordsError};
 use crate::codespace::failure::Failure;
 use crate::codespace::name::CodespaceName;
 pub use crate::codespace::token::TOKEN_VARIABLES;
+use crate::paths::find_program;
 use master::Master;
 
 /// Channels of one connection at once; sshd's own limit is ten.
@@ -91,6 +94,13 @@ impl Environment {
         let mut command = Command::new(program);
         command.env_clear().envs(self.0.iter().map(|(name, value)| (name, value)));
         command
+    }
+
+    /// The file that a program's name leads to, if it may be run.
+    #[must_use]
+    pub fn find(&self, program: &Path) -> Option<PathBuf> {
+        let path = self.0.iter().find(|(name, _)| name == "PATH").map(|(_, path)| path.as_os_str());
+        find_program(program, path.unwrap_or_default())
     }
 }
 

@@ -4,6 +4,8 @@ use std::fmt;
 use std::process::Stdio;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Environment, Programs, SshError, spawn_error};
 use crate::codespace::failure::{Failure, Phase, one_line};
 
@@ -15,7 +17,7 @@ pub const RECOMMENDED: GhVersion = GhVersion { major: 2, minor: 66, patch: 0 };
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// The version of a gh, without what may follow the three numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct GhVersion {
     /// First number.
     pub major: u32,
