@@ -256,6 +256,7 @@ enum Side {
 
 /// Copies one direction until its end, and passes the end on.
 fn carry(mut tcp: &TcpStream, mut local: &UnixStream, way: (Side, Side), door: &Door, inwards: bool) {
+    tcp.set_nodelay(true).unwrap();
     let mut buffer = vec![0; 64 * 1024];
     loop {
         let read = match way.0 {
