@@ -183,4 +183,10 @@ mod tests {
         }
         assert!(activity(&unknown, &open(u64::MAX)).is_some(), "nonsense is no reason to look away");
     }
+
+    #[test]
+    fn it_is_told_in_words() {
+        assert_eq!(Activity::Wrote(path(".jsonl")).to_string(), "-p/6f869d7b-ce51-4e00-8a05-674dde6aa368.jsonl was written");
+        assert_eq!(Activity::Used(session()).to_string(), "the client of 6f869d7b-ce51-4e00-8a05-674dde6aa368 was used");
+    }
 }

@@ -80,7 +80,7 @@ impl FromStr for Digest {
         let digits: &[u8; 64] = text.as_bytes().try_into().map_err(|_| NotADigest)?;
         let mut digest = [0; 32];
         for (byte, pair) in digest.iter_mut().zip(digits.chunks_exact(2)) {
-            *byte = value(pair[0])? << 4 | value(pair[1])?;
+            *byte = 16 * value(pair[0])? + value(pair[1])?;
         }
         Ok(Self(digest))
     }
@@ -103,5 +103,7 @@ mod tests {
         for text in ["", &digits[1..], &format!("{digits}0"), &digits.to_uppercase(), &digits.replacen('0', "g", 1), &digits.replacen('0', "+", 1)] {
             assert!(text.parse::<Digest>().is_err(), "{text}");
         }
+        assert_eq!(format!("{:?}", Digest::of(b"")), "e3b0c442", "enough of it where a person reads");
+        assert!(serde_json::from_str::<Digest>("5").unwrap_err().to_string().contains("expected a text"));
     }
 }

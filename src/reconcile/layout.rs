@@ -135,6 +135,22 @@ mod tests {
     }
 
     #[test]
+    fn new_sessions_belong_in_the_clone_whose_first_remote_it_is() {
+        let roots = [root("/src/fork", &["me/widget", "acme/widget"]), root("/src/widget-of-acme", &["acme/widget", "me/widget"])];
+        for roots in [roots.clone(), [roots[1].clone(), roots[0].clone()]] {
+            let layout = layout(&"acme/widget".parse().unwrap(), &roots, &[], &[], None);
+            assert_eq!(layout.roots, ["/src/widget-of-acme", "/src/fork"]);
+        }
+    }
+
+    #[test]
+    fn each_rule_has_words_of_its_own() {
+        let words: std::collections::BTreeSet<&str> = [Rule::Configured, Rule::UsedLast, Rule::Found, Rule::NoClone].map(Rule::words).into();
+        assert_eq!(words.len(), 4);
+        assert!(words.iter().all(|words| words.contains("clone")));
+    }
+
+    #[test]
     fn another_clone_is_listed_and_one_that_ends_alike_is_another() {
         let roots =
             [root("/workspaces/widget", &["acme/widget"]), root("/workspaces/my-widget", &["acme/my-widget"]), root("/workspaces/w2", &["other/widget"])];

@@ -81,3 +81,17 @@ impl<'de> Visitor<'de> for AnyValue {
         Ok(None)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_of_another_kind_counts_as_none_and_the_others_are_read() {
+        for value in ["true", "-1", "1", "1.5", "null", "[[1],{\"a\":2},\"x\"]", "{\"a\":{\"b\":[1]},\"c\":\"x\"}"] {
+            let line = format!("{{\"customTitle\":{value},\"lastPrompt\":\"b\\u0041\"}}");
+            let Line { custom_title, last_prompt, .. } = serde_json::from_str(&line).unwrap();
+            assert_eq!((custom_title.0, last_prompt.0.as_deref()), (None, Some("bA")), "{value}");
+        }
+    }
+}

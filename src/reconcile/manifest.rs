@@ -283,6 +283,15 @@ mod tests {
     }
 
     #[test]
+    fn a_path_may_be_so_long_and_so_deep_and_no_more() {
+        let long = ["x".repeat(128), "x".repeat(128), "x".repeat(128), "x".repeat(125)].join("/");
+        assert_eq!(long.len(), LONGEST_SIDE_PATH);
+        assert_eq!(long.parse::<SidePath>().map(|path| path.as_str().len()), Ok(LONGEST_SIDE_PATH));
+        assert_eq!(format!("{long}x").parse::<SidePath>(), Err(NameError::TooLong));
+        assert!("a/b/c/d/e/f".parse::<SidePath>().is_ok());
+    }
+
+    #[test]
     fn a_store_path_reads_back_what_it_prints() {
         for text in ["-home-dev/6f869d7b-ce51-4e00-8a05-674dde6aa368.jsonl", "-a/6f869d7b-ce51-4e00-8a05-674dde6aa368/subagents/workflows/run_1/agent-0a.jsonl"]
         {

@@ -115,6 +115,11 @@ mod tests {
     }
 
     #[test]
+    fn a_brief_text_keeps_its_words_apart() {
+        assert_eq!((brief("a\nb c", 5).as_str(), brief("a\nb c", 3).as_str()), ("a b c", "a b…"));
+    }
+
+    #[test]
     fn a_colour_a_turned_line_and_what_hides_are_shown_as_text() {
         assert_eq!(visible("box\u{200b}\u{200d}\u{feff}\u{e0041}\u{1b}"), "box\\u{200b}\\u{200d}\\u{feff}\\u{e0041}\\u{1b}");
         assert_eq!(visible("A B\u{fc}ro 1 \u{2014} e\u{301} \\ \"x\""), "A B\u{fc}ro 1 \u{2014} e\u{301} \\ \"x\"");
