@@ -156,8 +156,9 @@ impl Archive {
         Ok(Some(0))
     }
 
-    /// Takes a side file in. Lines are kept as those of a transcript are; of anything else the greatest copy is kept. Where nothing
-    /// is known of its session, because that could not be read, it goes to the displaced objects.
+    /// Takes a side file in. Lines are kept as those of a transcript are; of anything else the greatest copy is kept, and one that is
+    /// less goes to the displaced objects: it need not come again. Where nothing is known of its session, because that could not be
+    /// read, it goes there, too.
     ///
     /// # Errors
     /// As [`Archive::take`].
@@ -185,7 +186,12 @@ impl Archive {
                 (from, SideContent::Lines(lines.content.clone()))
             }
             (Side::Lines(lines), _) => (Some(0), SideContent::Lines(lines.content.clone())),
-            (Side::Whole(whole), Some(SideContent::Whole(held))) if held >= whole && path.exists() => (None, SideContent::Whole(held.clone())),
+            (Side::Whole(whole), Some(SideContent::Whole(held))) if held >= whole && path.exists() => {
+                if held.digest != whole.digest {
+                    vault.copy(source, note(&Content { length: whole.length, digest: whole.digest, newest_message: None, newest: None }))?;
+                }
+                (None, SideContent::Whole(held.clone()))
+            }
             (Side::Whole(whole), _) => (Some(0), SideContent::Whole(whole.clone())),
         };
         let Some(from) = from else { return Ok(()) };
