@@ -228,6 +228,15 @@ mod tests {
     }
 
     #[test]
+    fn the_host_is_said_where_it_is_no_matter_of_course() {
+        let of = |t: &str| t.parse::<RepositoryId>().unwrap();
+        let (github, other) = (of("Acme/widget"), of("ghe.example/acme/widget"));
+        assert_eq!((github.host(), github.name(), github.full_name()), ("github.com", "widget", "acme/widget".to_owned()));
+        assert_eq!((other.host(), other.full_name()), ("ghe.example", "acme/widget".to_owned()));
+        assert_eq!((github.to_string(), String::from(other)), ("acme/widget".to_owned(), "ghe.example/acme/widget".to_owned()));
+    }
+
+    #[test]
     fn a_name_that_ends_alike_is_another_repository() {
         let of = |t: &str| t.parse::<RepositoryId>().unwrap();
         assert_ne!(of("acme/widget"), of("acme/my-widget"));

@@ -254,6 +254,13 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_that_ended_later_than_now_ended_now() {
+        for (now, ended) in [(9, 9), (10, 10), (11, 10)] {
+            assert_eq!(visited().healed(at(now)).ended, Some(at(ended)), "at minute {now}");
+        }
+    }
+
+    #[test]
     fn a_run_that_was_not_visited_is_due_at_once_and_one_that_ended_never() {
         for occasion in [Occasion::Pass, Occasion::Look] {
             assert_eq!(by(&Remembered::default(), &shown(0, Some(30)), occasion, 1), Verdict::Due(Because::FirstVisit));

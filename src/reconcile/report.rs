@@ -289,3 +289,69 @@ impl Report {
         self.visits.iter().any(|visit| matches!(visit.outcome, Outcome::Visited))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A report of one codespace that had nothing to do.
+    fn good() -> Report {
+        let visit = Visit {
+            name: "box".to_owned(),
+            display_name: "box".to_owned(),
+            repositories: Vec::new(),
+            outcome: Outcome::Visited,
+            sessions: 1,
+            not_home: 0,
+            refused: 0,
+            standings: BTreeMap::new(),
+            connections: 1,
+            channels: 1,
+            bytes_in: 0,
+            bytes_out: 0,
+            skipped: Vec::new(),
+            notes: Vec::new(),
+        };
+        Report { visits: vec![visit], ..Report::default() }
+    }
+
+    fn session() -> SessionId {
+        "6f869d7b-ce51-4e00-8a05-674dde6aa368".parse().unwrap()
+    }
+
+    fn with(change: impl FnOnce(&mut Report)) -> (bool, bool) {
+        let mut report = good();
+        change(&mut report);
+        (report.has_failures(), report.has_successes())
+    }
+
+    #[test]
+    fn each_kind_of_failure_is_one_by_itself() {
+        let fault = || Fault::new(FaultKind::Other, "x");
+        let action = |result| Action {
+            at: "here".to_owned(),
+            repository: "acme/widget".parse().unwrap(),
+            session: session(),
+            title: None,
+            part: Part::Transcript,
+            verb: Verb::Create,
+            bytes: 1,
+            result,
+        };
+        let forgotten = |what| Forgotten { at: "box".to_owned(), session: session(), what };
+        let left = |word: &str| Left { at: "box".to_owned(), session: session(), title: None, word: word.to_owned(), why: String::new() };
+        assert_eq!(with(|_| {}), (false, true));
+        assert_eq!(with(|report| report.visits[0].outcome = Outcome::Failed(fault())), (true, false));
+        assert_eq!(with(|report| report.visits[0].outcome = Outcome::NotVisited { why: String::new() }), (false, false));
+        assert_eq!(with(|report| report.visits[0].refused = 1), (true, true));
+        for (result, failed) in [(ActionResult::Failed(String::new()), true), (ActionResult::Done, false)] {
+            assert_eq!(with(|report| report.actions.push(action(Some(result.clone())))).0, failed, "{result:?}");
+        }
+        for (what, failed) in [(Forgetting::Failed { why: String::new() }, true), (Forgetting::Open, false), (Forgetting::Removed, false)] {
+            assert_eq!(with(|report| report.forgotten.push(forgotten(what.clone()))).0, failed, "{what:?}");
+        }
+        for (word, failed) in [("refused", true), ("unproven", true), ("waiting", false), ("deleted", false), ("withheld", false)] {
+            assert_eq!(with(|report| report.left.push(left(word))).0, failed, "{word}");
+        }
+    }
+}

@@ -238,4 +238,6 @@ mod way;
 #[cfg(test)]
 mod wire_answers;
 #[cfg(test)]
+mod wire_bounds;
+#[cfg(test)]
 mod world;

@@ -11,11 +11,11 @@ use tokio::io::AsyncWriteExt;
 use crate::remote_far::{Far, open, wait};
 use crate::remote_script::A;
 
-const TRANSCRIPT: &str = "-p/6f869d7b-ce51-4e00-8a05-674dde6aa368.jsonl";
+pub(crate) const TRANSCRIPT: &str = "-p/6f869d7b-ce51-4e00-8a05-674dde6aa368.jsonl";
 const VAULTED: &str = "6f869d7b-ce51-4e00-8a05-674dde6aa368.4.0123456789abcdef.00000000000000000000000000000000-1";
 
 /// A whole answer with these items.
-fn answer(nonce: &Nonce, items: &[(&str, &[u8])]) -> Vec<u8> {
+pub(crate) fn answer(nonce: &Nonce, items: &[(&str, &[u8])]) -> Vec<u8> {
     let mut bytes = format!("css1 {}\n", nonce.as_str()).into_bytes();
     for (kind, text) in items {
         bytes.extend_from_slice(format!("{kind} {}\n", text.len()).as_bytes());
@@ -26,7 +26,7 @@ fn answer(nonce: &Nonce, items: &[(&str, &[u8])]) -> Vec<u8> {
 }
 
 /// A good listing in which one item is replaced.
-fn listing<'a>(kind: &str, text: &'a [u8]) -> Vec<(&'static str, &'a [u8])> {
+pub(crate) fn listing<'a>(kind: &str, text: &'a [u8]) -> Vec<(&'static str, &'a [u8])> {
     let good: [(&'static str, &'a [u8]); 14] = [
         ("claude", b"/c"),
         ("replica", b""),

@@ -269,12 +269,22 @@ mod tests {
         assert!(sent.match_indices('!').all(|(at, _)| sent[at + 1..].starts_with([' ', '='])), "csh would look up its history");
         assert!(!sent.contains("<<"), "a here-document may be a file");
         assert!(sent.is_ascii() && remote_command().len() < 100 * 1024);
+        assert!(sent.starts_with("set -uf\n") && sent.ends_with("\nfinish\n"), "all of it");
+        assert!(sent.lines().all(|line| !line.is_empty() && !line.trim_start().starts_with('#')), "comments stay at home");
+        assert_eq!(remote_command().strip_prefix("exec sh -c '").and_then(|rest| rest.strip_suffix('\'')), Some(sent.as_str()));
+    }
+
+    #[test]
+    fn a_nonce_is_a_number_of_its_own() {
+        let (one, other) = (Nonce::random(), Nonce::random());
+        assert_ne!(one, other);
+        assert!(one.as_str().len() == 32 && one.as_str().bytes().all(|b| b.is_ascii_hexdigit()), "{one:?}");
     }
 
     #[test]
     fn a_token_keeps_its_text_and_gives_nanoseconds() {
         let token: Token = "12:34:1732154879.5:1732154879".parse().unwrap();
-        assert_eq!(token.as_str(), "12:34:1732154879.5:1732154879");
+        assert_eq!((token.as_str(), token.to_string().as_str()), ("12:34:1732154879.5:1732154879", "12:34:1732154879.5:1732154879"));
         assert_eq!(token.stamp(), Stamp { inode: 12, size: 34, modified: 1_732_154_879_500_000_000, changed: 1_732_154_879_000_000_000 });
         for text in ["", "1:2:3", "1:2:3:4:5", "-1:2:3:4", "01:2:3:4", "1:2:3.:4", "1:2:.3:4", "1:2:3.1234567890:4", "1:2:3:4 ", "1:2:3:x", "1:+2:3:4"] {
             assert!(text.parse::<Token>().is_err(), "{text}");
@@ -293,7 +303,25 @@ mod tests {
     fn a_vault_name_has_four_parts() {
         let name = format!("6f869d7b-ce51-4e00-8a05-674dde6aa368.12.0123456789abcdef.{}-3", "a".repeat(32));
         assert_eq!(name.parse::<VaultName>().unwrap().session().unwrap().to_string(), "6f869d7b-ce51-4e00-8a05-674dde6aa368");
-        for text in [format!("{name}.x"), format!("../{name}"), format!("{name} "), name.replace("12", "-1"), name.replace('-', "")] {
+        let read: VaultName = name.parse().unwrap();
+        assert_eq!((read.as_str(), FarPath::Vault(read.clone()).to_string()), (name.as_str(), format!(".claude-session-sync/vault/{name}")));
+        assert!(name.trim_end_matches("-3").parse::<VaultName>().is_ok(), "of an earlier version");
+        let put = |from: &str, to: &str| name.replacen(from, to, 1);
+        for text in [
+            format!("{name}.x"),
+            format!("../{name}"),
+            format!("{name} "),
+            put(".12.", ".-1."),
+            put(".12.", ".012."),
+            name.replace('-', ""),
+            put(".0123456789abcdef.", ".0123456789abcde."),
+            put(".0123456789abcdef.", ".0123456789abcdeF."),
+            put(".0123456789abcdef.", ".0123456789abcdeg."),
+            put("aa-3", "a-3"),
+            put("aa-3", "ag-3"),
+            put("aa-3", "aa-x"),
+            put("aa-3", "aa-"),
+        ] {
             assert!(text.parse::<VaultName>().is_err(), "{text}");
         }
     }
