@@ -63,7 +63,7 @@ impl Content {
 }
 
 /// What one reading found.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reading {
     /// The complete lines.
     pub content: Content,
@@ -329,6 +329,40 @@ mod tests {
         assert_eq!(reading.content.digest, Digest::of(text.as_bytes()));
         assert_eq!(reading.content.newest, Moment::parse("2026-11-20T10:41:38.819Z"));
         assert!(reading.working_directories == ["/w"]);
+    }
+
+    #[test]
+    fn a_line_that_comes_in_two_pieces_is_read_as_one() {
+        let text = format!("{SPOKEN}\n{{\"customTitle\":\"a title\"}}\nno json\n{}\n{{\"type\":\"torn", SPOKEN.replace("10:41", "10:42").replace("/w", "/v"));
+        let whole = read(text.as_bytes());
+        assert_eq!((whole.message_count, whole.title.as_deref(), whole.working_directories.len()), (2, Some("a title"), 2));
+        for cut in 0..=text.len() {
+            let mut reader = Reader::new([]).keeping_messages();
+            reader.push(&text.as_bytes()[..cut]);
+            reader.push(&text.as_bytes()[cut..]);
+            assert_eq!(reader.finish(), whole, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn the_first_working_directories_are_kept_each_once() {
+        let said = |number: usize| SPOKEN.replace("/w", &format!("/w{number}"));
+        let lines: Vec<String> = (0..MOST_WORKING_DIRECTORIES + 3).flat_map(|number| [said(number), said(0)]).collect();
+        let found = read((lines.join("\n") + "\n").as_bytes()).working_directories;
+        assert_eq!(found, (0..MOST_WORKING_DIRECTORIES).map(|number| format!("/w{number}")).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_line_is_read_up_to_the_bound() {
+        for (length, count) in [(LONGEST_LINE_READ, 1), (LONGEST_LINE_READ + 1, 0)] {
+            let line = SPOKEN.replacen('}', &format!(",\"x\":\"{}\"}}", "x".repeat(length - SPOKEN.len() - 7)), 1);
+            assert_eq!(line.len(), length);
+            let mut reader = Reader::new([]);
+            for piece in [&line[..7], &line[7..], "\n", SPOKEN, "\n"] {
+                reader.push(piece.as_bytes());
+            }
+            assert_eq!(reader.finish().message_count, count + 1, "{length} bytes, and the next line is read in any case");
+        }
     }
 
     proptest! {
