@@ -430,7 +430,7 @@ list_roots() {
 }
 
 # The files here that have an id for their name: at most ten thousand.
-named() {
+list_named() {
     four="[0-9a-f][0-9a-f][0-9a-f][0-9a-f]" count=0
     set +f
     for note in $four$four-$four-$four-$four-$four$four$four; do
@@ -452,23 +452,24 @@ note_agent() {
 
 list_agents() {
     [ -d "$own/agents" ] && cd "$own/agents" || return 0
-    agents=$(named)
+    agents=$(list_named)
     [ -n "$agents" ] || return 0
+    dated=
     # shellcheck disable=SC2086
-    agents=$(for line in $(stat "$stat_flag" "$modified $name" $agents 2>/dev/null); do
+    for line in $(stat "$stat_flag" "$modified $name" $agents 2>/dev/null); do
         case $line in
-            [1-9]*) printf "%s %s\n" "${line%%[. ]*}" "${line##* }" ;;
+            [1-9]*) dated="$dated${line%%[. ]*} ${line##* }$nl" ;;
         esac
-    done)
+    done
     # More than 64 of them, the newest of which are enough, are not shorter.
-    if [ "${#agents}" -gt 2500 ]; then agents=$(printf "%s\n" "$agents" | sort -rn | head -n 64); fi
-    printf "%s\n" "$agents"
+    if [ "${#dated}" -gt 2500 ]; then dated=$(printf "%s" "$dated" | sort -rn | head -n 64); fi
+    printf "%s" "$dated"
 }
 
 # The sessions that their user forgot, by any machine: one note each, written by a put.
 list_forgotten() {
     [ -d "$own/forgotten" ] && [ ! -L "$own/forgotten" ] && cd "$own/forgotten" || return 0
-    named
+    list_named
 }
 
 list_vault() {
@@ -1144,7 +1145,7 @@ verb_put() {
 # put; a directory that was cut short would name another one, so nothing is done for it.
 limit=yes body=
 if request=$(timeout 600 sh -c "IFS= read -r first && IFS= read -r second && printf \"%s\n%s\" \"\$first\" \"\$second\" &&
-    case \$first in \"put \"*) ;; *) printf \"\n\" && cat ;; esac && printf ." 2>/dev/null); then
+    if [ \"\${first%% *}\" != put ]; then printf \"\n\" && cat; fi && printf ." 2>/dev/null); then
     request=${request%.}
     body=${request#*"$nl"}
     request=${request%%"$nl"*}
