@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::reconcile::layout::Rule;
@@ -25,6 +26,7 @@ use crate::reconcile::order::Whole;
 use crate::reconcile::project::RepositoryId;
 use crate::reconcile::quiet;
 use crate::reconcile::relation::Lines;
+use crate::reconcile::report::Report;
 use crate::store::repositories::Remembered;
 use crate::store::vault::fill_durably;
 
@@ -187,7 +189,7 @@ struct Stored {
     replicas: BTreeMap<Uuid, Arc<ReplicaMemory>>,
     visits: BTreeMap<String, VisitMemory>,
     clones: BTreeMap<PathBuf, Remembered>,
-    last_pass: Option<serde_json::Value>,
+    last_pass: Option<Box<RawValue>>,
     #[serde(default)]
     last_good: Option<DateTime<Utc>>,
     #[serde(default)]
@@ -202,7 +204,7 @@ struct ToStore<'a> {
     replicas: &'a BTreeMap<Uuid, Arc<ReplicaMemory>>,
     visits: &'a BTreeMap<String, VisitMemory>,
     clones: &'a BTreeMap<PathBuf, Remembered>,
-    last_pass: &'a Option<serde_json::Value>,
+    last_pass: &'a Option<Box<RawValue>>,
     last_good: &'a Option<DateTime<Utc>>,
     rules: &'a BTreeMap<SessionId, (ProjectName, Rule)>,
 }
@@ -219,8 +221,8 @@ pub struct State {
     pub visits: BTreeMap<String, VisitMemory>,
     /// Remotes of this machine's clones.
     pub clones: BTreeMap<PathBuf, Remembered>,
-    /// The report of the last pass.
-    pub last_pass: Option<serde_json::Value>,
+    /// The report of the last pass, as it is written: of ten thousand sessions its values would be thirty megabytes.
+    pub last_pass: Option<Box<RawValue>>,
     /// When the last pass over everything began that could list the codespaces.
     pub last_good: Option<DateTime<Utc>>,
     /// Where sessions that came here were put, and by which rule.
@@ -254,6 +256,12 @@ impl State {
     #[must_use]
     pub fn knows_this_machine(&self) -> bool {
         !self.digests.is_empty()
+    }
+
+    /// The report of the last pass, if there is one of this version.
+    #[must_use]
+    pub fn last_report(&self) -> Option<Report> {
+        serde_json::from_str(self.last_pass.as_ref()?.get()).ok()
     }
 
     /// What a file of this machine holds, if its stamp was seen before.

@@ -62,7 +62,7 @@ pub(super) struct Facts {
 impl Facts {
     pub(super) fn gather(paths: &Paths, config: &Config, stale: Option<Vec<StaleFor>>, is_on_duty: bool) -> Self {
         let state = State::read(&paths.state);
-        let report: Option<Report> = state.last_pass.clone().and_then(|report| serde_json::from_value(report).ok());
+        let report = state.last_report();
         let known = state.visits.iter().filter(|(_, memory)| memory.gone.is_none());
         let far = known.map(|(name, memory)| Far {
             name: name.clone(),

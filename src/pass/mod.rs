@@ -334,7 +334,7 @@ impl Pass<'_> {
         let (mut here, back) = self.open_here(state).await?;
         state = back;
         self.report.ended = self.clock.now();
-        state.last_pass = serde_json::to_value(&self.report).ok();
+        state.last_pass = serde_json::value::to_raw_value(&self.report).ok();
         if self.report.listing.is_none() && self.options.names.is_empty() {
             state.last_good = Some(self.now);
         }

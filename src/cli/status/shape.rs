@@ -40,7 +40,6 @@ use crate::pass::survey::{Directory, KnownBy, Shared, Stale, Survey, Visited, Wh
 use crate::reconcile::manifest::{ProjectName, SessionId};
 use crate::reconcile::project::RepositoryId;
 use crate::reconcile::quiet::Verdict;
-use crate::reconcile::report::Report;
 use crate::state::PlaceKind;
 use crate::store::bytes_below;
 
@@ -179,7 +178,7 @@ const BY_HAND: &str = "when `sync` runs";
 impl Status {
     pub(super) fn of(survey: &Survey, config: &Config, agent: Asked, why: bool) -> Self {
         let vault = bytes_below(&survey.here.vault.path());
-        let report: Option<Report> = survey.state.last_pass.clone().and_then(|report| serde_json::from_value(report).ok());
+        let report = survey.state.last_report();
         Self {
             version: VERSION,
             now: survey.now,

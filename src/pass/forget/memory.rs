@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::Value;
+use serde_json::value::to_raw_value;
 
 use crate::reconcile::manifest::SessionId;
 use crate::state::State;
@@ -24,14 +25,18 @@ pub(super) fn forget(state: &mut State, sessions: &BTreeSet<SessionId>) {
         visit.shared.values_mut().for_each(|shared| shared.refused.retain(|session, _| !sessions.contains(session)));
     }
     state.rules.retain(|session, _| !sessions.contains(session));
-    if let Some(report) = &mut state.last_pass {
-        let ids: Vec<String> = sessions.iter().map(ToString::to_string).collect();
-        without(report, &ids);
-        // What is no list and still names one, such as the reason of a failure, goes as a whole.
-        if let Value::Object(fields) = report {
-            fields.values_mut().filter(|value| names(value, &ids)).for_each(|value| *value = Value::Null);
-        }
+    // What cannot be read as a report goes as a whole.
+    state.last_pass = state.last_pass.take().and_then(|report| to_raw_value(&cleaned(serde_json::from_str(report.get()).ok()?, sessions)).ok());
+}
+
+fn cleaned(mut report: Value, sessions: &BTreeSet<SessionId>) -> Value {
+    let ids: Vec<String> = sessions.iter().map(ToString::to_string).collect();
+    without(&mut report, &ids);
+    // What is no list and still names one, such as the reason of a failure, goes as a whole.
+    if let Value::Object(fields) = &mut report {
+        fields.values_mut().filter(|value| names(value, &ids)).for_each(|value| *value = Value::Null);
     }
+    report
 }
 
 /// Takes out of every list what names one of these, the innermost first.
@@ -66,17 +71,18 @@ mod tests {
     fn what_names_a_forgotten_session_leaves_the_report_and_the_rest_stays() {
         let (gone, stays) = ("6f869d7b-ce51-4e00-8a05-674dde6aa368", "7f869d7b-ce51-4e00-8a05-674dde6aa368");
         let mut state = State::default();
-        state.last_pass = Some(json!({
+        let report = json!({
             "actions": [{"session": gone, "title": "secret"}, {"session": stays, "title": "plain"}],
             "conflicts": [{"session": stays, "fork": gone, "title": "secret"}],
             "visits": [{"name": "box", "skipped": [{"name": format!("-p/{gone}.jsonl")}, {"name": "x"}], "notes": []}],
             "disk": {"message": format!("cannot write {gone}")}, "listing": null,
-        }));
+        });
+        state.last_pass = to_raw_value(&report).ok();
         forget(&mut state, &BTreeSet::from([gone.parse().unwrap()]));
         let expected = json!({
             "actions": [{"session": stays, "title": "plain"}], "conflicts": [],
             "visits": [{"name": "box", "skipped": [{"name": "x"}], "notes": []}], "disk": null, "listing": null,
         });
-        assert_eq!(state.last_pass, Some(expected));
+        assert_eq!(serde_json::from_str::<Value>(state.last_pass.unwrap().get()).unwrap(), expected);
     }
 }
