@@ -279,26 +279,28 @@ impl Archive {
         }
         sync_all(&self.root)?;
         if self.lines > 1000 + self.records.len() * 3 / 2 {
-            let all = self.records.values().map(line).collect::<io::Result<Vec<_>>>()?.concat();
-            write_staged(&self.stage, &self.root.join("index.jsonl"), &all)?;
+            write_staged(&self.stage, &self.root.join("index.jsonl"), &lines(Vec::new(), self.records.values())?)?;
             self.lines = self.records.len();
         } else {
-            let added = self.changed.iter().filter_map(|session| self.records.get(session)).map(line).collect::<io::Result<Vec<_>>>()?;
             // A torn line of an earlier append is ended first.
+            let added = lines(b"\n".to_vec(), self.changed.iter().filter_map(|session| self.records.get(session)))?;
             let mut index = OpenOptions::new().append(true).create(true).mode(0o600).open(self.root.join("index.jsonl"))?;
-            index.write_all(&[b"\n".as_slice(), &added.concat()].concat())?;
+            index.write_all(&added)?;
             index.sync_all()?;
-            self.lines += added.len() + 1;
+            self.lines += self.changed.len() + 1;
         }
         self.changed.clear();
         Ok(())
     }
 }
 
-fn line(record: &Record) -> io::Result<Vec<u8>> {
-    let mut line = serde_json::to_vec(record)?;
-    line.push(b'\n');
-    Ok(line)
+/// The records behind what stands before them, one a line.
+fn lines<'a>(mut text: Vec<u8>, records: impl Iterator<Item = &'a Record>) -> io::Result<Vec<u8>> {
+    for record in records {
+        serde_json::to_writer(&mut text, record)?;
+        text.push(b'\n');
+    }
+    Ok(text)
 }
 
 fn prefix_digest(lines: &Lines, source: &Path, length: u64) -> io::Result<Digest> {
