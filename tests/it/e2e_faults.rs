@@ -175,7 +175,8 @@ fn a_gh_that_hangs_and_a_link_that_goes_dumb_end_at_their_deadlines_and_the_othe
     let took = began.elapsed();
     assert_eq!(message, "no answer in time while connecting");
     let (dumb, _) = ran.fault("dumb-3");
-    assert!(dumb.contains("silent") || dumb.contains("30 s") || dumb.contains("lost"), "{dumb}");
+    // ssh gives up after three questions without an answer, and who waits for the listing after a minute: the same moment.
+    assert!(dumb.contains("lost") || dumb.contains("sent nothing for"), "{dumb}");
     assert!(took < Duration::from_secs(240), "an end, if not a fast one on a busy machine: {took:?}");
     for call in laptop.gh.calls() {
         assert_eq!(members(i32::try_from(call.pid).unwrap()), Vec::<i32>::new(), "left running: {:?}", call.argv);
