@@ -114,3 +114,15 @@ fn clients_that_are_open_say_when_and_what_they_do() {
     assert!(wait(async { Listing::read(open(&bytes, &nonce).await?).await }).is_err());
     assert!(!read("live", "none").registry && read("live", "registry").registry);
 }
+
+#[test]
+fn an_item_is_read_before_the_next_is_asked_for() {
+    let nonce = Nonce::random();
+    let bytes = answer(&nonce, &[("one", b"1"), ("two", b"")]);
+    let error = wait(async {
+        let mut answer = open(&bytes, &nonce).await?;
+        assert_eq!(answer.next_item().await?.map(|header| header.length), Some(1));
+        answer.next_item().await
+    });
+    assert_eq!(error.unwrap_err().to_string(), "the far side's answer breaks the protocol: the item before was not read");
+}
