@@ -879,8 +879,18 @@ prepare() {
     done
 }
 
+# Goes into the directory of a path below projects/ and stays there, whatever takes its place: no link led there. What bash remembers
+# of its way is no proof of where it is.
+enter() {
+    cd "$projects/${1%/*}" 2>/dev/null || return 1
+    if [ -n "${BASH_VERSION:-}" ]; then way=$(env pwd -P); else way=$(pwd -P); fi
+    [ "$way" = "$real/${1%/*}" ]
+}
+
 # Everything that could have happened since is asked again, and then the name is given.
 install() {
+    real=$(cd "$projects" 2>/dev/null && pwd -P)
+    [ "$real" != / ] || real=
     for line in $lines; do
         IFS=" "
         # shellcheck disable=SC2086
@@ -890,10 +900,10 @@ install() {
         # shellcheck disable=SC2086
         set -- $line
         IFS=$nl
-        target=$projects/$7 ready=$stage/$8
-        [ -z "$abroad" ] || ready=${target%/*}/.css-$nonce-$1
+        target=./${7##*/} ready=$stage/$8
+        [ -z "$abroad" ] || ready=./.css-$nonce-$1
         if [ "$verdict" = ok ]; then
-            if linked "$7"; then
+            if linked "$7" || ! enter "$7"; then
                 verdict="failed symlink"
             elif live "$3"; then
                 verdict=live
@@ -918,7 +928,7 @@ install() {
                 verdict="done"
             fi
             [ "$verdict" != ok ] || verdict="failed $(reason "$trouble")"
-            [ "$verdict" = "done" ] || keep_not "$9" "$target" "${4%%:*}"
+            [ "$verdict" = "done" ] || keep_not "$9" "$projects/$7" "${4%%:*}"
         fi
         printf "%s %s %s %s %s %s %s %s %s %s\n" "$1" "$2" "$3" "$4" "$5" "$6" "$7" "$8" "$9" "$verdict"
     done
