@@ -40,7 +40,7 @@ bounded() {
     ${limit:+timeout} "$@"
 }
 
-# Which tools are these: GNU, busybox or BSD. Asked once.
+# Which tools are these: GNU, busybox or BSD.
 tools() {
     case $(stat -c "%i %.9Y" / 2>/dev/null) in
         [0-9]*" "*[0-9].[0-9]*) set -- %.9Y %.9Z ;;
@@ -286,8 +286,25 @@ find_claude() {
     [ "$claude" != /.claude ] || fail "no home directory"
 }
 
-# Every regular file that may be of a session, and what is no file and no directory, in one walk. The last line is the exit
-# code of find: a walk that failed is not a walk.
+# What lies there, one thing a line: a regular file that may be of a session, with its inode, size and times; what is no file and no
+# directory; a working directory that a transcript names, behind the project; and who visits, with the time of the last visit.
+#
+# GNU tools tell all of it in one walk, which is whole if they end with 0. So that a grep that finds nothing does, it is given its own
+# command line, too, where its pattern stands and fits itself.
+walk_at_once() {
+    [ "$modified" = %.9Y ] || return 1
+    walked=$(cd "$claude" || exit 9
+        find ${projected:+projects/.} ${visited:+.claude-session-sync/agents/.} \
+        -name "*$nl*" -prune -printf "odd n ?\n" \
+        -o -path "projects/./*/memory" ! -path "projects/./*/*/memory" -prune \
+        -o -type f -path "projects/./*/*" -printf "%i %s %T@ %C@ %P\n" \
+        -path "*.jsonl" ! -path "projects/./*/*/*" -exec grep --devices=skip -a -H -o -m 1 -E "$names" /proc/self/cmdline {} + \
+        -o -type f -path ".claude-session-sync/agents/./$id" -printf "agent %T@ %P\n" \
+        -o -type f -o -type d -o ! -path "projects/*" \
+        -o -type l -printf "odd l %P\n" -o -type p -printf "odd p %P\n" -o -type s -printf "odd s %P\n" -o -printf "odd o %P\n" 2>/dev/null)
+}
+
+# The last line is the exit code of find: a walk that failed is not a walk.
 walk() {
     cd "$projects" && find . -name "*$nl*" -prune -exec printf "odd n ?%.0s\n" {} + \
         -o "(" -path "./*/memory" ! -path "./*/*/memory" ")" -prune \
@@ -297,49 +314,124 @@ walk() {
     printf "walked %s\n" "$?"
 }
 
-list_files() {
-    files=$(walk | sed "s| \./| |")
-    case $files in
-        *"walked 0") ;;
-        *) files=$(walk | sed "s| \./| |") ;;
-    esac
-    case $files in
-        *"walked 0") files=${files%walked 0} ;;
-        *) fail "cannot list $projects" ;;
-    esac
-    files=${files%"$nl"}
-    case $nl$files in
-        *"${nl}odd "*)
-            odd=$(printf "%s\n" "$files" | sed -n "s/^odd //p" | head -n 200)
-            files=$(printf "%s\n" "$files" | sed "/^odd /d")
-            ;;
-    esac
+# The same as at once, by any tools.
+walk_in_turn() {
+    walked=
+    if [ -n "$projected" ]; then
+        walked=$(walk | sed "s| \./| |")
+        case $walked in
+            *"walked 0") ;;
+            *) walked=$(walk | sed "s| \./| |") ;;
+        esac
+        case $walked in
+            *"walked 0") walked=${walked%walked 0}$(working_directories) ;;
+            *) fail "cannot list $projects" ;;
+        esac
+        case $walked in
+            *projects/./:waited:) fail "a transcript in $projects cannot be opened" ;;
+        esac
+    fi
+    [ -z "$visited" ] || walked="${walked%"$nl"}$nl$(visitors)"
 }
 
-list_cwds() {
+# Puts what was walked over into `odd`, `cwds`, `agents`, of which there are few; files are left. Of the working directories of a project
+# the first twenty are taken, without what was just said.
+sift() {
+    project="" cwd="" count=0 odds=0
+    for line in $walked; do
+        case $line in
+            [0-9-]*) ;;
+            projects/./*:\"cwd\":*)
+                line=${line#projects/./}
+                if [ "$project" != "${line%%/*}" ]; then
+                    project=${line%%/*} cwd="" count=0
+                fi
+                line=${line#*:\"cwd\":}
+                if [ "$cwd" != "$line" ] && [ "$count" -lt 20 ]; then
+                    cwd=$line count=$((count + 1))
+                    cwds="$cwds$project:\"cwd\":$cwd$nl"
+                fi
+                ;;
+            "odd "*)
+                odds=$((odds + 1))
+                [ "$odds" -gt 200 ] || odd=$odd${line#odd }$nl
+                ;;
+            "agent "[1-9]*)
+                line=${line#agent }
+                agents="$agents${line%%[. ]*} ${line##* }$nl"
+                ;;
+        esac
+    done
+    # More than 64 of them, the newest of which are enough, are not shorter.
+    if [ "${#agents}" -gt 2500 ]; then agents=$(printf "%s" "$agents" | sort -rn | head -n 64); fi
+    odd=${odd%"$nl"} cwds=${cwds%"$nl"} agents=${agents%"$nl"}
+}
+
+files() {
+    for line in $walked; do
+        case $line in
+            [0-9-]*) printf "%s\n" "$line" ;;
+        esac
+    done
+}
+
+working_directories() {
     if grep --devices=skip x /dev/null 2>/dev/null || [ "$?" = 1 ]; then
         set -- grep --devices=skip
     else
         # One that was killed has said nothing of the others.
-        set -- sh -c "${limit:+timeout 45} grep \"\$@\"; [ \$? -lt 124 ] || printf \"%s\n\" ./:waited:" sh
+        set -- sh -c "${limit:+timeout 45} grep \"\$@\"; [ \$? -lt 124 ] || printf \"%s\n\" projects/./:waited:" sh
     fi
-    cwds=$(cd "$projects" && find . -name "*$nl*" -prune -o -type d -path "./*/*" -prune -o -type f -path "./*/*.jsonl" \
-        -exec "$@" -a -H -o -m 1 -E "\"cwd\":\"([^\"\]|[\].)*\"" {} + | sed "s|^\./\([^/:]*\)/[^/:]*:|\1:|" | sort -u)
-    case $cwds in
-        *./:waited:*) fail "a transcript in $projects cannot be opened" ;;
-    esac
-    project=
-    cwds=$(for line in $cwds; do
-        if [ "$project" != "${line%%:*}" ]; then
-            project=${line%%:*}
-            count=0
-        fi
-        count=$((count + 1))
-        [ "$count" -gt 20 ] || printf "%s\n" "$line"
-    done)
+    cd "$claude" && find projects/. -name "*$nl*" -prune -o -type d -path "projects/./*/*" -prune -o -type f -path "projects/./*/*.jsonl" \
+        -exec "$@" -a -H -o -m 1 -E "$names" {} +
 }
 
-# The clone that a directory lies in, with its remotes; once. Read with sed, so no git is needed.
+visitors() {
+    cd "$own/agents" || return 0
+    notes=$(list_named)
+    # shellcheck disable=SC2086
+    [ -z "$notes" ] || stat "$stat_flag" "agent $modified $name" $notes 2>/dev/null
+}
+
+# The remotes that a configuration of git names, origin first. No git is needed, nor any program.
+remotes_in() {
+    remote=
+    while IFS=" $tab" read -r line || [ -n "$line" ]; do
+        case $line in
+            "[remote \""*"\"]"*)
+                remote=${line#*\"}
+                remote=${remote%%\"*}
+                ;;
+            "["*) remote= ;;
+            url*)
+                trim "${line#url}"
+                case $trimmed in
+                    =*) trim "${trimmed#=}" ;;
+                    *) continue ;;
+                esac
+                case $remote in
+                    "") ;;
+                    origin) first=$first$at$tab$trimmed$nl ;;
+                    *) others=$others$at$tab$trimmed$nl ;;
+                esac
+                ;;
+        esac
+    done <"$1"
+}
+
+# A text without the blanks around it.
+trim() {
+    trimmed=$1
+    while :; do
+        case $trimmed in
+            [[:space:]]*) trimmed=${trimmed#?} ;;
+            *[[:space:]]) trimmed=${trimmed%?} ;;
+            *) return 0 ;;
+        esac
+    done
+}
+
+# The clone that a directory lies in, with its remotes; once.
 root() {
     at=$1
     case $at in
@@ -374,29 +466,7 @@ root() {
         git=${git%/worktrees/*}
     fi
     first="" others=""
-    # shellcheck disable=SC2013
-    for remote in $([ ! -f "$git/config" ] || sed -n "
-/^[[:space:]]*\[/{
-s/^[[:space:]]*\[remote \"\([^\"]*\)\"\].*/\1/
-t keep
-s/.*//
-:keep
-h
-d
-}
-/^[[:space:]]*url[[:space:]]*=/{
-s/^[[:space:]]*url[[:space:]]*=[[:space:]]*//
-s/[[:space:]]*\$//
-G
-s/^\(.*\)\n\(.*\)\$/\2 \1/
-p
-}" "$git/config" 2>/dev/null); do
-        case $remote in
-            " "*) ;;
-            "origin "*) first=$first$at$tab${remote#* }$nl ;;
-            *) others=$others$at$tab${remote#* }$nl ;;
-        esac
-    done
+    [ ! -f "$git/config" ] || remotes_in "$git/config" 2>/dev/null
     [ -n "$first$others" ] || first=$at$tab$nl
     for remote in $first$others; do
         remotes=$((remotes + 1))
@@ -431,9 +501,9 @@ list_roots() {
 
 # The files here that have an id for their name: at most ten thousand.
 list_named() {
-    four="[0-9a-f][0-9a-f][0-9a-f][0-9a-f]" count=0
+    count=0
     set +f
-    for note in $four$four-$four-$four-$four-$four$four$four; do
+    for note in $id; do
         set -f
         if [ "$count" -lt 10000 ] && [ -f "$note" ] && [ ! -L "$note" ]; then
             count=$((count + 1))
@@ -448,22 +518,6 @@ list_named() {
 note_agent() {
     [ -n "$1" ] && [ -d "$own" ] && [ ! -L "$own" ] && [ ! -L "$own/agents" ] && [ ! -L "$own/agents/$1" ] || return 0
     { [ -d "$own/agents" ] || mkdir "$own/agents"; } 2>/dev/null && touch "$own/agents/$1" 2>/dev/null
-}
-
-list_agents() {
-    [ -d "$own/agents" ] && cd "$own/agents" || return 0
-    agents=$(list_named)
-    [ -n "$agents" ] || return 0
-    dated=
-    # shellcheck disable=SC2086
-    for line in $(stat "$stat_flag" "$modified $name" $agents 2>/dev/null); do
-        case $line in
-            [1-9]*) dated="$dated${line%%[. ]*} ${line##* }$nl" ;;
-        esac
-    done
-    # More than 64 of them, the newest of which are enough, are not shorter.
-    if [ "${#dated}" -gt 2500 ]; then dated=$(printf "%s" "$dated" | sort -rn | head -n 64); fi
-    printf "%s" "$dated"
 }
 
 # The sessions that their user forgot, by any machine: one note each, written by a put.
@@ -503,34 +557,39 @@ verb_list() {
             "agent "*) note_agent "${line#* }" ;;
         esac
     done
-    files="" odd="" cwds=""
     [ -d "$projects" ] || { [ ! -e "$projects" ] && [ ! -L "$projects" ]; } || fail "$projects is no directory"
     # What takes long is done where it belongs in the answer, so that no silence is longer than it must be.
     item claude "$claude"
     item replica "$(replica_id)"
     item clock "$(date +%s)"
-    item free "$(free_kib)"
-    item retention "$([ -f "$claude/settings.json" ] &&
-        sed -n "s/.*\"cleanupPeriodDays\"[[:space:]]*:[[:space:]]*\([0-9]\{1,6\}\).*/\1/
+    days=
+    [ ! -f "$claude/settings.json" ] || days=$(sed -n "s/.*\"cleanupPeriodDays\"[[:space:]]*:[[:space:]]*\([0-9]\{1,6\}\).*/\1/
 t found
 d
 :found
 p
-q" "$claude/settings.json" 2>/dev/null)"
+q" "$claude/settings.json" 2>/dev/null)
+    item retention "$days"
     if [ -d "$claude/sessions" ]; then
         item live "$(printf "registry\n" && registry)"
     else
         item live none
     fi
-    [ ! -d "$projects" ] || list_files
-    item files "$files"
+    four="[0-9a-f][0-9a-f][0-9a-f][0-9a-f]"
+    id=$four$four-$four-$four-$four-$four$four$four
+    names="\"cwd\":\"([^\"\]|[\].)*\""
+    walked="" projected="" visited="" odd="" cwds="" agents=""
+    [ ! -d "$projects" ] || projected=yes
+    [ ! -d "$own/agents" ] || visited=yes
+    [ -z "$projected$visited" ] || walk_at_once || walk_in_turn
+    sift
+    item files "$(files)"
     item odd "$odd"
-    [ ! -d "$projects" ] || list_cwds
     item cwds "$cwds"
     item roots "$(list_roots)"
     item vault "$(list_vault)"
     item pushed "$(list_pushed)"
-    item agents "$(list_agents)"
+    item agents "$agents"
     item forgotten "$(list_forgotten)"
 }
 
@@ -1155,7 +1214,8 @@ verb_put() {
 # put; a directory that was cut short would name another one, so nothing is done for it.
 limit=yes body=
 if request=$(timeout 600 sh -c "IFS= read -r first && IFS= read -r second && printf \"%s\n%s\" \"\$first\" \"\$second\" &&
-    if [ \"\${first%% *}\" != put ]; then printf \"\n\" && cat; fi && printf ." 2>/dev/null); then
+    if [ \"\${first%% *}\" = list ]; then printf \"\n\" && while IFS= read -r line; do printf \"%s\n\" \"\$line\"; done
+    elif [ \"\${first%% *}\" != put ]; then printf \"\n\" && cat; fi && printf ." 2>/dev/null); then
     request=${request%.}
     body=${request#*"$nl"}
     request=${request%%"$nl"*}

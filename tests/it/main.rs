@@ -184,6 +184,8 @@ mod remote_script;
 #[cfg(test)]
 mod remote_waits;
 #[cfg(test)]
+mod remote_walk;
+#[cfg(test)]
 mod rows;
 #[cfg(test)]
 mod seeds;

@@ -92,7 +92,7 @@ fn whatever_a_far_side_lies_about_nothing_false_is_taken_and_the_others_go_on() 
         ("that nothing was kept", lie("put", "outcomes", r"(\d+) done [^\n]*", r"\1 failed"), String::new()),
         ("its replica", lie("put", "replica", ".+", "../../etc/passwd"), "`replica` is no UUID".to_owned()),
         ("how long it keeps a session", lie("list", "retention", ".*", "0"), String::new()),
-        ("how much is free", lie("list", "free", ".*", "18446744073709551615"), String::new()),
+        ("who visits", lie("list", "agents", ".*", &format!("99999999999 {}", id(3))), String::new()),
         ("a session that is open", lie("list", "live", ".*", &format!("registry\n{} 0 busy\n{} 0 -", id(1), id(2))), String::new()),
         ("a directory of this machine", lie("list", "cwds", ".*", "-etc:\"cwd\":\"/etc\"\n-root--ssh:\"cwd\":\"/root/.ssh\""), String::new()),
     ];

@@ -11,7 +11,7 @@ use crate::wire_answers::{TRANSCRIPT, answer, listing};
 #[test]
 fn as_much_as_may_come_is_waited_for_and_a_byte_more_is_not() {
     // What stands before the item, its kind, and its bound; none of its bytes ever come.
-    let cwds = "claude 2\n/creplica 0\nclock 1\n1free 0\nretention 0\nlive 4\nnonefiles 0\nodd 0\n";
+    let cwds = "claude 2\n/creplica 0\nclock 1\n1retention 0\nlive 4\nnonefiles 0\nodd 0\n";
     let files = cwds.trim_end_matches("files 0\nodd 0\n");
     for (before, kind, bound) in [("", "fail", 64 << 10), ("", "claude", 4096), (files, "files", 64 << 20), (cwds, "cwds", 4 << 20)] {
         for (length, expected) in [

@@ -85,7 +85,6 @@ impl Store {
             claude: "/home/far/.claude".to_owned(),
             replica: self.replica,
             clock: self.clock,
-            free_kib: None,
             retention_days: None,
             registry: self.registry,
             live: self.live.iter().filter(|_| self.registry).map(|session| Live { session: *session, updated_at: 0, status: None }).collect(),

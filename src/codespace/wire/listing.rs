@@ -40,8 +40,6 @@ pub struct Listing {
     pub replica: Option<Uuid>,
     /// Seconds since 1970 by the far clock.
     pub clock: i64,
-    /// KiB free at the claude directory, where `df` tells.
-    pub free_kib: Option<u64>,
     /// After how many days the client there deletes a transcript, where it is configured.
     pub retention_days: Option<u32>,
     /// Whether the client there keeps a registry of its processes.
@@ -146,7 +144,6 @@ impl Listing {
         let claude = directory(&answer.text("claude", LONGEST_DIRECTORY as u64).await?).ok_or_else(|| grammar("`claude` is no plain absolute path"))?;
         let replica = replica(&answer.text("replica", 36).await?)?;
         let clock = digits(&mut answer, "clock").await?.and_then(|clock| i64::try_from(clock).ok()).ok_or_else(|| grammar("`clock` is no time"))?;
-        let free_kib = digits(&mut answer, "free").await?;
         let retention_days = digits(&mut answer, "retention").await?.map(|days| u32::try_from(days).unwrap_or(u32::MAX));
         let (registry, live) = live(&answer.text("live", LONGEST_TEXT).await?)?;
         let mut skipped = SkippedNames::default();
@@ -164,7 +161,6 @@ impl Listing {
             claude,
             replica,
             clock,
-            free_kib,
             retention_days,
             registry,
             live,
@@ -230,7 +226,7 @@ fn files(text: &[u8], skipped: &mut SkippedNames) -> Result<Vec<FarFile>, WireEr
         let bad = || bad_line("files", line);
         let fields: Vec<&[u8]> = line.splitn(5, |b| *b == b' ').collect();
         let [inode, size, modified, changed, path] = fields[..] else { return Err(bad()) };
-        let fields = [inode, size, modified, changed].map(|field| std::str::from_utf8(field).unwrap_or_default());
+        let fields = [inode, size, modified, changed].map(|field| nine_digits(std::str::from_utf8(field).unwrap_or_default()));
         let mut skip = |why: String| skipped.add(path, why);
         if fields[2..].iter().any(|time| time.starts_with('-')) {
             skip("has a time before 1970".to_owned());
@@ -252,6 +248,14 @@ fn files(text: &[u8], skipped: &mut SkippedNames) -> Result<Vec<FarFile>, WireEr
     match files.windows(2).find(|pair| pair[0].path == pair[1].path) {
         Some(pair) => Err(grammar(format!("`{}` twice in `files`", pair[0].path))),
         None => Ok(files),
+    }
+}
+
+/// GNU find writes a tenth digit of a second's fraction, which is 0; stat, whose words a token is compared with, does not.
+fn nine_digits(field: &str) -> &str {
+    match (field.split_once('.'), field.strip_suffix('0')) {
+        (Some((_, fraction)), Some(shorter)) if fraction.len() == 10 => shorter,
+        _ => field,
     }
 }
 
