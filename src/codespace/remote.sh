@@ -56,26 +56,43 @@ tools() {
     fi
 }
 
-# The digests of the files whose names come by stdin, one a line.
-digests() {
-    if command -v sha256sum >/dev/null 2>&1; then
-        tr "\n" "\0" | xargs -0 sha256sum 2>/dev/null
-    else
-        tr "\n" "\0" | xargs -0 shasum -a 256 2>/dev/null
+# Runs a tool over names, one a line, as its last arguments; in several runs where they are too many for one.
+over() {
+    all=$1
+    shift
+    if [ "${#all}" -gt 30000 ]; then
+        printf "%s\n" "$all" | tr "\n" "\0" | xargs -0 "$@"
+    elif [ -n "$all" ]; then
+        # shellcheck disable=SC2086
+        "$@" $all
     fi
 }
 
-# The same of files of the store. One that cannot be opened keeps all of them waiting, but not for long: then each is read alone.
+# The digests of files of ours.
+digests() {
+    if command -v sha256sum >/dev/null 2>&1; then over "$1" sha256sum 2>/dev/null; else over "$1" shasum -a 256 2>/dev/null; fi
+}
+
+# The same of files of the store, in their order. One that cannot be opened keeps all of them waiting, but not for long: then each is
+# read alone.
 digests_of_store() {
-    if hashed=$(printf "%s\n" "$1" | tr "\n" "\0" |
-        if command -v sha256sum >/dev/null 2>&1; then xargs -0 ${limit:+timeout} ${limit:+20} sha256sum 2>/dev/null; else xargs -0 shasum -a 256 2>/dev/null; fi); then
-        printf "%s\n" "$hashed"
-        return 0
-    fi
-    [ -z "$hashed" ] || printf "%s\n" "$hashed"
-    # shellcheck disable=SC2013
-    for path in $(printf "%s\n" "$1" "$(printf "%s\n" "$hashed" | sed "s/^[0-9a-f]*  //")" | sort | uniq -u); do
-        [ ! -f "$path" ] || piece 0 "" "$path" 2>/dev/null | digest | sed "s|  -\$|  $path|"
+    if command -v sha256sum >/dev/null 2>&1; then
+        hashed=$(over "$1" ${limit:+timeout} ${limit:+20} sha256sum 2>/dev/null)
+    else
+        hashed=$(over "$1" shasum -a 256 2>/dev/null)
+    fi && printf "%s\n" "$hashed" && return 0
+    ranges
+    for path in $1; do
+        case $nl$hashed$nl in
+            *"  $path$nl"*)
+                sum=${hashed%%"  $path"*}
+                printf "%s  %s\n" "${sum##*"$nl"}" "$path"
+                ;;
+            *)
+                sum=$([ ! -f "$path" ] || piece 0 "" "$path" 2>/dev/null | digest)
+                [ -z "$sum" ] || printf "%s  %s\n" "${sum%% *}" "$path"
+                ;;
+        esac
     done
 }
 
@@ -111,9 +128,11 @@ piece() {
     esac
 }
 
-# What stat says, in the format given, of the files whose names come by stdin, one a line.
+# What stat says of these files.
 stats() {
-    tr "\n" "\0" | xargs -0 stat "$@" 2>/dev/null
+    wanted=$1
+    shift
+    over "$wanted" stat "$@" 2>/dev/null
 }
 
 nearest() {
@@ -595,78 +614,63 @@ q" "$claude/settings.json" 2>/dev/null)
 
 # ---- hash
 
-# Of the names that come by stdin, those that can be read.
+# The paths behind this word of the request (and, but for `w`, a number), or behind two numbers: those that can be read.
 readable() {
-    # shellcheck disable=SC2013
-    for path in $(cat); do
+    for line in $body; do
+        case $line in
+            "$1"*) ;;
+            *) continue ;;
+        esac
+        path=${line#* }
+        [ "$1" = "w " ] || path=${path#* }
         if [ -f "$path" ] && [ -r "$path" ]; then printf "%s\n" "$path"; fi
     done
 }
 
-# Asked and found, sorted by name, so that what was found stands just before what was asked.
+# What the tools say comes in the order in which it was asked, without what they could not read.
 hash_whole() {
-    found=
-    # shellcheck disable=SC2013
-    for line in $(
-        {
-            printf "%s\n" "$whole" | sed "s/\$/ z/"
-            paths=$(printf "%s\n" "$whole" | readable)
-            [ -z "$paths" ] || digests_of_store "$paths" | sed -n "s/^\([0-9a-f]\{64\}\)  \(.*\)\$/\2 a \1/p"
-        } | sort -u
-    ); do
+    paths=$(readable "w ")
+    # shellcheck disable=SC2046
+    set -- $([ -z "$paths" ] || digests_of_store "$paths")
+    for line in $body; do
         case $line in
-            *" a "*) found=$line ;;
-            *)
-                path=${line% z}
-                case $found in
-                    "$path a "*) printf "w %s %s\n" "${found##* }" "$path" ;;
-                    *) printf "x %s\n" "$path" ;;
-                esac
+            "w "*) path=${line#w } ;;
+            *) continue ;;
+        esac
+        case ${1:-} in
+            [0-9a-f]*"  $path")
+                printf "w %s %s\n" "${1%% *}" "$path"
+                shift
                 ;;
+            *) printf "x %s\n" "$path" ;;
         esac
     done
 }
 
 hash_parts() {
-    found=
-    for line in $(
-        {
-            printf "%s\n" "$parts" | sed "s/^\([0-9]*\) \(.*\)\$/\2 z \1/"
-            paths=$(printf "%s\n" "$parts" | sed "s/^[0-9]* //" | sort -u | readable)
-            [ -z "$paths" ] || printf "%s\n" "$paths" | stats -L "$stat_flag" "$name a $size"
-        } | sort -u
-    ); do
+    paths=$(readable "h ")
+    [ -z "$paths" ] || ranges
+    # shellcheck disable=SC2046
+    set -- $(stats "$paths" -L "$stat_flag" "$size $name")
+    for line in $body; do
         case $line in
-            *" a "*) found=$line ;;
-            *)
-                path=${line% z *}
-                length=${line##* }
-                case $found in
-                    "$path a "*) available=${found##* } ;;
-                    *) available=-1 ;;
-                esac
-                if [ "$available" -ge "$length" ]; then
-                    printf "h %s %s\n" "$length" "$path"
-                    piece 0 "$length" "$path" 2>/dev/null | digest
-                else
-                    printf "x %s\n\n" "$path"
-                fi
+            "h "*) line=${line#h } ;;
+            *) continue ;;
+        esac
+        length=${line%% *} path=${line#* } sum=
+        case ${1:-} in
+            *" $path")
+                [ "${1%% *}" -lt "$length" ] || sum=$(piece 0 "$length" "$path" 2>/dev/null | digest)
+                shift
                 ;;
         esac
-    done | sed "N
-s/^\(h [0-9]*\) \(.*\)\n\([0-9a-f]*\).*/\1 \3 \2/
-s/\n.*//"
+        if [ -n "$sum" ]; then printf "h %s %s %s\n" "$length" "${sum%% *}" "$path"; else printf "x %s\n" "$path"; fi
+    done
 }
 
 verb_hash() {
     cd "$claude" || fail "cannot enter $claude"
-    ranges
-    whole=$(printf "%s\n" "$body" | sed -n "s/^w //p")
-    parts=$(printf "%s\n" "$body" | sed -n "s/^h //p")
-    item hashes "$(
-        [ -z "$whole" ] || hash_whole
-        [ -z "$parts" ] || hash_parts
-    )"
+    item hashes "$(hash_whole && hash_parts)"
 }
 
 # ---- get
@@ -687,10 +691,9 @@ send() {
 verb_get() {
     cd "$claude" || fail "cannot enter $claude"
     ranges
-    paths=$(printf "%s\n" "$body" | sed "s/^[0-9]* [0-9]* //" | readable)
-    # One line a readable request, in the order of the requests.
+    paths=$(readable "")
     # shellcheck disable=SC2046
-    set -- $([ -z "$paths" ] || printf "%s\n" "$paths" | stats -L "$stat_flag" "$size $name")
+    set -- $(stats "$paths" -L "$stat_flag" "$size $name")
     for line in $body; do
         offset=${line%% *}
         line=${line#* }
@@ -715,6 +718,20 @@ verb_get() {
 # ---- put
 # The plan goes through four steps, each of which reads lines and prints lines with the last fields filled in:
 #   number, operation, session, token, size, digest, path, staged file, vault name, verdict (ok so far, or the outcome)
+
+# Takes a line apart; IFS is a space while it does.
+fields() {
+    number=$1 operation=$2 session=$3 token=$4 length=$5 sum=$6 path=$7 staged=$8 vault=$9
+    shift 9
+    verdict=$*
+}
+
+row() {
+    IFS=" "
+    # shellcheck disable=SC2086
+    fields $1
+    IFS=$nl
+}
 
 clean() {
     cd / && rm -rf "$stage"
@@ -789,6 +806,7 @@ build() {
             verdict=changed
         else
             staged=new/$2
+            [ -n "${flags+asked}" ] || ranges
             if ! trouble=$({ { piece 0 "$5" "$projects/$9" && cat "data/$2"; } >"$staged" && touch -r "data/$2" "$staged"; } 2>&1); then
                 verdict=changed
                 [ -z "$trouble" ] || verdict="failed $(reason "$trouble")"
@@ -799,22 +817,35 @@ build() {
     done
 }
 
-# The asked digests, sizes and tokens are written as the tools will print them: equal texts settle all files at once.
+# Of each line that the second word picks, what the first word says, as the tools will print it.
+each() {
+    for line in $lines; do
+        row "$line"
+        case $2 in
+            "$verdict" | "$operation") ;;
+            *) continue ;;
+        esac
+        case $1 in
+            staged) printf "%s\n" "$staged" ;;
+            sum) printf "%s  %s\n" "$sum" "$staged" ;;
+            size) printf "%s %s\n" "$length" "$staged" ;;
+            path) printf "./%s\n" "$path" ;;
+            token) printf "%s ./%s\n" "$token" "$path" ;;
+            vault) [ "$vault" = - ] || printf "%s\n" "$vault" ;;
+        esac
+    done
+}
+
+# Equal texts settle all files at once.
 inspect() {
-    fields="^[^ ]* \([^ ]*\) [^ ]* \([^ ]*\) \([^ ]*\) \([^ ]*\) \([^ ]*\) \([^ ]*\) -"
-    staged=$(printf "%s\n" "$lines" | sed -n "s|$fields ok\$|\6|p")
-    sums_asked=$(printf "%s\n" "$lines" | sed -n "s|$fields ok\$|\4  \6|p")
-    sizes_asked=$(printf "%s\n" "$lines" | sed -n "s|$fields ok\$|\3 \6|p")
-    tokens_asked=$(printf "%s\n" "$lines" | sed -n "/^[^ ]* r /s|$fields .*|\2 ./\5|p")
-    sums="" sizes="" tokens=""
-    if [ -n "$staged" ]; then
-        sums=$(printf "%s\n" "$staged" | digests)
-        sizes=$(printf "%s\n" "$staged" | stats "$stat_flag" "$size $name")
-    fi
-    if [ -n "$tokens_asked" ] && [ -d "$projects" ]; then
-        tokens=$(printf "%s\n" "$tokens_asked" | sed "s/^[^ ]* //" | (cd "$projects" && stats "$stat_flag" "$inode:$size:$modified:$changed $name"))
-    fi
-    now=$(date +%s)
+    staged=$(each staged ok)
+    sums_asked=$(each sum ok)
+    sizes_asked=$(each size ok)
+    sums=$(digests "$staged")
+    sizes=$(stats "$staged" "$stat_flag" "$size $name")
+    tokens_asked=$(each token r)
+    tokens=$([ -z "$tokens_asked" ] || [ ! -d "$projects" ] || { cd "$projects" && stats "$(each path r)" "$stat_flag" "$inode:$size:$modified:$changed $name"; })
+    now=
 }
 
 sound() {
@@ -831,6 +862,7 @@ fresh() {
     [ ! -d "$claude/sessions" ] || return 1
     written=${1#*:*:}
     written=${written%%[.:]*}
+    [ -n "$now" ] || now=$(date +%s)
     written=$((now - written))
     [ "$written" -lt 120 ] && [ "$written" -ge -120 ]
 }
@@ -891,9 +923,31 @@ keep_not() {
     esac
 }
 
-# Where projects/ leads to another device, the staged file must stand beside its place before it can be renamed.
+# Where this is, whatever was put in its place since. What bash remembers of its way is no proof of it.
+physical() {
+    if [ -n "${BASH_VERSION:-}" ]; then env pwd -P; else pwd -P; fi
+}
+
+# Makes the directory of a path below projects/ and goes there, each step from within the one above, so that no link leads elsewhere. Where
+# projects/ leads to another device, the staged file must stand there before it can be given its name.
 bring_near() {
-    [ -z "$abroad" ] || cp -p "$stage/$2" "${target%/*}/.css-$nonce-$1"
+    cd "$projects" && way=$(physical) && rest=$2 || return 1
+    [ "$way" != / ] || way=
+    while :; do
+        case $rest in
+            */*) ;;
+            *) break ;;
+        esac
+        step=./${rest%%/*}
+        rest=${rest#*/}
+        way=$way/${step#./}
+        [ -d "$step" ] || mkdir "$step" || [ -d "$step" ] || return 1
+        if ! cd "$step" 2>/dev/null || [ "$(physical)" != "$way" ]; then
+            printf "symlink\n"
+            return 1
+        fi
+    done
+    [ -z "$abroad" ] || cp -p "$stage/$3" "./.css-$nonce-$1"
 }
 
 prepare() {
@@ -925,7 +979,7 @@ prepare() {
             verdict=live
         elif [ "$2" = c ] && { [ -e "$target" ] || [ -L "$target" ] || elsewhere "$3" "${7%%/*}"; }; then
             verdict=exists
-        elif ! trouble=$({ [ -d "${target%/*}" ] || mkdir -p "${target%/*}"; } 2>&1 && bring_near "$1" "$8" 2>&1); then
+        elif { [ -n "$abroad" ] || [ ! -d "${target%/*}" ]; } && ! trouble=$(bring_near "$1" "$7" "$8" 2>&1); then
             verdict="failed $(reason "$trouble")"
         elif [ "$2" = r ]; then
             vault=${6#????????????????}
@@ -938,17 +992,14 @@ prepare() {
     done
 }
 
-# Goes into the directory of a path below projects/ and stays there, whatever takes its place: no link led there. What bash remembers
-# of its way is no proof of where it is.
+# Goes into the directory of a path below projects/ and stays there, whatever takes its place: no link led there.
 enter() {
-    cd "$projects/${1%/*}" 2>/dev/null || return 1
-    if [ -n "${BASH_VERSION:-}" ]; then way=$(env pwd -P); else way=$(pwd -P); fi
-    [ "$way" = "$real/${1%/*}" ]
+    cd "$projects/${1%/*}" 2>/dev/null && [ "$(physical)" = "$real/${1%/*}" ]
 }
 
 # Everything that could have happened since is asked again, and then the name is given.
 install() {
-    real=$(cd "$projects" 2>/dev/null && pwd -P)
+    real=$(cd "$projects" 2>/dev/null && physical)
     [ "$real" != / ] || real=
     for line in $lines; do
         IFS=" "
@@ -993,48 +1044,31 @@ install() {
     done
 }
 
-# What stat says now is sorted to stand just before the line that asks for it.
+# How each line ended. What stat says comes in the order of the lines, without what is not there any more.
 report() {
-    fields="^\([^ ]*\) [^ ]* [^ ]* [^:]*:\([^:]*\):[^ ]* [^ ]* [^ ]* \([^ ]*\) [^ ]* \([^ ]*\)"
-    printf "%s\n" "$lines" | sed -n "/^\([^ ]* \)\{9\}done\$/d
-s/^\([^ ]*\) [^ ]* [^ ]* [^ ]* [^ ]* [^ ]* [^ ]* [^ ]* [^ ]* \(.*\)\$/\1 \2/p"
-    installed=$(printf "%s\n" "$lines" | sed -n "s|^\([^ ]*\) [^ ]* [^ ]* [^ ]* [^ ]* [^ ]* \([^ ]*\) [^ ]* [^ ]* done\$|./\2 z \1|p")
-    [ -n "$installed" ] || return 0
-    found=
-    for line in $(
-        {
-            printf "%s\n" "$installed"
-            printf "%s\n" "$installed" | sed "s/ .*//" | (cd "$projects" && stats "$stat_flag" "$name a $inode $size $modified $changed")
-        } | sort
-    ); do
-        case $line in
-            *" a "*) found=$line ;;
-            *)
-                case $found in
-                    "${line%% *} a "*) printf "%s done %s\n" "${line##* }" "${found#* a }" ;;
-                    *) printf "%s failed vanished\n" "${line##* }" ;;
-                esac
+    # shellcheck disable=SC2046
+    set -- $(cd "$projects" && stats "$(each path "done")" "$stat_flag" "$inode $size $modified $changed $name")
+    for line in $lines; do
+        row "$line"
+        case $verdict:${1:-} in
+            "done:"*" ./$path")
+                printf "%s done %s\n" "$number" "${1% ./"$path"}"
+                shift
                 ;;
+            "done:"*) printf "%s failed vanished\n" "$number" ;;
+            *) printf "%s %s\n" "$number" "$verdict" ;;
         esac
     done
-    kept=$(printf "%s\n" "$lines" | sed -n "s|$fields done\$|\4 z \1 \2|p" | sed "/^- /d")
-    [ -n "$kept" ] || return 0
-    for line in $(
-        {
-            printf "%s\n" "$kept"
-            printf "%s\n" "$kept" | sed "s/ .*//" | (cd "$own/vault" && stats "$stat_flag" "$name a $size")
-        } | sort
-    ); do
-        case $line in
-            *" a "*) found=$line ;;
-            *)
-                length=${found##* }
-                case $found in
-                    "${line%% *} a "*)
-                        path=${line#* z }
-                        [ "$length" = "${path#* }" ] || printf "%s grew %s %s\n" "${path%% *}" "${line%% *}" "$length"
-                        ;;
-                esac
+    # What was displaced may have grown since it was looked at.
+    # shellcheck disable=SC2046
+    set -- $(cd "$own/vault" && stats "$(each vault "done")" "$stat_flag" "$size $name")
+    for line in $lines; do
+        row "$line"
+        token=${token#*:}
+        case $verdict:${1:-} in
+            "done:"*" $vault")
+                [ "${1%% *}" = "${token%%:*}" ] || printf "%s grew %s %s\n" "$number" "$vault" "${1%% *}"
+                shift
                 ;;
         esac
     done
@@ -1042,9 +1076,13 @@ s/^\([^ ]*\) [^ ]* [^ ]* [^ ]* [^ ]* [^ ]* [^ ]* [^ ]* [^ ]* \(.*\)\$/\1 \2/p"
 
 # A vault object goes only at the size that the plan names.
 drop() {
+    case $nl$plan in
+        *"${nl}drop "*) ;;
+        *) return 0 ;;
+    esac
     asked=$(printf "%s\n" "$plan" | sed -n "s|^drop \([^ /.][^ /]*\) \([0-9]*\)\$|\1 \2|p" | sort -u)
     [ -n "$asked" ] || return 0
-    found=$(printf "%s\n" "$asked" | sed "s/ .*//" | (cd "$own/vault" && stats "$stat_flag" "$name $size"))
+    found=$(cd "$own/vault" && stats "$(printf "%s\n" "$asked" | sed "s/ .*//")" "$stat_flag" "$name $size")
     found=$(printf "%s\n" "$asked" "$found" | sort | uniq -d | sed "s/ .*//")
     if [ -n "$found" ]; then
         printf "%s\n" "$found" | tr "\n" "\0" | (cd "$own/vault" && xargs -0 rm -f)
@@ -1075,7 +1113,7 @@ sweep() {
 # Where there is no registry to ask: whether one of the transcripts was written less than 120 s ago.
 young() {
     [ -n "$1" ] && [ ! -d "$claude/sessions" ] || return 1
-    for written in $(printf "%s\n" "$1" | sed -n "/\.jsonl\$/p" | (cd "$projects" && stats "$stat_flag" "$inode:$size:$modified")); do
+    for written in $(cd "$projects" && stats "$(printf "%s\n" "$1" | sed -n "/\.jsonl\$/p")" "$stat_flag" "$inode:$size:$modified"); do
         if fresh "$written"; then return 0; fi
     done
     return 1
@@ -1140,17 +1178,36 @@ name_replica() {
 # What was installed, as it is now: so every agent can tell what is pushed from what the user writes. The newest are enough; a note
 # that is lost costs one visit.
 note_pushed() {
-    fresh=$(printf "%s\n" "$outcomes" | sed -n "s/^[0-9]* done \([^ ]* [^ ]* [^ ]*\) [^ ]*\$/\1/p")
-    [ -n "$fresh" ] && [ ! -d "$own/pushed" ] || return 0
+    case $outcomes in
+        *" done "*) ;;
+        *) return 0 ;;
+    esac
+    [ ! -d "$own/pushed" ] || return 0
     {
         list_pushed
-        printf "%s\n" "$fresh"
+        for line in $outcomes; do
+            case $line in
+                [0-9]*" done "*)
+                    line=${line#* done }
+                    printf "%s\n" "${line% *}"
+                    ;;
+            esac
+        done
     } | tail -n 2000 >"$stage/pushed" && mv -f "$stage/pushed" "$own/pushed"
 }
 
-# The text of the last of the words that a plan line of this kind holds.
-planned() {
-    printf "%s\n" "$plan" | sed -n "s/^$1 \([0-9a-f-]*\)\$/\1/p" | head -n 1
+# What the plan says of all files, before the first of them.
+preface() {
+    needed="" identity="" visitor=""
+    for line in $plan; do
+        case $line in
+            "need "*) needed=${line#need } ;;
+            "replica "*) identity=${line#replica } ;;
+            "agent "*[/.]*) ;;
+            "agent "*) visitor=${line#agent } ;;
+            "file "*) return 0 ;;
+        esac
+    done
 }
 
 verb_put() {
@@ -1159,30 +1216,34 @@ verb_put() {
     stage=$own/stage/$nonce
     abroad=
     [ ! -L "$own" ] || fail "$own is a symbolic link"
-    trouble=$(mkdir -p "$own/stage" "$own/vault" 2>&1 && mkdir "$stage" 2>&1) || fail "cannot make $stage: $trouble"
+    trouble=$({ { [ -d "$own/stage" ] && [ -d "$own/vault" ]; } || mkdir -p "$own/stage" "$own/vault"; } 2>&1 && mkdir "$stage" "$stage/new" 2>&1) ||
+        fail "cannot make $stage: $trouble"
     trap clean EXIT
     trap "exit 1" HUP INT TERM PIPE
     cd "$stage" || fail "cannot enter $stage"
-    if ! trouble=$({ mkdir new && bounded 21600 tar -xof -; } 2>&1); then
+    if ! trouble=$(bounded 21600 tar -xof - 2>&1); then
         fail "cannot unpack: $(reason "$trouble")"
     fi
     [ -f plan ] || fail "the archive holds no plan"
     plan=$(cat plan 2>&1) || fail "cannot read the plan: $(reason "$plan")"
-    needed=$(planned need)
-    available=$(free_kib)
-    [ "${available:-$needed}" -ge "$needed" ] 2>/dev/null || [ -z "$needed" ] || fail "disk full: $available KiB free at $claude, $needed needed"
+    preface
+    [ -z "$needed" ] || available=$(free_kib)
+    [ -z "$needed" ] || [ "${available:-$needed}" -ge "$needed" ] 2>/dev/null || fail "disk full: $available KiB free at $claude, $needed needed"
     take_lock
     named=
-    name_replica "$(planned replica)"
-    note_agent "$(planned agent)"
+    name_replica "$identity"
+    note_agent "$visitor"
     lines="" ids=""
     sweep 2>/dev/null
-    forgets=$(forget)
+    forgets=
+    case "$nl$plan" in
+        *"${nl}forget "*) forgets=$(forget) ;;
+    esac
     case "$nl$plan" in
         *"${nl}file "*)
-            trouble=$(mkdir -p "$projects" 2>&1) || fail "cannot make $projects: $trouble"
-            [ "$(stat -L "$stat_flag" "$device" "$projects")" = "$(stat "$stat_flag" "$device" "$stage")" ] || abroad=yes
-            ranges
+            trouble=$([ -d "$projects" ] || mkdir -p "$projects" 2>&1) || fail "cannot make $projects: $trouble"
+            devices=$(stat -L "$stat_flag" "$device" "$projects" "$stage")
+            [ "$devices" = "${devices%%"$nl"*}$nl${devices%%"$nl"*}" ] || abroad=yes
             lines=$(build)
             inspect
             lines=$(prepare)

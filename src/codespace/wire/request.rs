@@ -3,7 +3,7 @@
 //! Promises: a request is checked as a whole before its first byte is written, and data are streamed from their files. Never:
 //! a name with a control character on a line, or an archive whose members are shorter than their headers say.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -200,10 +200,14 @@ impl Request {
                 }
                 agent.iter().for_each(|agent| head.push_str(&format!("agent {agent}\n")));
             }
-            Self::Hash { wants, .. } => wants.iter().for_each(|want| match want.first {
-                Some(first) => head.push_str(&format!("h {first} {}\n", want.path)),
-                None => head.push_str(&format!("w {}\n", want.path)),
-            }),
+            Self::Hash { wants, .. } => {
+                // The answer says each thing once.
+                let mut asked = HashSet::new();
+                wants.iter().filter(|want| asked.insert(*want)).for_each(|want| match want.first {
+                    Some(first) => head.push_str(&format!("h {first} {}\n", want.path)),
+                    None => head.push_str(&format!("w {}\n", want.path)),
+                });
+            }
             Self::Get { wants, .. } => wants.iter().for_each(|want| head.push_str(&format!("{} {} {}\n", want.offset, want.length, want.path))),
             Self::Put(put) => {
                 put.check()?;
