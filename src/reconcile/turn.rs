@@ -127,5 +127,7 @@ mod tests {
     fn a_text_is_cut_between_characters_and_holds_no_control() {
         let (_, text) = of(&format!(r#"{{"type":"user","message":{{"content":"a\u001b[31m{}"}}}}"#, "ä".repeat(5000))).unwrap();
         assert_eq!((text.chars().count(), text.contains('\u{1b}')), (LONGEST_TEXT + 1, false));
+        let (_, text) = of(&format!(r#"{{"type":"user","message":{{"content":"{}"}}}}"#, "\u{1d11e} ".repeat(300))).unwrap();
+        assert_eq!(text.chars().count(), LONGEST_TEXT + 1);
     }
 }

@@ -54,6 +54,8 @@ mod tests {
     fn a_distance_is_told_in_its_largest_unit() {
         let now = Utc::now();
         let of = |seconds| ago(now, now - TimeDelta::seconds(seconds));
+        assert_eq!([of(-60), of(-61)], ["just now", "in 1 min"]);
+        assert_eq!([0, 1, 2].map(|count| counted(count, "file")), ["0 files", "1 file", "2 files"]);
         assert_eq!(
             [0, 1, 59, 60, 3599, 3600, 47 * 3600, 48 * 3600].map(of),
             ["just now", "1 s ago", "59 s ago", "1 min ago", "59 min ago", "1 h ago", "47 h ago", "2 days ago"]

@@ -299,3 +299,6 @@ fn give_back(vault: &mut Vault, staged: Staged, directory: &OwnedFd, name: &str,
     let proved = proof::same_inode(&stage, &staged.name, &linked.directory, &linked.name)?;
     proof::unlink(&stage, &staged.name, proved)
 }
+
+#[cfg(test)]
+mod tests;

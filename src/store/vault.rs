@@ -6,7 +6,7 @@
 use std::fs::{DirBuilder, File};
 use std::io::{self, BufWriter, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -17,6 +17,7 @@ use super::archive::Archive;
 use super::note::VERSION;
 pub use super::note::{Note, Object, Reason};
 use super::proof;
+use super::tree::DIRECTORY;
 use crate::reconcile::manifest::{Part, SessionId};
 use crate::reconcile::transcript::Digest;
 
@@ -25,6 +26,8 @@ use crate::reconcile::transcript::Digest;
 const FETCHED: &str = "fetched-";
 /// How the name of a file begins that is put in the place of another in the same directory once it is whole.
 pub(super) const TEMPORARY: &str = ".new-";
+/// How a file is opened that nothing may lie in the place of.
+const NEW: OFlags = OFlags::RDWR.union(OFlags::CREATE).union(OFlags::EXCL).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Whether a file of the stage is one of [`Vault::new_fetched`].
 pub(super) fn is_fetched(name: &str) -> bool {
@@ -50,7 +53,7 @@ impl Vault {
         for directory in ["stage", "vault/displaced", "vault/archive"] {
             DirBuilder::new().recursive(true).mode(0o700).create(root.join(directory))?;
         }
-        let stage = rustix::fs::openat(CWD, root.join("stage"), OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+        let stage = rustix::fs::openat(CWD, root.join("stage"), DIRECTORY, Mode::empty())?;
         let mut vault = Self { root: root.to_owned(), stage, objects: Vec::new(), fresh: Vec::new() };
         vault.list()?;
         Ok(vault)
@@ -117,9 +120,8 @@ impl Vault {
     /// As `open`.
     pub fn new_fetched(stage: &Path) -> io::Result<(PathBuf, File)> {
         let path = stage.join(format!("{FETCHED}{}", uuid::Uuid::new_v4().simple()));
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR)?;
-        Ok((path, file.into()))
+        let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+        Ok((path, file))
     }
 
     /// Gives a file of ours that is about to go one more name, in the stage, until that is cleared: as a file of
@@ -199,8 +201,7 @@ impl Vault {
     /// As `openat`.
     pub fn new_staged(&self, session: SessionId) -> io::Result<(String, File)> {
         let name = format!("{session}.{}", uuid::Uuid::new_v4().simple());
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&self.stage, &name, flags, Mode::RUSR | Mode::WUSR)?;
+        let file = rustix::fs::openat(&self.stage, &name, NEW, Mode::RUSR.union(Mode::WUSR))?;
         Ok((name, file.into()))
     }
 
@@ -271,7 +272,7 @@ impl Vault {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
-        let directory = rustix::fs::openat(CWD, &path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+        let directory = rustix::fs::openat(CWD, &path, DIRECTORY, Mode::empty())?;
         Ok((path, directory))
     }
 

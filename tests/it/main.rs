@@ -108,6 +108,8 @@ mod laws_histories;
 #[cfg(test)]
 mod laws_model;
 #[cfg(test)]
+mod laws_objects;
+#[cfg(test)]
 mod laws_pass;
 #[cfg(test)]
 mod laws_plan;

@@ -227,7 +227,8 @@ garbage"#;
 
     let roots = b"/r\thttps://x/a\n/r\t\x1bevil\nrelative\thttps://x\n/s\t";
     let found = read_listing(&listing("roots", roots)).unwrap();
-    assert_eq!(found.roots.iter().map(|root| (root.path.as_str(), root.remotes.len())).collect::<Vec<_>>(), [("/r", 1), ("/s", 0)]);
+    let roots: Vec<_> = found.roots.iter().map(|root| (root.path.as_str(), root.remotes.as_slice())).collect();
+    assert_eq!(roots, [("/r", &["https://x/a".to_owned()][..]), ("/s", &[])]);
 
     let vault = format!("4 {VAULTED}\n4 ../../x");
     let found = read_listing(&listing("vault", vault.as_bytes())).unwrap();
