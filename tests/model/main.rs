@@ -86,13 +86,32 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
 }
 
+/// Keeps this thread, and those that it starts, on one of the processors that this process may use. A pass is one thread after another:
+/// to wake the next on another processor takes longer than what it does.
+#[cfg(target_os = "linux")]
+fn stay_on(nth: usize) {
+    use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+    let this = nix::unistd::Pid::from_raw(0);
+    let allowed = sched_getaffinity(this).unwrap();
+    let nth = (0..CpuSet::count()).filter(|cpu| allowed.is_set(*cpu).unwrap()).nth(nth);
+    let mut one = CpuSet::new();
+    // More threads than processors: the last ones go where they like.
+    if nth.is_some_and(|nth| one.set(nth).is_ok()) {
+        sched_setaffinity(this, &one).unwrap();
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn stay_on(_: usize) {}
+
 /// Plays so many histories on all processors; the first that fails is shortened and told.
 #[expect(clippy::unwrap_used, reason = "a test")]
 fn run(count: u64, made: Made, (most_steps, most_far): (u64, u64)) -> Tally {
     let (first, began) = (number("CLAUDE_SESSION_SYNC_SEED").unwrap_or(1), Instant::now());
     let (next, total) = (AtomicU64::new(first), Mutex::new(Tally::default()));
     let failed: Mutex<Option<(u64, History, Broken)>> = Mutex::new(None);
-    let work = || {
+    let work = |nth: usize| {
+        stay_on(nth);
         let mut ground = Ground::new();
         let mut tally = Tally::default();
         loop {
@@ -110,7 +129,7 @@ fn run(count: u64, made: Made, (most_steps, most_far): (u64, u64)) -> Tally {
     };
     std::thread::scope(|scope| {
         let workers = std::thread::available_parallelism().map_or(2, usize::from);
-        (0..workers).for_each(|_| drop(scope.spawn(work)));
+        (0..workers).for_each(|nth| drop(scope.spawn(move || work(nth))));
     });
     if let Some((seed, history, broken)) = failed.into_inner().unwrap() {
         let (shortest, broken) = shortened(&history, &broken, made);

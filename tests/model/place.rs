@@ -277,12 +277,12 @@ impl Place {
 /// Every regular file below a directory.
 pub(crate) fn below(directory: &Path, take: &mut dyn FnMut(&Path, &fs::Metadata)) {
     for entry in fs::read_dir(directory).into_iter().flatten() {
-        let path = entry.unwrap().path();
-        let metadata = path.symlink_metadata().unwrap();
-        if metadata.is_dir() {
-            below(&path, take);
-        } else if metadata.is_file() {
-            take(&path, &metadata);
+        let entry = entry.unwrap();
+        let kind = entry.file_type().unwrap();
+        if kind.is_dir() {
+            below(&entry.path(), take);
+        } else if kind.is_file() {
+            take(&entry.path(), &entry.metadata().unwrap());
         }
     }
 }
