@@ -316,6 +316,12 @@ fn outcomes_are_those_that_were_asked_for_and_all_of_them() {
     assert_eq!((good.replica, good.drops.values().next()), (Some(A.parse().unwrap()), Some(&Dropped::Kept)));
     assert!(matches!(&good.outcomes[&1], Outcome::Done { token, grew: Some(grown) } if token.as_str() == "1:2:3.5:4" && grown.size == 9));
     assert_eq!(good.outcomes[&2], Outcome::Failed("\\u{1b}no".to_owned()));
+    let words = [("exists", Outcome::Exists, "removed", Forgotten::Removed), ("bad", Outcome::Bad, "noted", Forgotten::Noted)];
+    for (of_file, outcome, of_forgetting, forgotten) in words.into_iter().chain([("changed", Outcome::Changed, "live", Forgotten::Live)]) {
+        let good = read(&format!("1 {of_file}\n2 live\ndrop {VAULTED} done\nforget {A} {of_forgetting}")).unwrap();
+        let answered = (&good.outcomes[&1], &good.outcomes[&2], &good.forgets[&A.parse().unwrap()], good.drops.values().next());
+        assert_eq!(answered, (&outcome, &Outcome::Live, &forgotten, Some(&Dropped::Done)));
+    }
     let bad = |line: &str| format!("`{line}` in `outcomes`");
     for (text, expected) in [
         (String::new(), "no outcome of file 1".to_owned()),

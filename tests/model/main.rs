@@ -89,6 +89,7 @@ fn number(name: &str) -> Option<u64> {
 /// Keeps this thread, and those that it starts, on one of the processors that this process may use. A pass is one thread after another:
 /// to wake the next on another processor takes longer than what it does.
 #[cfg(target_os = "linux")]
+#[expect(clippy::unwrap_used, reason = "a test")]
 fn stay_on(nth: usize) {
     use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
     let this = nix::unistd::Pid::from_raw(0);
