@@ -64,3 +64,17 @@ fn what_a_link_led_to_for_a_moment_is_neither_kept_nor_reason_enough_to_displace
     assert_eq!((far.bytes(&transcript(A)), vault(&far)), (b"one\n".to_vec(), Vec::<String>::new()));
     assert_eq!(std::fs::read(&outside).unwrap(), b"not a session");
 }
+
+#[test]
+fn a_link_that_takes_the_place_of_a_directory_on_the_way_leads_no_directory_elsewhere() {
+    for tools in [Tools::Dash, Tools::Bash] {
+        let Some(far) = with_transcript(tools) else { continue };
+        let (outside, project) = (far.home.path().join("outside"), far.claude.join("projects/-q"));
+        std::fs::create_dir(&outside).unwrap();
+        let exchange = format!("mv {0} {1}.was; ln -s {1} {0}", project.display(), outside.display());
+        far.tool("mkdir", &format!("#!/bin/sh\ncase $* in *./{B}) {exchange} ;; esac\nexec {} \"$@\"\n", program("mkdir").unwrap().display()));
+        let create = far.file(1, Operation::Create, &format!("-q/{B}/subagents/agent-1.jsonl"), b"x\n", b"x\n");
+        assert_eq!(put(&far, vec![create]).outcomes[&1], Outcome::Failed("symlink".to_owned()), "{tools:?}");
+        assert!(project.is_symlink() && std::fs::read_dir(outside).unwrap().next().is_none(), "{tools:?}");
+    }
+}
