@@ -1,10 +1,11 @@
-//! What is seen below `projects/`, and that nothing is concluded from a walk that failed.
+//! What is seen below `projects/`, however much it is, and that nothing is concluded from a walk that failed.
 
 use std::os::unix::fs::symlink;
 
-use claude_session_sync::codespace::wire::WireError;
+use claude_session_sync::codespace::wire::{FarPath, HashWant, Operation, Outcome, Range, WireError};
 
-use crate::remote_far::{Far, Tools, program};
+use crate::remote_far::{Far, Tools, program, sha256};
+use crate::remote_put::put;
 use crate::remote_script::A;
 
 #[test]
@@ -42,4 +43,31 @@ fn a_symlinked_projects_directory_is_followed_and_a_symlinked_project_is_not() {
     let listing = far.list();
     assert_eq!(listing.files.iter().map(|file| file.path.to_string()).collect::<Vec<_>>(), [format!("-p/{A}.jsonl")]);
     assert_eq!(listing.skipped.iter().map(|skipped| (skipped.name.as_str(), skipped.why.as_str())).collect::<Vec<_>>(), [("-q", "is a symbolic link")]);
+}
+
+#[test]
+fn more_files_than_a_command_line_holds_are_written_listed_hashed_and_read() {
+    for tools in [Tools::Dash, Tools::Busybox] {
+        let Some(far) = Far::with("dash", tools) else { continue };
+        // Names of more than thirty thousand bytes; the one in the middle is not there when it is asked for.
+        let (count, missing) = (700, 350);
+        let path = |n: usize| format!("-p/{n:08x}-ce51-4e00-8a05-674dde6aa368.jsonl");
+        let text = |n: usize| format!("line {n:04}\n").into_bytes();
+        let files = (1..=count).map(|n| far.file(u32::try_from(n).unwrap(), Operation::Create, &path(n), &text(n), &text(n))).collect();
+        let answer = put(&far, files);
+        assert!(answer.outcomes.len() == count && answer.outcomes.values().all(|outcome| matches!(outcome, Outcome::Done { .. })), "{tools:?}");
+        std::fs::remove_file(far.claude.join("projects").join(path(missing))).unwrap();
+        assert_eq!(far.list().files.len(), count - 1);
+        let at = |n: usize| FarPath::Store(path(n).parse().unwrap());
+        let wants = (1..=count).flat_map(|n| [None, Some(4)].map(|first| HashWant { path: at(n), first }));
+        // A beginning costs two programs each.
+        let hashes = far.hash(wants.filter(|want| want.first.is_none() || want.path > at(count - 5)).collect()).unwrap();
+        for n in 1..=count {
+            assert_eq!(hashes.get(&at(n), None), (n != missing).then(|| sha256(&text(n))), "{n}");
+            assert_eq!(hashes.get(&at(n), Some(4)), (n > count - 5).then(|| sha256(b"line")), "{n}");
+        }
+        let ranges: Vec<_> = (1..=count).map(|n| Range { path: at(n), offset: 5, length: 5 }).collect();
+        let read = far.get(&ranges).unwrap();
+        assert!((1..=count).all(|n| read[n - 1] == (n != missing).then(|| text(n)[5..].to_vec())), "{tools:?}");
+    }
 }
