@@ -5,6 +5,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 
 use claude_session_sync::reconcile::manifest::SessionId;
 use claude_session_sync::reconcile::transcript::Digest;
+use claude_session_sync::store::forget::clear_temporary;
 use claude_session_sync::store::proof;
 use claude_session_sync::store::vault::{Reason, Vault};
 use rustix::io::FdFlags;
@@ -127,4 +128,16 @@ fn an_object_that_goes_takes_its_note_and_no_other_with_it() {
     place.vault.let_go(&directory, name, proved).unwrap();
     assert!(place.vault.find(id(), Digest::of(b"one\n")).is_none() && place.vault.find(id(), Digest::of(b"two\n")).is_some());
     assert_eq!((place.kept(), names(object.parent().unwrap()).len()), (vec![b"two\n".to_vec()], 2));
+}
+
+#[test]
+fn what_a_killed_process_left_half_written_goes_by_its_name_and_nothing_else_does() {
+    let place = Place::new();
+    let directory = place.root().join("state");
+    fs::create_dir(&directory).unwrap();
+    for name in [".new-abc", "fetched-abc", "state.json", "fetched", "new-abc"] {
+        fs::write(directory.join(name), "").unwrap();
+    }
+    clear_temporary(&directory).unwrap();
+    assert_eq!(names(&directory), ["fetched", "new-abc", "state.json"]);
 }
