@@ -85,7 +85,8 @@ digests_of_store() {
     for path in $1; do
         case $nl$hashed$nl in
             *"  $path$nl"*)
-                sum=${hashed%%"  $path"*}
+                sum=$nl$hashed$nl
+                sum=${sum%%"  $path$nl"*}
                 printf "%s  %s\n" "${sum##*"$nl"}" "$path"
                 ;;
             *)
@@ -317,8 +318,8 @@ walk_at_once() {
         -name "*$nl*" -prune -printf "odd n ?\n" \
         -o -path "projects/./*/memory" ! -path "projects/./*/*/memory" -prune \
         -o -type f -path "projects/./*/*" -printf "%i %s %T@ %C@ %P\n" \
-        -path "*.jsonl" ! -path "projects/./*/*/*" -exec grep --devices=skip -a -H -o -m 1 -E "$names" /proc/self/cmdline {} + \
-        -o -type f -path ".claude-session-sync/agents/./$id" -printf "agent %T@ %P\n" \
+        -path "*.jsonl" ! -path "projects/./*/*/*" -exec grep --devices=skip -a -H -o -m 1 -E "$pattern" /proc/self/cmdline {} + \
+        -o -type f -path ".claude-session-sync/agents/./$uuid" -printf "agent %T@ %P\n" \
         -o -type f -o -type d -o ! -path "projects/*" \
         -o -type l -printf "odd l %P\n" -o -type p -printf "odd p %P\n" -o -type s -printf "odd s %P\n" -o -printf "odd o %P\n" 2>/dev/null)
 }
@@ -402,7 +403,7 @@ working_directories() {
         set -- sh -c "${limit:+timeout 45} grep \"\$@\"; [ \$? -lt 124 ] || printf \"%s\n\" projects/./:waited:" sh
     fi
     cd "$claude" && find projects/. -name "*$nl*" -prune -o -type d -path "projects/./*/*" -prune -o -type f -path "projects/./*/*.jsonl" \
-        -exec "$@" -a -H -o -m 1 -E "$names" {} +
+        -exec "$@" -a -H -o -m 1 -E "$pattern" {} +
 }
 
 visitors() {
@@ -522,7 +523,7 @@ list_roots() {
 list_named() {
     count=0
     set +f
-    for note in $id; do
+    for note in $uuid; do
         set -f
         if [ "$count" -lt 10000 ] && [ -f "$note" ] && [ ! -L "$note" ]; then
             count=$((count + 1))
@@ -595,8 +596,8 @@ q" "$claude/settings.json" 2>/dev/null)
         item live none
     fi
     four="[0-9a-f][0-9a-f][0-9a-f][0-9a-f]"
-    id=$four$four-$four-$four-$four-$four$four$four
-    names="\"cwd\":\"([^\"\]|[\].)*\""
+    uuid=$four$four-$four-$four-$four-$four$four$four
+    pattern="\"cwd\":\"([^\"\]|[\].)*\""
     walked="" projected="" visited="" odd="" cwds="" agents=""
     [ ! -d "$projects" ] || projected=yes
     [ ! -d "$own/agents" ] || visited=yes

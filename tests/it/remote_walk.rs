@@ -71,3 +71,19 @@ fn more_files_than_a_command_line_holds_are_written_listed_hashed_and_read() {
         assert!((1..=count).all(|n| read[n - 1] == (n != missing).then(|| text(n)[5..].to_vec())), "{tools:?}");
     }
 }
+
+#[test]
+fn a_file_that_goes_while_it_is_hashed_costs_no_other_digest() {
+    let far = Far::new();
+    let gone = far.plant(&format!("-p/{A}.jsonl"), b"x\n");
+    // One name is the beginning of another.
+    let paths = ["ab", "a"].map(|name| format!("-p/{A}/tool-results/{name}"));
+    paths.iter().for_each(|path| drop(far.plant(path, path.as_bytes())));
+    far.tool("sha256sum", &format!("#!/bin/sh\nrm -f {}\nexec {} \"$@\"\n", gone.display(), program("sha256sum").unwrap().display()));
+    let want = |path: &str| HashWant { path: FarPath::Store(path.parse().unwrap()), first: None };
+    let transcript = format!("-p/{A}.jsonl");
+    let wants = [want(&transcript), want(&paths[0]), want(&paths[1])];
+    let hashes = far.hash(wants.to_vec()).unwrap();
+    let expected = [None, Some(sha256(paths[0].as_bytes())), Some(sha256(paths[1].as_bytes()))];
+    assert_eq!(wants.map(|want| hashes.get(&want.path, None)), expected);
+}
