@@ -1,8 +1,10 @@
 # shellcheck shell=sh
 # The far side of one visit. It travels as the one argument of `exec sh -c`, hence: no apostrophe and no two backslashes in a
-# row anywhere in this file, and no exclamation mark but before a space or an equals sign. It is one file because it is one argument. Names, numbers and bytes come by stdin, never by argument.
+# row anywhere in this file, and no exclamation mark but before a space or an equals sign. It is one file because it is one argument.
+# What it is to do comes beside it, and no shell parses that.
 #
-#   in:   VERB NONCE / the claude directory / the body up to its end
+#   in:   VERB NONCE / the claude directory / the body up to its end; by stdin, or as one more argument if there is nothing in it but
+#         letters, digits, spaces, ends of lines and / . _ -
 #   out:  css1 NONCE / items: KIND LENGTH and exactly that many bytes / end NONCE
 #
 # Promises: hash and get make no mutating system call, and list none below projects/: where an earlier put made a place of ours,
@@ -32,6 +34,12 @@ finish() {
 fail() {
     item fail "$1"
     finish
+}
+
+# Whether that can be said here: there may be no such tool, or an old one. How the request came may have shown it.
+patience() {
+    [ -n "$limit" ] || [ -z "$unasked" ] || ! timeout 9 true 2>/dev/null || limit=yes
+    unasked=
 }
 
 # Runs a program for at most so many seconds, where that can be said.
@@ -336,6 +344,7 @@ walk() {
 
 # The same as at once, by any tools.
 walk_in_turn() {
+    patience
     walked=
     if [ -n "$projected" ]; then
         walked=$(walk | sed "s| \./| |")
@@ -670,6 +679,7 @@ hash_parts() {
 }
 
 verb_hash() {
+    patience
     cd "$claude" || fail "cannot enter $claude"
     item hashes "$(hash_whole && hash_parts)"
 }
@@ -690,6 +700,7 @@ send() {
 }
 
 verb_get() {
+    patience
     cd "$claude" || fail "cannot enter $claude"
     ranges
     paths=$(readable "")
@@ -1272,25 +1283,35 @@ verb_put() {
     item outcomes "$outcomes"
 }
 
-# Whose line went dead without an end keeps nothing waiting here for ever. A child reads two lines, and all of the body but that of a
-# put; a directory that was cut short would name another one, so nothing is done for it.
-limit=yes body=
-if request=$(timeout 600 sh -c "IFS= read -r first && IFS= read -r second && printf \"%s\n%s\" \"\$first\" \"\$second\" &&
-    if [ \"\${first%% *}\" = list ]; then printf \"\n\" && while IFS= read -r line; do printf \"%s\n\" \"\$line\"; done
-    elif [ \"\${first%% *}\" != put ]; then printf \"\n\" && cat; fi && printf ." 2>/dev/null); then
-    request=${request%.}
+# Takes apart what was asked: its first line, the directory, and what it is about.
+take_apart() {
     body=${request#*"$nl"}
     request=${request%%"$nl"*}
     claude=${body%%"$nl"*}
     body=${body#"$claude"}
     body=${body#"$nl"}
     body=${body%"$nl"}
+}
+
+# What came as an argument is all of it: bytes may follow a command only after one more way there and back.
+#
+# Whose line went dead without an end keeps nothing waiting here for ever. A child reads two lines, and all of the body but that of a
+# put; a directory that was cut short would name another one, so nothing is done for it.
+limit="" unasked="" body=""
+if [ "$#" -gt 0 ]; then
+    request=$1 unasked=yes
+    take_apart
+elif request=$(timeout 600 sh -c "IFS= read -r first && IFS= read -r second && printf \"%s\n%s\" \"\$first\" \"\$second\" &&
+    if [ \"\${first%% *}\" = list ]; then printf \"\n\" && while IFS= read -r line; do printf \"%s\n\" \"\$line\"; done
+    elif [ \"\${first%% *}\" != put ]; then printf \"\n\" && cat; fi && printf ." 2>/dev/null); then
+    limit=yes
+    request=${request%.}
+    take_apart
 else
     case $? in
         124 | 143) exit 1 ;;
     esac
     # There is no such tool, or an old one, or nothing to be read.
-    limit=
     IFS= read -r request && IFS= read -r claude || exit 0
     case $request in
         "put "*) ;;

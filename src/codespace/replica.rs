@@ -178,15 +178,13 @@ impl Far {
 
     async fn call(&self, request: Request, idle: Duration) -> Result<Call, VisitError> {
         let nonce = Nonce::random();
-        let channel = self.connection.channel(&wire::script()).await?;
-        let stdin = channel.stdin.into_owned_fd().map_err(VisitError::Here)?;
+        let word = request.word(&nonce)?;
+        let channel = self.connection.channel(&wire::script(), word.as_deref()).await?;
+        let stdin = channel.stdin.into_blocking_fd().map_err(VisitError::Here)?;
         let said = nonce.clone();
-        // The request is written beside the reading, so that neither side waits for the other with full pipes.
-        let writing = tokio::task::spawn_blocking(move || {
-            let stdin = File::from(stdin);
-            rustix::fs::fcntl_setfl(&stdin, rustix::fs::OFlags::empty()).map_err(|error| RequestError::Send(error.into()))?;
-            request.write(&said, &mut io::BufWriter::with_capacity(64 << 10, stdin))
-        });
+        // A request is written beside the reading, so that neither side waits for the other with full pipes.
+        let writing =
+            word.is_none().then(|| tokio::task::spawn_blocking(move || request.write(&said, &mut io::BufWriter::with_capacity(64 << 10, File::from(stdin)))));
         match Answer::open(Box::new(channel.stdout) as Stream, &nonce, idle).await {
             Ok(answer) => Ok(Call { answer, rest: Rest { end: channel.end, writing } }),
             Err(error) => Err(Rest { end: channel.end, writing }.blame(error).await),
@@ -266,7 +264,8 @@ impl Call {
 #[derive(Debug)]
 struct Rest {
     end: ChannelEnd,
-    writing: JoinHandle<Result<(), RequestError>>,
+    /// What is written meanwhile; none where the request went with the script.
+    writing: Option<JoinHandle<Result<(), RequestError>>>,
 }
 
 impl Rest {
@@ -275,10 +274,10 @@ impl Rest {
         match read {
             Ok(value) => {
                 self.end.finish(CLOSING).await?;
-                match self.writing.await {
-                    Ok(Err(error)) => Err(error.into()),
-                    _ => Ok(value),
+                if let Some(writing) = self.writing {
+                    writing.await.unwrap_or(Ok(()))?;
                 }
+                Ok(value)
             }
             Err(error) => Err(self.blame(error).await),
         }

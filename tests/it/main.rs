@@ -188,6 +188,8 @@ mod remote_waits;
 #[cfg(test)]
 mod remote_walk;
 #[cfg(test)]
+mod remote_words;
+#[cfg(test)]
 mod rows;
 #[cfg(test)]
 mod seeds;

@@ -8,8 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use claude_session_sync::codespace::wire::{
-    Answer, DataSource, FarFile, Fetched, HashWant, Hashes, Listing, Nonce, Operation, PutAnswer, PutFile, PutRequest, Range, Request, WireError,
-    remote_command,
+    Answer, DataSource, FarFile, Fetched, HashWant, Hashes, Listing, Nonce, Operation, PutAnswer, PutFile, PutRequest, Range, Request, WireError, script,
 };
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -110,8 +109,12 @@ impl Far {
 
     /// A command that runs the script as sshd would.
     pub(crate) fn command(&self) -> Command {
+        self.command_line(&remote_command())
+    }
+
+    fn command_line(&self, line: &str) -> Command {
         let mut command = Command::new(&self.shell[0]);
-        command.args(&self.shell[1..]).args(&self.shell_arguments).arg(remote_command());
+        command.args(&self.shell[1..]).args(&self.shell_arguments).arg(line);
         self.dress(&mut command);
         command
     }
@@ -142,11 +145,25 @@ impl Far {
         output.stdout
     }
 
-    /// One call: the raw answer.
-    pub(crate) fn call(&self, request: &Request, nonce: &Nonce) -> Vec<u8> {
+    /// What asks this, and what it reads: a request that may travel beside the script does.
+    pub(crate) fn asking(&self, request: &Request, nonce: &Nonce) -> (Command, Vec<u8>) {
+        match request.word(nonce).unwrap() {
+            Some(word) => (self.command_line(&format!("{} sh '{word}'", remote_command())), Vec::new()),
+            None => self.asking_by_stdin(request, nonce),
+        }
+    }
+
+    /// The same, by stdin in any case.
+    pub(crate) fn asking_by_stdin(&self, request: &Request, nonce: &Nonce) -> (Command, Vec<u8>) {
         let mut bytes = Vec::new();
         request.write(nonce, &mut bytes).unwrap();
-        Self::talk(self.command(), bytes)
+        (self.command(), bytes)
+    }
+
+    /// One call: the raw answer.
+    pub(crate) fn call(&self, request: &Request, nonce: &Nonce) -> Vec<u8> {
+        let (command, bytes) = self.asking(request, nonce);
+        Self::talk(command, bytes)
     }
 
     pub(crate) fn list_with(&self, claude: Option<String>, roots: Vec<String>) -> Result<Listing, WireError> {
@@ -277,4 +294,9 @@ fn bsd_tools(directory: &Path) {
     write_program(&directory.join("shasum"), &shasum_text);
     let dd_text = format!("#!/bin/sh\ncase \"$*\" in *iflag=*) echo 'dd: unknown iflag' >&2; exit 1 ;; esac\nexec {} \"$@\"\n", dd.display());
     write_program(&directory.join("dd"), &dd_text);
+}
+
+/// The command line that sshd gives to the login shell.
+pub(crate) fn remote_command() -> String {
+    format!("exec sh -c '{}'", script())
 }

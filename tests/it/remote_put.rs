@@ -4,9 +4,9 @@ use std::io::{Read, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 
-use claude_session_sync::codespace::wire::{Dropped, Nonce, Operation, Outcome, PutAnswer, PutFile, PutRequest, Request, VaultDrop, WireError, remote_command};
+use claude_session_sync::codespace::wire::{Dropped, Nonce, Operation, Outcome, PutAnswer, PutFile, PutRequest, Request, VaultDrop, WireError};
 
-use crate::remote_far::{Far, TOOLS, Tools, names, open, program, sha256, skip, skip_unless_root, wait};
+use crate::remote_far::{Far, TOOLS, Tools, names, open, program, remote_command, sha256, skip, skip_unless_root, wait};
 use crate::remote_script::{A, Living};
 
 pub(crate) const B: &str = "7f869d7b-ce51-4e00-8a05-674dde6aa368";

@@ -6,23 +6,23 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::{Command, Stdio};
 use std::time::SystemTime;
 
-use claude_session_sync::codespace::wire::{FarPath, HashWant, Listing, Nonce, Operation, Outcome, PutRequest, Range, Request, remote_command};
+use claude_session_sync::codespace::wire::{FarPath, HashWant, Listing, Nonce, Operation, Outcome, PutRequest, Range, Request};
 
-use crate::remote_far::{Far, LOGIN_SHELLS, TOOLS, Tools, names, open, program, sha256, skip, wait};
+use crate::remote_far::{Far, LOGIN_SHELLS, TOOLS, Tools, names, open, program, remote_command, sha256, skip, wait};
 
 pub(crate) const A: &str = "6f869d7b-ce51-4e00-8a05-674dde6aa368";
-const B: &str = "7f869d7b-ce51-4e00-8a05-674dde6aa368";
+pub(crate) const B: &str = "7f869d7b-ce51-4e00-8a05-674dde6aa368";
 
-fn store(path: &str) -> FarPath {
+pub(crate) fn store(path: &str) -> FarPath {
     FarPath::Store(path.parse().unwrap())
 }
 
-fn whole(path: &str) -> HashWant {
+pub(crate) fn whole(path: &str) -> HashWant {
     HashWant { path: store(path), first: None }
 }
 
 /// Create, list, hash, get, append and list again, all through the script.
-fn round_trip(far: &Far) {
+pub(crate) fn round_trip(far: &Far) {
     let (transcript, side) = (format!("-w-p/{A}.jsonl"), format!("-w-p/{A}/subagents/agent-1.jsonl"));
     let first = b"{\"cwd\":\"/w/p\"}\none\n".as_slice();
     let request = PutRequest {

@@ -45,12 +45,10 @@ const NOTHING: &str = "--nothing";
 
 /// An answer that comes within a minute.
 fn answer(far: &Far, request: &Request, nonce: &Nonce) -> Vec<u8> {
-    let plain = far.command();
+    let (plain, bytes) = far.asking(request, nonce);
     let mut command = Command::new(program("timeout").unwrap());
     command.args(["-k", "1", "60"]).arg(plain.get_program()).args(plain.get_args());
     far.dress(&mut command);
-    let mut bytes = Vec::new();
-    request.write(nonce, &mut bytes).unwrap();
     Far::talk(command, bytes)
 }
 
@@ -150,7 +148,8 @@ fn pipes_that_lie_where_the_script_reads_small_files_keep_it_from_nothing() {
     }
     let roots = vec![far.home.path().join("clone").display().to_string()];
     let nonce = Nonce::random();
-    let bytes = answer(&far, &Request::List { claude: Some(far.name()), workspaces: None, roots, agent: None }, &nonce);
+    let workspaces = Some(far.home.path().join("workspaces").display().to_string());
+    let bytes = answer(&far, &Request::List { claude: Some(far.name()), workspaces, roots, agent: None }, &nonce);
     let listing = wait(async { Listing::read(open(&bytes, &nonce).await?).await }).unwrap();
     assert_eq!((listing.files.len(), listing.replica, listing.roots.len()), (2, None, 1));
 }

@@ -83,7 +83,7 @@ pub(crate) fn setting(dir: &Path, gh: Option<&Gh>) -> Setting {
 
 /// Runs a script to its end: what it said, and how it ended.
 pub(crate) async fn run(connection: &Connection, script: &str) -> Result<(String, Finished), SshError> {
-    let Channel { stdin, mut stdout, end } = connection.channel(script).await?;
+    let Channel { stdin, mut stdout, end } = connection.channel(script, None).await?;
     drop(stdin);
     let mut said = String::new();
     stdout.read_to_string(&mut said).await.unwrap();
@@ -92,7 +92,7 @@ pub(crate) async fn run(connection: &Connection, script: &str) -> Result<(String
 
 /// A channel that has said its first line and now waits for its stdin.
 pub(crate) async fn waiting(connection: &Connection) -> Channel {
-    let mut channel = connection.channel("echo started; read line; echo \"$line\"; cat").await.unwrap();
+    let mut channel = connection.channel("echo started; read line; echo \"$line\"; cat", None).await.unwrap();
     let mut line = String::new();
     BufReader::new(&mut channel.stdout).read_line(&mut line).await.unwrap();
     assert_eq!(line, "started\n");

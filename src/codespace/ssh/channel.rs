@@ -1,12 +1,18 @@
 //! One script run on the far machine.
 
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::net::unix::pipe;
+use tokio::process::{Child, Command};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::JoinHandle;
 
-use super::master::{Group, Handle, Master};
+use super::master::{Group, Master};
+use super::session::carry;
 use super::tail::Tail;
 use super::{Environment, SshError, spawn_error};
 use crate::codespace::failure::{Failure, Phase, one_line};
@@ -18,21 +24,38 @@ const KEPT: usize = 2 * 1024;
 #[derive(Debug)]
 pub struct Channel {
     /// What the script reads. Drop it to let the script see the end.
-    pub stdin: ChildStdin,
+    pub stdin: pipe::Sender,
     /// What the script writes.
-    pub stdout: ChildStdout,
+    pub stdout: pipe::Receiver,
     /// How it ends.
     pub end: ChannelEnd,
 }
 
-/// The end of a channel: the process that carries it. Dropped, its process group is killed, and the far script loses its stdin.
+/// The end of a channel. Dropped, what carries it is ended, and the far script loses its stdin.
 #[derive(Debug)]
 pub struct ChannelEnd {
-    group: Group,
-    child: Child,
+    carrier: Carrier,
     tail: Tail,
-    master: Option<Handle>,
     _permit: OwnedSemaphorePermit,
+}
+
+/// What carries a channel.
+#[derive(Debug)]
+enum Carrier {
+    /// A session of the master.
+    Session(Held),
+    /// A program of its own, with whatever it starts.
+    Command { group: Group, child: Child },
+}
+
+/// A session that is held by a task; dropped, the task lets go of it.
+#[derive(Debug)]
+struct Held(JoinHandle<Result<Option<i32>, SshError>>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// How a script ended.
@@ -46,32 +69,41 @@ pub struct Finished {
 
 impl Channel {
     /// Over a master: `command` is the one string that the far login shell gets.
-    pub(super) fn over(master: &Master, environment: &Environment, command: &str, permit: OwnedSemaphorePermit) -> Result<Self, SshError> {
+    pub(super) fn over(master: &Master, command: String, permit: OwnedSemaphorePermit) -> Result<Self, SshError> {
         if master.ended() {
             return Err(SshError::MasterGone);
         }
-        let handle = master.handle().clone();
-        let mut ssh = environment.command(&handle.ssh);
-        ssh.args(["-F", "none", "-o", "BatchMode=yes", "-o", "ConnectTimeout=20", "-o", "LogLevel=ERROR", "-o", "ControlMaster=no"]);
-        // With a dead master ssh would connect by itself; this way it cannot.
-        ssh.args(["-o", &handle.control_path, "-o", "ProxyCommand=false", "x@any.invalid", command]);
-        let program = handle.ssh.clone();
-        Self::start(ssh, Some(handle), permit).map_err(|source| spawn_error(&program, source))
+        let socket = master.handle().socket.clone();
+        Self::held(socket.clone(), command, permit).map_err(|source| SshError::Files { what: "a channel", path: socket, source })
     }
 
-    /// By a command of its own that gets `sh -c SCRIPT` appended.
-    pub(super) fn of_command(command: &[String], environment: &Environment, script: &str, permit: OwnedSemaphorePermit) -> Result<Self, SshError> {
+    fn held(socket: PathBuf, command: String, permit: OwnedSemaphorePermit) -> io::Result<Self> {
+        let (stdin, stdout, stderr) = (pipe::pipe()?, pipe::pipe()?, pipe::pipe()?);
+        let streams: [OwnedFd; 3] = [stdin.1.into_blocking_fd()?, stdout.0.into_blocking_fd()?, stderr.0.into_blocking_fd()?];
+        let session = Held(tokio::spawn(async move { carry(&socket, &command, streams).await }));
+        let end = ChannelEnd { carrier: Carrier::Session(session), tail: Tail::of(Some(stderr.1), KEPT), _permit: permit };
+        Ok(Self { stdin: stdin.0, stdout: stdout.1, end })
+    }
+
+    /// By a command of its own that gets `sh -c SCRIPT` appended, and `sh WORD` if there is one.
+    pub(super) fn of_command(
+        command: &[String],
+        environment: &Environment,
+        (script, word): (&str, Option<&str>),
+        permit: OwnedSemaphorePermit,
+    ) -> Result<Self, SshError> {
         let (program, arguments) = command.split_first().ok_or(SshError::EmptyCommand)?;
         let mut run = environment.command(program);
-        run.args(arguments).args(["sh", "-c", script]);
-        Self::start(run, None, permit).map_err(|source| spawn_error(program.as_ref(), source))
+        run.args(arguments).args(["sh", "-c", script]).args(word.into_iter().flat_map(|word| ["sh", word]));
+        Self::started(run, permit).map_err(|source| spawn_error(program.as_ref(), source))
     }
 
-    fn start(mut command: Command, master: Option<Handle>, permit: OwnedSemaphorePermit) -> std::io::Result<Self> {
+    fn started(mut command: Command, permit: OwnedSemaphorePermit) -> io::Result<Self> {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true).spawn()?;
-        let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else { return Err(std::io::ErrorKind::BrokenPipe.into()) };
         let (group, tail) = (Group::of(&child), Tail::of(child.stderr.take(), KEPT));
-        Ok(Self { stdin, stdout, end: ChannelEnd { group, child, tail, master, _permit: permit } })
+        let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else { return Err(io::ErrorKind::BrokenPipe.into()) };
+        let (stdin, stdout) = (pipe::Sender::from_owned_fd(stdin.into_owned_fd()?)?, pipe::Receiver::from_owned_fd(stdout.into_owned_fd()?)?);
+        Ok(Self { stdin, stdout, end: ChannelEnd { carrier: Carrier::Command { group, child }, tail, _permit: permit } })
     }
 
     /// Closes both streams and waits for the end.
@@ -91,19 +123,22 @@ impl ChannelEnd {
     /// [`SshError::MasterGone`] when the connection was lost, a [`Failure::Timeout`] when the deadline passed, and a
     /// [`Failure::Transient`] when the far sshd opened no session.
     pub async fn finish(mut self, deadline: Duration) -> Result<Finished, SshError> {
-        let waited = tokio::time::timeout(deadline, self.child.wait()).await;
-        let code = waited.map_err(|_| Failure::Timeout { phase: Phase::Channel })?.ok().and_then(|status| status.code());
-        self.group.finish();
-        let stderr = self.tail.text().await;
-        // ssh says 255 for whatever it could not do, and a script may say it, too.
-        if let (Some(255), Some(master)) = (code, &self.master) {
-            if !master.answers().await {
-                return Err(SshError::MasterGone);
-            }
-            if stderr.contains("Session open refused by peer") || stderr.contains("mux_client_") {
-                return Err(Failure::Transient(one_line(&stderr)).into());
+        let ended = tokio::time::timeout(deadline, self.carrier.ended()).await;
+        let code = ended.map_err(|_| Failure::Timeout { phase: Phase::Channel })??;
+        Ok(Finished { code, stderr: one_line(&self.tail.text().await) })
+    }
+}
+
+impl Carrier {
+    async fn ended(&mut self) -> Result<Option<i32>, SshError> {
+        match self {
+            // A task that was aborted belongs to a runtime that ends, and its connection with it.
+            Self::Session(Held(task)) => task.await.unwrap_or(Err(SshError::MasterGone)),
+            Self::Command { group, child } => {
+                let status = child.wait().await;
+                group.finish();
+                Ok(status.ok().and_then(|status| status.code()))
             }
         }
-        Ok(Finished { code, stderr: one_line(&stderr) })
     }
 }

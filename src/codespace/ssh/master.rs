@@ -6,20 +6,21 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::{Pid, getpgid};
 use tokio::process::{Child, Command};
 
 use super::host::Host;
 use super::runtime::{Socket, plain};
+use super::session::served_by;
 use super::tail::Tail;
-use super::{Environment, Guarded, Purpose, Setting, SshError, spawn_error};
+use super::{Guarded, Purpose, Setting, SshError, spawn_error};
 use crate::codespace::failure::{Failure, Phase};
 use crate::codespace::name::CodespaceName;
 
 /// Between two looks whether the master has made its socket: each costs one `stat`, and half of it is lost on each connection.
 const LOOK: Duration = Duration::from_millis(5);
-/// Longest wait for an answer of the master itself, and for each step of its end.
+/// Longest wait for each step of its end.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Bytes of stderr that are kept.
 const KEPT: usize = 8 * 1024;
@@ -72,7 +73,7 @@ impl Master {
         // From here on, dropping the group ends it, whatever happens to this future.
         let group = Group::of(&child);
         let mut tail = Tail::of(child.stderr.take(), KEPT);
-        let handle = Handle { ssh: setting.programs.ssh.clone(), control_path: socket.option(), environment: setting.environment.clone() };
+        let handle = Handle { ssh: setting.programs.ssh.clone(), socket: socket.path().to_owned(), control_path: socket.option() };
         socket.served_by(group.number()).map_err(|source| SshError::Files { what: "control sockets", path: socket.path().to_owned(), source })?;
         let ended = tokio::select! {
             biased;
@@ -106,13 +107,16 @@ impl Master {
         self.group.number()
     }
 
-    /// Asks it to end, tells it, kills it.
+    /// Asks ssh to end, so that gh can close its tunnel; tells both, and kills them.
     pub(super) async fn close(self) {
         let mut child = self.child.into_inner().unwrap_or_else(PoisonError::into_inner);
-        self.handle.control("exit").await;
+        let ssh = served_by(&self.handle.socket).await.filter(|ssh| self.group.holds(*ssh));
         for signal in [None, Some(Signal::SIGTERM), Some(Signal::SIGKILL)] {
-            if let Some(signal) = signal {
-                self.group.send(signal);
+            match (signal, ssh) {
+                (Some(signal), _) => self.group.send(signal),
+                // It ends, or has ended.
+                (None, Some(ssh)) => drop(kill(ssh, Signal::SIGTERM)),
+                (None, None) => continue,
             }
             if tokio::time::timeout(PATIENCE, child.wait()).await.is_ok() {
                 self.group.finish();
@@ -129,34 +133,13 @@ async fn ready(socket: &Socket) {
     }
 }
 
-/// What a channel must know of its master: how to ask whether it still is there.
+/// How a running master is reached.
 #[derive(Debug, Clone)]
 pub(super) struct Handle {
     pub(super) ssh: PathBuf,
+    pub(super) socket: PathBuf,
+    /// The option that names the socket to ssh.
     pub(super) control_path: String,
-    environment: Environment,
-}
-
-impl Handle {
-    /// Whether the master answers, within 2 s.
-    pub(super) async fn answers(&self) -> bool {
-        self.control("check").await
-    }
-
-    /// The process that serves the socket, if it says so within 2 s.
-    pub(super) async fn pid(&self) -> Option<Pid> {
-        let mut command = self.environment.command(&self.ssh);
-        command.args(["-F", "none", "-o", &self.control_path, "-O", "check", "x"]).stdin(Stdio::null()).kill_on_drop(true);
-        let output = tokio::time::timeout(PATIENCE, command.output()).await.ok()?.ok()?;
-        pid_in(&String::from_utf8_lossy(&output.stderr))
-    }
-
-    async fn control(&self, word: &str) -> bool {
-        let mut command = self.environment.command(&self.ssh);
-        command.args(["-F", "none", "-o", &self.control_path, "-O", word, "x"]);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
-        matches!(tokio::time::timeout(PATIENCE, command.status()).await, Ok(Ok(status)) if status.success())
-    }
 }
 
 /// A process group that we made, named by its leader. Dropped, it is killed.
@@ -175,6 +158,11 @@ impl Group {
     /// The leader's process id; 0 when the group is finished.
     pub(super) fn number(&self) -> i32 {
         self.0.load(Ordering::Relaxed)
+    }
+
+    /// Whether a process is of it.
+    fn holds(&self, process: Pid) -> bool {
+        self.number() > 0 && getpgid(Some(process)).is_ok_and(|group| group.as_raw() == self.number())
     }
 
     /// Sends a signal to all of it.
@@ -196,12 +184,6 @@ impl Drop for Group {
     fn drop(&mut self) {
         self.finish();
     }
-}
-
-/// `Master running (pid=1234)`.
-fn pid_in(said: &str) -> Option<Pid> {
-    let (_, rest) = said.split_once("(pid=")?;
-    rest.split_once(')')?.0.parse().ok().filter(|pid| *pid > 1).map(Pid::from_raw)
 }
 
 /// A command of that program, in a session of its own where a terminal is to be carried.
@@ -231,17 +213,4 @@ fn options(command: &mut Command, socket: &Socket, purpose: &Purpose) {
         command.args(["-o", option]);
     }
     command.args(["-o", &socket.option(), "-N"]);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_master_says_who_it_is() {
-        assert_eq!(pid_in("Master running (pid=1680)\r\n"), Some(Pid::from_raw(1680)));
-        for other in ["", "Master running", "(pid=)", "(pid=-1)", "(pid=0)", "(pid=1)", "(pid=99999999999)"] {
-            assert_eq!(pid_in(other), None, "{other}");
-        }
-    }
 }

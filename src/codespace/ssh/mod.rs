@@ -2,6 +2,7 @@
 //!
 //! A codespace is reached through one `gh codespace ssh … -N` child that is an OpenSSH control master; a `[[machine]]` with `ssh`
 //! through a master with the user's own ssh configuration; a `[[machine]]` with `command` by running that command once a channel.
+//! A channel over a master is asked for at its socket (`session`), and no program is started for it.
 //!
 //! Promises: one connection however many channels, at most four of these at once; every wait has an end; what was started is gone
 //! when the [`Connection`] is dropped; no child ever sees a GitHub token of ours. Never: a second connection behind the caller's
@@ -19,6 +20,7 @@ mod host;
 mod known;
 mod master;
 mod runtime;
+mod session;
 mod tail;
 mod terminal;
 mod version;
@@ -300,17 +302,17 @@ impl Connection {
         Self { route, environment: self.environment.clone(), channels, made: 0, started: AtomicU32::new(0) }
     }
 
-    /// Runs `script` with `sh` on the far machine; waits while four channels are open. The script is plain POSIX sh: it is wrapped
-    /// here, as `exec sh -c '…'` for the far login shell or as arguments of the command.
+    /// Runs `script` with `sh` on the far machine, with `word` as its argument; waits while four channels are open. The script is plain
+    /// POSIX sh: it is wrapped here, as `exec sh -c '…'` for the far login shell or as arguments of the command.
     ///
     /// # Errors
-    /// [`SshError::MasterGone`] when the connection was lost, [`SshError::Script`] when the script cannot be quoted.
-    pub async fn channel(&self, script: &str) -> Result<Channel, SshError> {
+    /// [`SshError::MasterGone`] when the connection was lost, [`SshError::Script`] when the script or the word cannot be quoted.
+    pub async fn channel(&self, script: &str, word: Option<&str>) -> Result<Channel, SshError> {
         // The semaphore is never closed.
         let permit = Arc::clone(&self.channels).acquire_owned().await.map_err(|_| SshError::MasterGone)?;
         let opened = match &*self.route {
-            Route::Master(master) => Channel::over(master, &self.environment, &quoted(script)?, permit),
-            Route::Command(command) => Channel::of_command(command, &self.environment, script, permit),
+            Route::Master(master) => Channel::over(master, quoted(script, word)?, permit),
+            Route::Command(command) => Channel::of_command(command, &self.environment, (script, word), permit),
         }?;
         self.started.fetch_add(1, Ordering::Relaxed);
         Ok(opened)
@@ -318,7 +320,7 @@ impl Connection {
 
     /// Whether the far machine still answers, within that time; asked by a channel of its own.
     pub async fn reaches(&self, deadline: Duration) -> bool {
-        match self.channel("exit 0").await {
+        match self.channel("exit 0", None).await {
             Ok(channel) => channel.finish(deadline).await.is_ok_and(|finished| finished.code == Some(0)),
             Err(_) => false,
         }
@@ -359,11 +361,12 @@ impl Connection {
 }
 
 /// The one command line that every login shell (sh, bash, dash, zsh, fish, ash) reads alike.
-fn quoted(script: &str) -> Result<String, SshError> {
-    if script.contains(['\'', '\0']) || script.contains("\\\\") || script.ends_with('\\') {
-        Err(SshError::Script)
-    } else {
-        Ok(format!("exec sh -c '{script}'"))
+fn quoted(script: &str, word: Option<&str>) -> Result<String, SshError> {
+    let plain = |text: &str| !text.contains(['\'', '\0']) && !text.contains("\\\\") && !text.ends_with('\\');
+    match word {
+        None if plain(script) => Ok(format!("exec sh -c '{script}'")),
+        Some(word) if plain(script) && plain(word) => Ok(format!("exec sh -c '{script}' sh '{word}'")),
+        _ => Err(SshError::Script),
     }
 }
 
@@ -373,9 +376,10 @@ mod tests {
 
     #[test]
     fn a_script_that_some_shell_would_read_otherwise_is_refused() {
-        assert_eq!(quoted("echo \"a\\n\"").unwrap(), "exec sh -c 'echo \"a\\n\"'");
+        assert_eq!(quoted("echo \"a\\n\"", None).unwrap(), "exec sh -c 'echo \"a\\n\"'");
+        assert_eq!(quoted("echo", Some("a b\n")).unwrap(), "exec sh -c 'echo' sh 'a b\n'");
         for bad in ["echo 'a'", "a\\\\b", "a\0b", "a\\"] {
-            assert!(matches!(quoted(bad), Err(SshError::Script)), "{bad:?}");
+            assert!(matches!((quoted(bad, None), quoted("echo", Some(bad))), (Err(SshError::Script), Err(SshError::Script))), "{bad:?}");
         }
     }
 

@@ -1,11 +1,10 @@
-//! The last words of a child on stderr.
+//! The last words of a child, or of a far script, on stderr.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt as _;
-use tokio::process::ChildStderr;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::task::JoinHandle;
 
 /// How long the rest of stderr is waited for once the child has ended: a grandchild may hold it open.
@@ -20,7 +19,7 @@ pub(super) struct Tail {
 
 impl Tail {
     /// Starts to read; keeps the last `limit` bytes.
-    pub(super) fn of(stderr: Option<ChildStderr>, limit: usize) -> Self {
+    pub(super) fn of(stderr: Option<impl AsyncRead + Unpin + Send + 'static>, limit: usize) -> Self {
         let kept = Arc::new(Mutex::new(VecDeque::new()));
         let into = Arc::clone(&kept);
         let reader = tokio::spawn(async move {

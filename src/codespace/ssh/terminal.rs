@@ -21,6 +21,7 @@ use rustix::process::getpgrp;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 
 use super::master::Handle;
+use super::session::served_by;
 use super::words::Words;
 use super::{Environment, SshError, spawn_error};
 
@@ -69,7 +70,7 @@ impl Terminal {
         configuration: Configuration,
         words: &Words,
     ) -> Result<Self, SshError> {
-        let master = handle.pid().await;
+        let master = served_by(&handle.socket).await;
         yield_to_foreground(words.deaf);
         let before = Modes::now();
         let mut ssh = environment.command(&handle.ssh);

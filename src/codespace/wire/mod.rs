@@ -1,7 +1,8 @@
 //! The wire: what is said to the far side's script, and what it may answer.
 //!
-//! For every visit. The command is one constant, so no name and no number ever meets a shell's parser; they go by stdin. An
-//! answer begins after a marker that holds a fresh nonce, and from there every item declares its length.
+//! For every visit. The script is one constant, so no name and no number ever meets a shell's parser; they go by stdin, or where they
+//! are plain, as a word of their own. An answer begins after a marker that holds a fresh nonce, and from there every item declares its
+//! length.
 //!
 //! Promises: a request that could break a line is refused before a byte is sent; an answer outside the grammar, beyond a bound,
 //! cut short or with something behind its end is a [`WireError`], and what it holds is allocated as it arrives, never as it is
@@ -41,12 +42,6 @@ const LONGEST_DIRECTORY: usize = 4096;
 pub fn script() -> String {
     let sent = SCRIPT.lines().filter(|line| !line.is_empty() && !line.trim_start().starts_with('#'));
     sent.flat_map(|line| [line, "\n"]).collect()
-}
-
-/// The remote command: `exec sh -c '…'`, read alike by dash, bash, zsh, fish and busybox ash.
-#[must_use]
-pub fn remote_command() -> String {
-    format!("exec sh -c '{}'", script())
 }
 
 /// Names one call: the answer's marker and its end carry it, so nothing printed by a login script can pass for either.
@@ -268,10 +263,9 @@ mod tests {
         assert!(!sent.ends_with('\\'));
         assert!(sent.match_indices('!').all(|(at, _)| sent[at + 1..].starts_with([' ', '='])), "csh would look up its history");
         assert!(!sent.contains("<<"), "a here-document may be a file");
-        assert!(sent.is_ascii() && remote_command().len() < 100 * 1024);
+        assert!(sent.is_ascii() && sent.len() < 100 * 1024);
         assert!(sent.starts_with("set -uf\n") && sent.ends_with("\nfinish\n"), "all of it");
         assert!(sent.lines().all(|line| !line.is_empty() && !line.trim_start().starts_with('#')), "comments stay at home");
-        assert_eq!(remote_command().strip_prefix("exec sh -c '").and_then(|rest| rest.strip_suffix('\'')), Some(sent.as_str()));
     }
 
     #[test]

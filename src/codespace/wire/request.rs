@@ -1,7 +1,11 @@
 //! What is said to the far side: one verb, the claude directory, and a body that ends with the stream.
 //!
+//! A short request of plain characters travels as a word beside the script ([`Request::word`]): what goes by stdin may follow a command
+//! only once the far side has begun it, which is one more way there and back.
+//!
 //! Promises: a request is checked as a whole before its first byte is written, and data are streamed from their files. Never:
-//! a name with a control character on a line, or an archive whose members are shorter than their headers say.
+//! a name with a control character on a line, a word that some shell reads otherwise, or an archive whose members are shorter than
+//! their headers say.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
@@ -14,6 +18,9 @@ use uuid::Uuid;
 
 use super::{FarPath, Nonce, Token, VaultName, is_plain_directory};
 use crate::reconcile::manifest::{SessionId, StorePath};
+
+/// Longest request that travels beside the script; all of a command line is 128 KiB at most.
+const LONGEST_WORD: usize = 8 << 10;
 
 /// Why a request was not sent.
 #[derive(Debug, thiserror::Error)]
@@ -179,44 +186,59 @@ pub struct DataSource {
 }
 
 impl Request {
+    /// The whole request, where it can stand on a command line as it is.
+    ///
+    /// # Errors
+    /// As [`Request::write`].
+    pub fn word(&self, nonce: &Nonce) -> Result<Option<String>, RequestError> {
+        let text = self.text(nonce)?;
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._- \n".contains(&byte);
+        let fits = !matches!(self, Self::Put(_)) && text.len() <= LONGEST_WORD && text.bytes().all(plain);
+        Ok(fits.then_some(text))
+    }
+
     /// Writes the whole request; the caller then closes the stream.
     ///
     /// # Errors
     /// A text that would break a line, a plan that contradicts itself (nothing was written then), data that cannot be read in
     /// full, or a stream that takes no more.
     pub fn write(&self, nonce: &Nonce, out: &mut impl Write) -> Result<(), RequestError> {
+        out.write_all(self.text(nonce)?.as_bytes()).map_err(RequestError::Send)?;
+        if let Self::Put(put) = self {
+            put.archive(out)?;
+        }
+        out.flush().map_err(RequestError::Send)
+    }
+
+    /// All but the archive of a put.
+    fn text(&self, nonce: &Nonce) -> Result<String, RequestError> {
         let (verb, claude) = match self {
             Self::List { claude, .. } => ("list", claude.as_deref()),
             Self::Hash { claude, .. } => ("hash", Some(claude.as_str())),
             Self::Get { claude, .. } => ("get", Some(claude.as_str())),
             Self::Put(put) => ("put", Some(put.claude.as_str())),
         };
-        let mut head = format!("{verb} {}\n{}\n", nonce.as_str(), claude.map(directory).transpose()?.unwrap_or_default());
+        let mut text = format!("{verb} {}\n{}\n", nonce.as_str(), claude.map(directory).transpose()?.unwrap_or_default());
         match self {
             Self::List { workspaces, roots, agent, .. } => {
                 let lines = workspaces.iter().map(|path| ("workspaces", path)).chain(roots.iter().map(|path| ("root", path)));
                 for (word, path) in lines {
-                    head.push_str(&format!("{word} {}\n", directory(path)?));
+                    text.push_str(&format!("{word} {}\n", directory(path)?));
                 }
-                agent.iter().for_each(|agent| head.push_str(&format!("agent {agent}\n")));
+                agent.iter().for_each(|agent| text.push_str(&format!("agent {agent}\n")));
             }
             Self::Hash { wants, .. } => {
                 // The answer says each thing once.
                 let mut asked = HashSet::new();
                 wants.iter().filter(|want| asked.insert(*want)).for_each(|want| match want.first {
-                    Some(first) => head.push_str(&format!("h {first} {}\n", want.path)),
-                    None => head.push_str(&format!("w {}\n", want.path)),
+                    Some(first) => text.push_str(&format!("h {first} {}\n", want.path)),
+                    None => text.push_str(&format!("w {}\n", want.path)),
                 });
             }
-            Self::Get { wants, .. } => wants.iter().for_each(|want| head.push_str(&format!("{} {} {}\n", want.offset, want.length, want.path))),
-            Self::Put(put) => {
-                put.check()?;
-                out.write_all(head.as_bytes()).map_err(RequestError::Send)?;
-                put.archive(out)?;
-                return out.flush().map_err(RequestError::Send);
-            }
+            Self::Get { wants, .. } => wants.iter().for_each(|want| text.push_str(&format!("{} {} {}\n", want.offset, want.length, want.path))),
+            Self::Put(put) => put.check()?,
         }
-        out.write_all(head.as_bytes()).and_then(|()| out.flush()).map_err(RequestError::Send)
+        Ok(text)
     }
 }
 

@@ -85,3 +85,26 @@ fn the_archive_holds_the_plan_first_and_exactly_the_promised_bytes() {
     std::os::unix::fs::symlink(&path, &link).unwrap();
     assert!(text(&put(vec![file(4, 0, 1, DataSource { path: link, offset: 0, len: 1 })])).unwrap_err().starts_with("cannot read"));
 }
+
+#[test]
+fn a_short_request_of_plain_characters_is_a_word() {
+    let nonce = Nonce::random();
+    let list = |claude: &str| Request::List { claude: Some(claude.into()), workspaces: None, roots: Vec::new(), agent: None };
+    assert_eq!(list("/a-b_c.D 9").word(&nonce).unwrap().unwrap(), format!("list {}\n/a-b_c.D 9\n", nonce.as_str()));
+    for odd in ["/\'", "/\"", "/\\", "/$x", "/`x`", "/!x", "/*", "/~", "/;", "/&", "/\u{e9}", "/%", "/#", "/(", "/{", "/[", "/<", "/=", "/^"] {
+        assert_eq!(list(odd).word(&nonce).unwrap(), None, "{odd}");
+    }
+    // The longest of all, and one byte more.
+    let rest = "list \n\n".len() + nonce.as_str().len();
+    let at = |length: usize| Request::List {
+        roots: vec![format!("/{}", "x".repeat(4090)), format!("/{}", "x".repeat(length))],
+        claude: Some("/c".into()),
+        workspaces: None,
+        agent: None,
+    };
+    let fixed = rest + "/c".len() + 2 * "root /\n".len() + 4090;
+    assert_eq!(at(LONGEST_WORD - fixed).word(&nonce).unwrap().unwrap().len(), LONGEST_WORD);
+    assert_eq!(at(LONGEST_WORD - fixed + 1).word(&nonce).unwrap(), None);
+    assert_eq!(put(Vec::new()).word(&nonce).unwrap(), None, "an archive follows");
+    assert!(list("no path").word(&nonce).is_err());
+}
