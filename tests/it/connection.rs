@@ -130,6 +130,19 @@ async fn a_script_may_exit_with_255() {
     assert_eq!(run(&connection, "echo on").await.unwrap().0, "on\n");
 }
 
+/// The exit code comes on a way of its own, and is there long before a slow reader has read the rest.
+#[tokio::test]
+async fn an_exit_code_does_not_cut_off_what_was_said_before() {
+    let Some(way) = Way::new().await else { return };
+    let connection = way.open().await.unwrap();
+    let Channel { stdin, mut stdout, end } = connection.channel("head -c 1000000 /dev/zero; exit 7", None).await.unwrap();
+    drop(stdin);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let mut said = Vec::new();
+    stdout.read_to_end(&mut said).await.unwrap();
+    assert_eq!((said.len(), end.finish(LONGEST).await.unwrap().code), (1_000_000, Some(7)));
+}
+
 #[tokio::test]
 async fn a_channel_that_does_not_end_is_ended() {
     let Some(way) = Way::new().await else { return };

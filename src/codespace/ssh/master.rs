@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill, killpg};
-use nix::unistd::{Pid, getpgid};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 
 use super::host::Host;
 use super::runtime::{Socket, plain};
-use super::session::served_by;
+use super::session::terminate;
 use super::tail::Tail;
 use super::{Guarded, Purpose, Setting, SshError, spawn_error};
 use crate::codespace::failure::{Failure, Phase};
@@ -107,16 +107,13 @@ impl Master {
         self.group.number()
     }
 
-    /// Asks ssh to end, so that gh can close its tunnel; tells both, and kills them.
+    /// Asks it to end, tells it, kills it.
     pub(super) async fn close(self) {
         let mut child = self.child.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let ssh = served_by(&self.handle.socket).await.filter(|ssh| self.group.holds(*ssh));
+        terminate(&self.handle.socket).await;
         for signal in [None, Some(Signal::SIGTERM), Some(Signal::SIGKILL)] {
-            match (signal, ssh) {
-                (Some(signal), _) => self.group.send(signal),
-                // It ends, or has ended.
-                (None, Some(ssh)) => drop(kill(ssh, Signal::SIGTERM)),
-                (None, None) => continue,
+            if let Some(signal) = signal {
+                self.group.send(signal);
             }
             if tokio::time::timeout(PATIENCE, child.wait()).await.is_ok() {
                 self.group.finish();
@@ -158,11 +155,6 @@ impl Group {
     /// The leader's process id; 0 when the group is finished.
     pub(super) fn number(&self) -> i32 {
         self.0.load(Ordering::Relaxed)
-    }
-
-    /// Whether a process is of it.
-    fn holds(&self, process: Pid) -> bool {
-        self.number() > 0 && getpgid(Some(process)).is_ok_and(|group| group.as_raw() == self.number())
     }
 
     /// Sends a signal to all of it.

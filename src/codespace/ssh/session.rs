@@ -1,58 +1,203 @@
 //! A session over a control master, asked for at its socket in OpenSSH's own protocol (PROTOCOL.mux there).
 //!
 //! The master is given three ends of pipes, and reads and writes them itself. So no program is started for a session, and nobody
-//! stands between us and the master: whoever lets go of a session lets go of the socket, and the master closes it.
+//! stands between us and the master: whoever lets go of a session lets go of the socket, and the master closes it. For the same reason
+//! a session is held until the master lets go of it, not until its exit code is known: the code may overtake what the script said.
+//! (The crates that speak this protocol end there.)
 //!
 //! Promises: a session that is not opened says whether the connection is lost or the far side refused. Never: a wait with an end of
-//! its own; whoever waits sets one.
+//! its own but where the master itself is asked; whoever waits for a session sets one.
 
-use std::borrow::Cow;
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
 use nix::unistd::Pid;
-use openssh_mux_client::{Connection, Error, NonZeroByteSlice, Session, SessionStatus};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
+use tokio::net::UnixStream;
 
 use super::SshError;
 use crate::codespace::failure::{Failure, one_line};
 
 /// Longest wait for an answer of the master itself.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Longest message of a master that is one.
+const LONGEST: u32 = 64 << 10;
+const VERSION: u32 = 4;
+/// No character of the input is special.
+const NO_ESCAPE: u32 = u32::MAX;
+/// There is one request on each socket.
+const REQUEST: u32 = 0;
+
+const HELLO: u32 = 0x0000_0001;
+const NEW_SESSION: u32 = 0x1000_0002;
+const ALIVE_CHECK: u32 = 0x1000_0004;
+const TERMINATE: u32 = 0x1000_0005;
+const PERMISSION_DENIED: u32 = 0x8000_0002;
+const FAILURE: u32 = 0x8000_0003;
+const EXIT_MESSAGE: u32 = 0x8000_0004;
+const ALIVE: u32 = 0x8000_0005;
 
 /// What the master reads and writes for a session: its input, its output, and what it says beside it.
 pub(super) type Streams = [OwnedFd; 3];
 
 /// Opens a session and waits for its end: the exit code of `command`, if it had one.
 pub(super) async fn carry(socket: &Path, command: &str, streams: Streams) -> Result<Option<i32>, SshError> {
-    let command = NonZeroByteSlice::new(command.as_bytes()).ok_or(SshError::Script)?;
     let ended = match hold(socket, command, streams).await {
-        Ok(Some(code)) => return Ok(Some(code)),
-        Ok(None) => Ok(None),
-        Err(Error::RequestFailure(why) | Error::PermissionDenied(why)) => Err(Failure::Transient(one_line(&why)).into()),
+        Ok(Ended::With(code)) => return Ok(Some(code)),
+        Ok(Ended::Without) => Ok(None),
+        Ok(Ended::Refused(why)) => Err(Failure::Transient(one_line(&why)).into()),
         Err(error) => Err(Failure::Transient(one_line(&error.to_string())).into()),
     };
     // Without a code it is the session that ended, or all of the connection.
     if served_by(socket).await.is_none() { Err(SshError::MasterGone) } else { ended }
 }
 
-async fn hold(socket: &Path, command: &NonZeroByteSlice, streams: Streams) -> Result<Option<i32>, Error> {
-    let session = Session::builder().cmd(Cow::Borrowed(command)).build();
-    let descriptors = streams.each_ref().map(OwnedFd::as_raw_fd);
-    let open = Connection::connect(socket).await?.open_new_session(&session, &descriptors).await?;
+/// The process that serves the socket, if it says so in time.
+pub(super) async fn served_by(socket: &Path) -> Option<Pid> {
+    let asked = async {
+        let mut master = Master::at(socket).await?;
+        master.say(&Message::new(ALIVE_CHECK).number(REQUEST)).await?;
+        master.expect(ALIVE).await?.number()
+    };
+    let pid = tokio::time::timeout(PATIENCE, asked).await.ok()?.ok()?;
+    i32::try_from(pid).ok().filter(|pid| *pid > 1).map(Pid::from_raw)
+}
+
+/// Asks the master to end; whether it was heard is seen by its end.
+pub(super) async fn terminate(socket: &Path) {
+    let asked = async {
+        let mut master = Master::at(socket).await?;
+        master.say(&Message::new(TERMINATE).number(REQUEST)).await?;
+        master.hear().await
+    };
+    let _ = tokio::time::timeout(PATIENCE, asked).await;
+}
+
+/// How a session ended.
+enum Ended {
+    With(i32),
+    Without,
+    Refused(String),
+}
+
+async fn hold(socket: &Path, command: &str, streams: Streams) -> io::Result<Ended> {
+    let mut master = Master::at(socket).await?;
+    let reserved = Message::new(NEW_SESSION).number(REQUEST).text("");
+    // No terminal, no X11, no agent, no subsystem.
+    let plain = (0..4).fold(reserved, |message, _| message.number(0));
+    let (terminal, plain) = ("", plain.number(NO_ESCAPE));
+    master.say(&plain.text(terminal).text(command)).await?;
+    for stream in &streams {
+        master.give(stream).await?;
+    }
     // The master has them now, and what we kept of them would hide from us that it closed its own.
     drop(streams);
-    match open.wait().await {
-        Ok(SessionStatus::Exited { exit_value }) => Ok(exit_value.and_then(|code| i32::try_from(code).ok())),
-        // Nobody asked for a terminal.
-        Ok(SessionStatus::TtyAllocFail(_)) => Ok(None),
-        Err((error, _)) => Err(error),
+    let mut ended = Ended::Without;
+    while let Some(heard) = master.hear().await? {
+        match heard.kind {
+            EXIT_MESSAGE => ended = Ended::With(i32::try_from(heard.number()?).unwrap_or(i32::MAX)),
+            FAILURE | PERMISSION_DENIED => return Ok(Ended::Refused(heard.rest())),
+            // It is open; or of no interest.
+            _ => {}
+        }
+    }
+    Ok(ended)
+}
+
+/// A control master, by one connection to its socket.
+struct Master(UnixStream);
+
+impl Master {
+    async fn at(socket: &Path) -> io::Result<Self> {
+        let mut master = Self(UnixStream::connect(socket).await?);
+        master.say(&Message::new(HELLO).number(VERSION)).await?;
+        let hello = master.hear().await?.filter(|heard| heard.kind == HELLO && heard.first == VERSION);
+        hello.map(|_| master).ok_or_else(|| nonsense("it is no control master of ours"))
+    }
+
+    async fn say(&mut self, message: &Message) -> io::Result<()> {
+        self.0.write_u32(u32::try_from(message.0.len()).map_err(|_| nonsense("too much at once"))?).await?;
+        self.0.write_all(&message.0).await
+    }
+
+    /// Hands over a descriptor.
+    async fn give(&self, stream: &OwnedFd) -> io::Result<()> {
+        let streams = [stream.as_fd()];
+        self.0
+            .async_io(Interest::WRITABLE, || {
+                let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+                let mut ancillary = SendAncillaryBuffer::new(&mut space);
+                ancillary.push(SendAncillaryMessage::ScmRights(&streams));
+                Ok(sendmsg(&self.0, &[IoSlice::new(b"\0")], &mut ancillary, SendFlags::empty())?)
+            })
+            .await
+            .map(drop)
+    }
+
+    /// The next message; none once the master has let go.
+    async fn hear(&mut self) -> io::Result<Option<Heard>> {
+        let length = match self.0.read_u32().await {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            length => length?,
+        };
+        if !(8..=LONGEST).contains(&length) {
+            return Err(nonsense("a message of no plausible length"));
+        }
+        let (kind, first) = (self.0.read_u32().await?, self.0.read_u32().await?);
+        let mut rest = vec![0; length as usize - 8];
+        self.0.read_exact(&mut rest).await?;
+        Ok(Some(Heard { kind, first, rest }))
+    }
+
+    async fn expect(&mut self, kind: u32) -> io::Result<Heard> {
+        self.hear().await?.filter(|heard| heard.kind == kind).ok_or_else(|| nonsense("another answer was expected"))
     }
 }
 
-/// The process that serves the socket, if it says so in time.
-pub(super) async fn served_by(socket: &Path) -> Option<Pid> {
-    let asked = async { Connection::connect(socket).await?.send_alive_check().await };
-    let pid = tokio::time::timeout(PATIENCE, asked).await.ok()?.ok()?;
-    i32::try_from(pid.get()).ok().filter(|pid| *pid > 1).map(Pid::from_raw)
+/// A message on its way: its kind, numbers, and texts with their lengths.
+struct Message(Vec<u8>);
+
+impl Message {
+    fn new(kind: u32) -> Self {
+        Self(kind.to_be_bytes().to_vec())
+    }
+
+    fn number(mut self, number: u32) -> Self {
+        self.0.extend(number.to_be_bytes());
+        self
+    }
+
+    fn text(self, text: &str) -> Self {
+        // Longer than any command line can be.
+        let mut message = self.number(u32::try_from(text.len()).unwrap_or(u32::MAX));
+        message.0.extend(text.as_bytes());
+        message
+    }
+}
+
+/// A message that came: what it answers or is of, and the rest.
+struct Heard {
+    kind: u32,
+    first: u32,
+    rest: Vec<u8>,
+}
+
+impl Heard {
+    fn number(&self) -> io::Result<u32> {
+        let number = self.rest.first_chunk().ok_or_else(|| nonsense("a message that is too short"))?;
+        Ok(u32::from_be_bytes(*number))
+    }
+
+    /// The text that is its rest.
+    fn rest(&self) -> String {
+        String::from_utf8_lossy(self.rest.get(4..).unwrap_or_default()).into_owned()
+    }
+}
+
+fn nonsense(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("the control master: {what}"))
 }
