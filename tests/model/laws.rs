@@ -28,7 +28,7 @@ pub(crate) fn at_rest(play: &mut Play<'_>) -> Result<(), Broken> {
     let last = play.known.last.clone();
     let all: Vec<usize> = play.world.far().collect();
     let first = play.pass(&all, Way::Both, None)?;
-    told(play, &format!("the first clean pass: {first:?}"));
+    told(play, format_args!("the first clean pass: {first:?}"));
     went_well(first)?;
     let healed = play.files();
     second_pass(play, &all)?;

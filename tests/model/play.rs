@@ -57,7 +57,7 @@ pub(crate) fn play(ground: &mut Ground, history: &History, made: Made) -> Result
     for step in &history.steps {
         play.tally.steps += 1;
         play.step(step)?;
-        told(&play, &format!("{step:?}"));
+        told(&play, format_args!("{step:?}"));
     }
     crate::laws::at_rest(&mut play)?;
     play.tally.lines = play.known.shown.len() as u64;

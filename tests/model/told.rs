@@ -8,7 +8,7 @@ use crate::lines::{complete, split};
 use crate::play::Play;
 
 /// Says what was done, and what came of it.
-pub(crate) fn told(play: &Play<'_>, what: &str) {
+pub(crate) fn told(play: &Play<'_>, what: std::fmt::Arguments<'_>) {
     if std::env::var_os("CLAUDE_SESSION_SYNC_TOLD").is_none() {
         return;
     }

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use claude_session_sync::codespace::replica::Replica;
@@ -271,14 +272,23 @@ impl<'a> World<'a> {
             }
         });
         if matches!(ended, Ended::Died) {
-            // A process takes its threads with it; here they come to the end of their step, which is when the lock is free.
-            drop(self.block_on(Lock::take(&self.setting.paths.state, Alone::Pass, LOCK_PATIENCE)).unwrap());
+            self.wait_for_lock();
             self.restart();
         }
         if self.ground.asked.is_none() {
             self.keep_clones();
         }
         ended
+    }
+
+    /// A process takes its threads with it; here they come to the end of their step, which is when the lock is free. That is soon: whoever
+    /// takes it with patience looks only each 50 ms.
+    fn wait_for_lock(&self) {
+        let began = Instant::now();
+        while let Err(error) = self.block_on(Lock::take(&self.setting.paths.state, Alone::Pass, Duration::ZERO)) {
+            assert!(began.elapsed() < LOCK_PATIENCE, "{error}");
+            std::thread::sleep(Duration::from_micros(100));
+        }
     }
 
     fn keep_clones(&mut self) {
