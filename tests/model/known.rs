@@ -79,7 +79,10 @@ impl Known {
                 continue;
             }
             for line in split(&seen.bytes) {
-                self.shown.entry(line.to_vec()).or_default().insert(path.session);
+                match self.shown.get_mut(line) {
+                    Some(of) => drop(of.insert(path.session)),
+                    None => drop(self.shown.insert(line.to_vec(), BTreeSet::from([path.session]))),
+                }
             }
         }
     }
@@ -87,7 +90,10 @@ impl Known {
     /// What lay at a place when a pass looked.
     pub(crate) fn lay(&mut self, at: usize, files: &Files) {
         for (session, content) in transcripts(files) {
-            self.had[at].entry(session).or_default().insert(content.to_vec());
+            let had = self.had[at].entry(session).or_default();
+            if !had.contains(content) {
+                had.insert(content.to_vec());
+            }
         }
     }
 

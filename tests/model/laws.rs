@@ -27,18 +27,17 @@ pub(crate) fn at_rest(play: &mut Play<'_>) -> Result<(), Broken> {
     let start = play.files();
     let last = play.known.last.clone();
     let all: Vec<usize> = play.world.far().collect();
-    let first = play.pass(&all, Way::Both, None)?;
+    let (first, healed) = play.pass(&start, &all, Way::Both, None)?;
     told(play, format_args!("the first clean pass: {first:?}"));
     went_well(first)?;
-    let healed = play.files();
-    second_pass(play, &all)?;
-    let expected = Expected::of(&start, play);
+    second_pass(play, &all, &healed)?;
+    let (expected, vault) = (Expected::of(&start, play), play.vault());
     expected.content_decides(&healed)?;
     expected.one_winner_everywhere(play, &start, &healed)?;
     side_files_are_equal(&healed)?;
-    expected.losers_are_kept(play)?;
+    expected.losers_are_kept(&vault)?;
     deletions_stay(play, &last, &expected, &start, &healed)?;
-    nothing_is_lost(play, &healed)?;
+    nothing_is_lost(play, &healed, vault)?;
     memory_is_a_cache(play, &all, &healed)
 }
 
@@ -55,7 +54,7 @@ fn went_well(report: Option<Report>) -> Result<Report, Broken> {
 }
 
 /// Law 9.
-fn second_pass(play: &mut Play<'_>, all: &[usize]) -> Result<(), Broken> {
+fn second_pass(play: &mut Play<'_>, all: &[usize], healed: &[Files]) -> Result<(), Broken> {
     let marks = |play: &Play<'_>| -> Vec<_> {
         let directories = play.world.places.iter().filter_map(|place| match place {
             Place::Directory(directory) => Some(directory.marks()),
@@ -63,8 +62,9 @@ fn second_pass(play: &mut Play<'_>, all: &[usize]) -> Result<(), Broken> {
         });
         directories.collect()
     };
-    let before = (play.files(), marks(play));
-    let report = went_well(play.pass(all, Way::Both, None)?)?;
+    let before = marks(play);
+    let (report, after) = play.pass(healed, all, Way::Both, None)?;
+    let report = went_well(report)?;
     if let Some(action) = report.actions.first() {
         return broken(9, format!("{action:?}"));
     }
@@ -78,11 +78,11 @@ fn second_pass(play: &mut Play<'_>, all: &[usize]) -> Result<(), Broken> {
             return broken(9, format!("calls: {:?}", store.lock().unwrap().calls));
         }
     }
-    let after = (play.files(), marks(play));
-    if before.0 != after.0 {
+    if after != healed {
         return broken(9, "files changed");
     }
-    let changed = before.1.iter().zip(&after.1).find_map(|(before, after)| after.iter().find(|(path, mark)| before.get(*path) != Some(mark)));
+    let now = marks(play);
+    let changed = before.iter().zip(&now).find_map(|(before, after)| after.iter().find(|(path, mark)| before.get(*path) != Some(mark)));
     match changed {
         Some((path, _)) => broken(9, format!("{} was written to", path.display())),
         None => Ok(()),
@@ -169,8 +169,7 @@ impl Expected {
     }
 
     /// Law 4: the bytes of every copy that lost are in this machine's vault. That they are forks is law 3.
-    fn losers_are_kept(&self, play: &Play<'_>) -> Result<(), Broken> {
-        let vault = play.vault();
+    fn losers_are_kept(&self, vault: &[(SessionId, Vec<u8>)]) -> Result<(), Broken> {
         for (session, loser) in &self.losers {
             if !vault.iter().any(|(of, bytes)| of == session && bytes.starts_with(loser)) {
                 return broken(4, format!("{} bytes of {session} lost, and are not in the vault", loser.len()));
@@ -227,8 +226,8 @@ fn deletions_stay(play: &Play<'_>, last: &[BTreeMap<SessionId, Vec<u8>>], expect
 }
 
 /// Law 1.
-fn nothing_is_lost(play: &Play<'_>, healed: &[Files]) -> Result<(), Broken> {
-    let vault: Vec<(SessionId, Vec<u8>)> = play.vault().into_iter().chain(play.world.places[1..].iter().flat_map(Place::vault)).collect();
+fn nothing_is_lost(play: &Play<'_>, healed: &[Files], here: Vec<(SessionId, Vec<u8>)>) -> Result<(), Broken> {
+    let vault: Vec<(SessionId, Vec<u8>)> = here.into_iter().chain(play.world.places[1..].iter().flat_map(Place::vault)).collect();
     let live = healed.iter().flatten().map(|(_, seen)| seen.bytes.as_slice());
     let kept: Vec<&[u8]> = live.chain(vault.iter().map(|(_, bytes)| bytes.as_slice())).collect();
     let lines: BTreeSet<&[u8]> = kept.iter().flat_map(|bytes| split(bytes)).collect();
@@ -251,9 +250,8 @@ fn nothing_is_lost(play: &Play<'_>, healed: &[Files]) -> Result<(), Broken> {
 fn memory_is_a_cache(play: &mut Play<'_>, all: &[usize], healed: &[Files]) -> Result<(), Broken> {
     let Some(spoilt) = play.spoilt() else { return Ok(()) };
     play.world.spoil_state(spoilt);
-    let report = play.pass(all, Way::Both, None)?;
+    let (report, after) = play.pass(healed, all, Way::Both, None)?;
     went_well(report).map_err(|Broken { how, .. }| Broken { law: 8, how: format!("when the state was {spoilt:?}: {how}") })?;
-    let after = play.files();
     for (at, (healed, after)) in healed.iter().zip(&after).enumerate() {
         if let Some((path, _)) = healed.iter().find(|(path, seen)| after.get(*path) != Some(seen)) {
             return broken(8, format!("{path} at place {at} changed when the state was {spoilt:?}"));

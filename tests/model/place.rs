@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use claude_session_sync::reconcile::manifest::{Part, ProjectName, SessionId, StorePath};
+use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, openat};
 use serde_json::json;
 
 use crate::memory::{CLONE, Store};
@@ -55,10 +57,11 @@ impl Directory {
         let mut marks = BTreeMap::new();
         let mut open = vec![self.claude.clone()];
         while let Some(next) = open.pop() {
-            marks.insert(next.clone(), mark(&next.symlink_metadata().unwrap()));
-            if next.is_dir() {
+            let metadata = next.symlink_metadata().unwrap();
+            if metadata.is_dir() {
                 open.extend(fs::read_dir(&next).unwrap().map(|entry| entry.unwrap().path()));
             }
+            marks.insert(next, mark(&metadata));
         }
         marks
     }
@@ -140,10 +143,9 @@ impl Place {
             Self::Directory(directory) => {
                 let root = directory.claude.join("projects");
                 let mut files = Files::new();
-                below(&root, &mut |path, metadata| {
-                    let name = path.strip_prefix(&root).unwrap().to_str().unwrap().parse::<StorePath>();
-                    if let Ok(name) = name {
-                        files.insert(name, Seen { bytes: fs::read(path).unwrap(), mark: mark(metadata) });
+                below(&root, &mut |file| {
+                    if let Ok(path) = file.path.parse::<StorePath>() {
+                        files.insert(path, file.look());
                     }
                 });
                 files
@@ -264,9 +266,9 @@ impl Place {
             }
             Self::Directory(directory) => {
                 let mut kept = Vec::new();
-                below(&directory.claude.join(".claude-session-sync/vault"), &mut |path, _| {
-                    let session = path.file_name().unwrap().to_str().unwrap().split('.').next().unwrap().parse();
-                    kept.extend(session.ok().map(|session| (session, fs::read(path).unwrap())));
+                below(&directory.claude.join(".claude-session-sync/vault"), &mut |file| {
+                    let session = file.name.split('.').next().unwrap().parse();
+                    kept.extend(session.ok().map(|session| (session, file.look().bytes)));
                 });
                 kept
             }
@@ -274,15 +276,49 @@ impl Place {
     }
 }
 
-/// Every regular file below a directory.
-pub(crate) fn below(directory: &Path, take: &mut dyn FnMut(&Path, &fs::Metadata)) {
-    for entry in fs::read_dir(directory).into_iter().flatten() {
+/// A regular file that was met below a directory.
+pub(crate) struct Met<'a> {
+    /// From that directory on.
+    pub(crate) path: &'a str,
+    pub(crate) name: &'a str,
+    parent: BorrowedFd<'a>,
+}
+
+impl Met<'_> {
+    /// What it is at this moment.
+    pub(crate) fn look(&self) -> Seen {
+        let file = openat(self.parent, self.name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).unwrap();
+        let mut file = fs::File::from(file);
+        let metadata = file.metadata().unwrap();
+        let mut bytes = vec![0; usize::try_from(metadata.size()).unwrap()];
+        file.read_exact(&mut bytes).unwrap();
+        Seen { bytes, mark: mark(&metadata) }
+    }
+}
+
+/// Every regular file below a directory, if that is there.
+pub(crate) fn below(directory: &Path, take: &mut dyn FnMut(&Met<'_>)) {
+    if let Ok(directory) = openat(CWD, directory, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) {
+        walk(directory, &mut String::new(), take);
+    }
+}
+
+fn walk(directory: OwnedFd, path: &mut String, take: &mut dyn FnMut(&Met<'_>)) {
+    let mut directory = Dir::new(directory).unwrap();
+    while let Some(entry) = directory.read() {
         let entry = entry.unwrap();
-        let kind = entry.file_type().unwrap();
-        if kind.is_dir() {
-            below(&entry.path(), take);
-        } else if kind.is_file() {
-            take(&entry.path(), &entry.metadata().unwrap());
+        let (name, length) = (entry.file_name().to_str().unwrap(), path.len());
+        path.push_str(name);
+        match entry.file_type() {
+            FileType::Directory if name != "." && name != ".." => {
+                let inner = openat(directory.fd().unwrap(), name, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).unwrap();
+                path.push('/');
+                walk(inner, path, take);
+            }
+            FileType::RegularFile => take(&Met { path, name, parent: directory.fd().unwrap() }),
+            FileType::Unknown => panic!("this file system does not say what {path} is"),
+            _ => {}
         }
+        path.truncate(length);
     }
 }

@@ -11,7 +11,7 @@ use claude_session_sync::reconcile::restore::Form;
 use serde_json::json;
 
 use crate::history::{At, History, Step, Way, Which, Words};
-use crate::known::{Broken, Displaced, Known, broken};
+use crate::known::{Broken, Displaced, Known, broken, transcripts};
 use crate::laws::{born, live_is_left_alone};
 use crate::memory::Trouble;
 use crate::place::{Files, Place, below};
@@ -208,7 +208,7 @@ impl Play<'_> {
             Step::Pass { members, direction, trouble } => {
                 let chosen: Vec<usize> = self.world.far().filter(|at| members & (1 << (at - 1)) != 0).collect();
                 let chosen = if chosen.is_empty() { self.world.far().collect() } else { chosen };
-                self.pass(&chosen, direction, trouble)?;
+                self.pass(&self.files(), &chosen, direction, trouble)?;
             }
             Step::LoseState => {
                 self.world.spoil_state(Spoilt::Lost);
@@ -263,10 +263,10 @@ impl Play<'_> {
     pub(crate) fn vault(&self) -> Vec<(SessionId, Vec<u8>)> {
         let root = self.world.vault();
         let mut kept = Vec::new();
-        below(&root, &mut |path, _| {
-            let session = path.strip_prefix(&root).unwrap().components().find_map(|part| part.as_os_str().to_str()?.trim_end_matches(".jsonl").parse().ok());
-            let is_note = path.extension().is_some_and(|extension| extension == "json");
-            kept.extend(session.filter(|_| !is_note).map(|session| (session, std::fs::read(path).unwrap())));
+        below(&root, &mut |file| {
+            let session = file.path.split('/').find_map(|part| part.trim_end_matches(".jsonl").parse().ok());
+            let is_note = file.name.ends_with(".json");
+            kept.extend(session.filter(|_| !is_note).map(|session| (session, file.look().bytes)));
         });
         kept
     }
@@ -285,9 +285,16 @@ impl Play<'_> {
         self.known.lay(0, &restored);
     }
 
-    /// A pass, and everything that holds of any pass whatever disturbs it. Gives the report, if there is one.
-    pub(crate) fn pass(&mut self, members: &[usize], way: Way, trouble: Option<(At, Trouble)>) -> Result<Option<Report>, Broken> {
-        let (before, live) = (self.files(), self.live());
+    /// A pass over what lies at the places, and everything that holds of any pass whatever disturbs it. Gives the report, if there is
+    /// one, and what lies there then.
+    pub(crate) fn pass(
+        &mut self,
+        before: &[Files],
+        members: &[usize],
+        way: Way,
+        trouble: Option<(At, Trouble)>,
+    ) -> Result<(Option<Report>, Vec<Files>), Broken> {
+        let live = self.live(before);
         for (at, files) in before.iter().enumerate() {
             self.known.lay(at, files);
             if self.known.is_empty(files) {
@@ -301,9 +308,9 @@ impl Play<'_> {
         // What a member that broke off had open is not known.
         let seen = |at: usize| at == 0 || (members.contains(&at) && trouble.is_none_or(|(of, _)| usize::from(of) != at));
         self.nothing_is_asked_in_vain(trouble, &ended)?;
-        live_is_left_alone(&before, &after, &live, &seen)?;
-        self.compare(&before, &after, members)?;
-        self.tally.forks += born(&before, &after).len() as u64;
+        live_is_left_alone(before, &after, &live, &seen)?;
+        self.compare(before, &after, members)?;
+        self.tally.forks += born(before, &after).len() as u64;
         let report = match ended {
             Ended::Report(report) => Some(*report),
             Ended::Failed(error) => return broken(10, format!("the pass failed: {}", error.whole())),
@@ -323,7 +330,7 @@ impl Play<'_> {
                 self.known.doubt(at, &after[at]);
             }
         }
-        Ok(report)
+        Ok((report, after))
     }
 
     /// Law 7: what broke while it was read ends the visit, and is said to have failed.
@@ -344,11 +351,13 @@ impl Play<'_> {
         }
     }
 
-    fn live(&self) -> Vec<BTreeSet<SessionId>> {
+    /// Of these files, the sessions that somebody has open.
+    fn live(&self, files: &[Files]) -> Vec<BTreeSet<SessionId>> {
         for at in self.world.far() {
             self.world.places[at].set_clock(self.world.clock_at(at));
         }
-        (0..self.world.places.len()).map(|at| self.present(at).into_iter().filter(|session| self.world.places[at].is_live(*session)).collect()).collect()
+        let open = |(place, files): (&Place, _)| transcripts(files).map(|(session, _)| session).filter(|session| place.is_live(*session)).collect();
+        self.world.places.iter().zip(files).map(open).collect()
     }
 
     /// What a pass may do between two looks.
