@@ -209,6 +209,9 @@ fn names_that_do_not_fit_are_skipped_and_listed_and_working_directories_must_fit
     // As find writes them: one digit more than stat, which is 0.
     let found = read_listing(&listing("files", format!("1 20 3.1234567890 4.0000000000 {TRANSCRIPT}").as_bytes())).unwrap();
     assert_eq!(found.files[0].token.as_str(), "1:20:3.123456789:4.000000000");
+    // What stat itself wrote is left as it is.
+    let found = read_listing(&listing("files", format!("10 20 3.123456780 4.50 {TRANSCRIPT}").as_bytes())).unwrap();
+    assert_eq!(found.files[0].token.as_str(), "10:20:3.123456780:4.50");
 
     let flood = vec!["1 2 3 4 x"; 5000].join("\n");
     let found = read_listing(&listing("files", flood.as_bytes())).unwrap();

@@ -61,7 +61,7 @@ impl Drop for Held {
 /// How a script ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finished {
-    /// Its exit code; `None` when a signal ended the process that carried it.
+    /// Its exit code; `None` when a signal ended it, or the process that carried it.
     pub code: Option<i32>,
     /// The end of what it said on stderr, as one escaped line.
     pub stderr: String,
