@@ -1,10 +1,10 @@
 # shellcheck shell=sh
 # The far side of one visit. It travels as the one argument of `exec sh -c`, hence: no apostrophe and no two backslashes in a
 # row anywhere in this file, and no exclamation mark but before a space or an equals sign. It is one file because it is one argument.
-# What it is to do comes beside it, and no shell parses that.
+# Names, numbers and bytes come by stdin.
 #
-#   in:   VERB NONCE / the claude directory / the body up to its end; by stdin, or as one more argument if there is nothing in it but
-#         letters, digits, spaces, ends of lines and / . _ -
+#   in:   VERB NONCE / the claude directory / the body up to its end; by stdin, but for a listing of nothing in particular, which comes
+#         as one more argument
 #   out:  css1 NONCE / items: KIND LENGTH and exactly that many bytes / end NONCE
 #
 # Promises: hash and get make no mutating system call, and list none below projects/: where an earlier put made a place of ours,
@@ -679,7 +679,6 @@ hash_parts() {
 }
 
 verb_hash() {
-    patience
     cd "$claude" || fail "cannot enter $claude"
     item hashes "$(hash_whole && hash_parts)"
 }
@@ -700,7 +699,6 @@ send() {
 }
 
 verb_get() {
-    patience
     cd "$claude" || fail "cannot enter $claude"
     ranges
     paths=$(readable "")

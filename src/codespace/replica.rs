@@ -8,6 +8,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
@@ -146,7 +147,10 @@ pub struct Parcel {
 #[derive(Debug)]
 pub struct Far {
     connection: Connection,
+    /// As the configuration has it.
     claude: Option<String>,
+    /// As the listing has it.
+    listed_claude: String,
     workspaces: Option<String>,
     agent: Option<Uuid>,
     /// Bytes of the files that were listed.
@@ -157,13 +161,13 @@ impl Far {
     /// Over this connection. `claude` is its claude directory, if it is known beforehand; `workspaces` replaces `/workspaces`.
     #[must_use]
     pub fn new(connection: Connection, claude: Option<String>, workspaces: Option<String>) -> Self {
-        Self { connection, claude, workspaces, agent: None, listed: 0 }
+        Self { connection, claude, listed_claude: String::new(), workspaces, agent: None, listed: 0 }
     }
 
     /// The same replica over the same connection, for somebody who knows nothing of it yet.
     #[must_use]
     pub fn share(&self) -> Self {
-        Self { connection: self.connection.share(), claude: self.claude.clone(), workspaces: self.workspaces.clone(), agent: None, listed: 0 }
+        Self::new(self.connection.share(), self.claude.clone(), self.workspaces.clone())
     }
 
     /// The connection, for what is no visit.
@@ -172,8 +176,14 @@ impl Far {
         &self.connection
     }
 
+    /// Those that the far side does not look at without being told: what lies in its workspaces it lists itself.
+    fn elsewhere(&self, folders: &[String]) -> Vec<String> {
+        let workspaces = Path::new(self.workspaces.as_deref().unwrap_or("/workspaces"));
+        folders.iter().filter(|folder| Path::new(folder).parent() != Some(workspaces)).cloned().collect()
+    }
+
     fn directory(&self) -> String {
-        self.claude.clone().unwrap_or_default()
+        self.listed_claude.clone()
     }
 
     async fn call(&self, request: Request, idle: Duration) -> Result<Call, VisitError> {
@@ -195,11 +205,11 @@ impl Far {
 impl Replica for Far {
     fn list<'a>(&'a mut self, folders: &'a [String], agent: Option<Uuid>) -> Visited<'a, Listing> {
         Box::pin(async move {
-            let request = Request::List { claude: self.claude.clone(), workspaces: self.workspaces.clone(), roots: folders.to_vec(), agent };
+            let request = Request::List { claude: self.claude.clone(), workspaces: self.workspaces.clone(), roots: self.elsewhere(folders), agent };
             self.agent = agent;
             let (answer, rest) = self.call(request, WALKING).await?.split();
             let listing = rest.judge(Listing::read(answer).await).await?;
-            self.claude = Some(listing.claude.clone());
+            self.listed_claude.clone_from(&listing.claude);
             let sizes = listing.files.iter().map(|file| file.stamp.size).chain(listing.vault.iter().map(|object| object.size));
             self.listed = sizes.fold(0, u64::saturating_add);
             Ok(listing)

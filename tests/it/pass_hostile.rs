@@ -175,13 +175,13 @@ fn answers_that_are_garbage_end_that_visit_and_no_other() {
         "echo hello; cat >/dev/null",
         "head -c 200000 /dev/zero; cat >/dev/null",
         "printf '\\033[2Jno\\n' >&2; exit 255",
-        // The marker is right and what follows is not.
-        "read -r verb nonce; printf '\\ncss1 %s\\nclaude 99999999999999999999\\n' \"$nonce\"; cat >/dev/null",
-        "read -r verb nonce; printf '\\ncss1 %s\\nfiles 5000000000\\n' \"$nonce\"; cat >/dev/null",
-        "read -r verb nonce; printf '\\ncss1 %s\\nend %s\\ntrailing' \"$nonce\" \"$nonce\"; cat >/dev/null",
-        "read -r verb nonce; printf '\\ncss1 %s\\nclaude 3\\n/aend %s\\n' \"$nonce\" \"$nonce\"; cat >/dev/null",
-        "read -r verb nonce; printf '\\ncss1 %s\\nfail 9\\n\\033[31mred!end %s\\n' \"$nonce\" \"$nonce\"; cat >/dev/null",
-        "read -r verb nonce; printf '\\ncss1 0123\\nend 0123\\n'; cat >/dev/null",
+        // The marker is right and what follows is not: a listing is asked for beside the script.
+        "printf %s \"$5\" | { read -r verb nonce; printf '\\ncss1 %s\\nclaude 99999999999999999999\\n' \"$nonce\"; }; cat >/dev/null",
+        "printf %s \"$5\" | { read -r verb nonce; printf '\\ncss1 %s\\nfiles 5000000000\\n' \"$nonce\"; }; cat >/dev/null",
+        "printf %s \"$5\" | { read -r verb nonce; printf '\\ncss1 %s\\nend %s\\ntrailing' \"$nonce\" \"$nonce\"; }; cat >/dev/null",
+        "printf %s \"$5\" | { read -r verb nonce; printf '\\ncss1 %s\\nclaude 3\\n/aend %s\\n' \"$nonce\" \"$nonce\"; }; cat >/dev/null",
+        "printf %s \"$5\" | { read -r verb nonce; printf '\\ncss1 %s\\nfail 9\\n\\033[31mred!end %s\\n' \"$nonce\" \"$nonce\"; }; cat >/dev/null",
+        "printf %s \"$5\" | { read -r verb nonce; printf '\\ncss1 0123\\nend 0123\\n'; }; cat >/dev/null",
     ];
     for answer in answers {
         let (mut world, bad, good) = two();
@@ -192,6 +192,7 @@ fn answers_that_are_garbage_end_that_visit_and_no_other() {
         assert_eq!(ran.code, 3, "{answer}: {ran:?}");
         let fault = fault(&ran.report());
         assert!(!fault.is_empty() && !fault.contains('\n') && !fault.contains('\u{1b}'), "{answer}: {fault:?}");
+        assert_eq!(answer.contains("\"$nonce\""), !fault.contains("did not start our script"), "{answer}: {fault:?}");
         the_good_go_on(&world, &good, &whole);
         assert_eq!(bad.files(), before, "{answer}");
     }

@@ -13,11 +13,11 @@ use crate::remote_far::{Far, LOGIN_SHELLS, TOOLS, Tools, names, open, program, r
 pub(crate) const A: &str = "6f869d7b-ce51-4e00-8a05-674dde6aa368";
 pub(crate) const B: &str = "7f869d7b-ce51-4e00-8a05-674dde6aa368";
 
-pub(crate) fn store(path: &str) -> FarPath {
+fn store(path: &str) -> FarPath {
     FarPath::Store(path.parse().unwrap())
 }
 
-pub(crate) fn whole(path: &str) -> HashWant {
+fn whole(path: &str) -> HashWant {
     HashWant { path: store(path), first: None }
 }
 

@@ -1,8 +1,8 @@
 //! The wire: what is said to the far side's script, and what it may answer.
 //!
-//! For every visit. The script is one constant, so no name and no number ever meets a shell's parser; they go by stdin, or where they
-//! are plain, as a word of their own. An answer begins after a marker that holds a fresh nonce, and from there every item declares its
-//! length.
+//! For every visit. The script is one constant, so no name and no number ever meets a shell's parser; they go by stdin. (A listing that
+//! asks for nothing in particular is a word of its own beside it: [`Request::word`].) An answer begins after a marker that holds a fresh
+//! nonce, and from there every item declares its length.
 //!
 //! Promises: a request that could break a line is refused before a byte is sent; an answer outside the grammar, beyond a bound,
 //! cut short or with something behind its end is a [`WireError`], and what it holds is allocated as it arrives, never as it is

@@ -1,11 +1,11 @@
 //! What is said to the far side: one verb, the claude directory, and a body that ends with the stream.
 //!
-//! A short request of plain characters travels as a word beside the script ([`Request::word`]): what goes by stdin may follow a command
-//! only once the far side has begun it, which is one more way there and back.
+//! A listing that names nothing but what is ours travels as a word beside the script ([`Request::word`]): what goes by stdin may follow
+//! a command only once the far side has begun it, which is one more way there and back.
 //!
 //! Promises: a request is checked as a whole before its first byte is written, and data are streamed from their files. Never:
-//! a name with a control character on a line, a word that some shell reads otherwise, or an archive whose members are shorter than
-//! their headers say.
+//! a name with a control character on a line, a word that holds what a peer said or that some shell reads otherwise, or an archive
+//! whose members are shorter than their headers say.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
@@ -18,9 +18,6 @@ use uuid::Uuid;
 
 use super::{FarPath, Nonce, Token, VaultName, is_plain_directory};
 use crate::reconcile::manifest::{SessionId, StorePath};
-
-/// Longest request that travels beside the script; all of a command line is 128 KiB at most.
-const LONGEST_WORD: usize = 8 << 10;
 
 /// Why a request was not sent.
 #[derive(Debug, thiserror::Error)]
@@ -186,15 +183,16 @@ pub struct DataSource {
 }
 
 impl Request {
-    /// The whole request, where it can stand on a command line as it is.
+    /// The whole request, where it can stand on a command line: a listing of no directory but those of the configuration, if these are
+    /// plain.
     ///
     /// # Errors
     /// As [`Request::write`].
     pub fn word(&self, nonce: &Nonce) -> Result<Option<String>, RequestError> {
         let text = self.text(nonce)?;
+        let ours = matches!(self, Self::List { roots, .. } if roots.is_empty());
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._- \n".contains(&byte);
-        let fits = !matches!(self, Self::Put(_)) && text.len() <= LONGEST_WORD && text.bytes().all(plain);
-        Ok(fits.then_some(text))
+        Ok((ours && text.bytes().all(plain)).then_some(text))
     }
 
     /// Writes the whole request; the caller then closes the stream.

@@ -87,24 +87,22 @@ fn the_archive_holds_the_plan_first_and_exactly_the_promised_bytes() {
 }
 
 #[test]
-fn a_short_request_of_plain_characters_is_a_word() {
+fn a_listing_of_nothing_but_ours_is_a_word_if_it_is_plain() {
     let nonce = Nonce::random();
-    let list = |claude: &str| Request::List { claude: Some(claude.into()), workspaces: None, roots: Vec::new(), agent: None };
-    assert_eq!(list("/a-b_c.D 9").word(&nonce).unwrap().unwrap(), format!("list {}\n/a-b_c.D 9\n", nonce.as_str()));
-    for odd in ["/\'", "/\"", "/\\", "/$x", "/`x`", "/!x", "/*", "/~", "/;", "/&", "/\u{e9}", "/%", "/#", "/(", "/{", "/[", "/<", "/=", "/^"] {
-        assert_eq!(list(odd).word(&nonce).unwrap(), None, "{odd}");
-    }
-    // The longest of all, and one byte more.
-    let rest = "list \n\n".len() + nonce.as_str().len();
-    let at = |length: usize| Request::List {
-        roots: vec![format!("/{}", "x".repeat(4090)), format!("/{}", "x".repeat(length))],
-        claude: Some("/c".into()),
-        workspaces: None,
-        agent: None,
+    let list = |claude: Option<&str>, roots: &[&str]| {
+        let roots = roots.iter().map(|root| (*root).to_owned()).collect();
+        Request::List { claude: claude.map(str::to_owned), workspaces: None, roots, agent: Some(ID.parse().unwrap()) }
     };
-    let fixed = rest + "/c".len() + 2 * "root /\n".len() + 4090;
-    assert_eq!(at(LONGEST_WORD - fixed).word(&nonce).unwrap().unwrap().len(), LONGEST_WORD);
-    assert_eq!(at(LONGEST_WORD - fixed + 1).word(&nonce).unwrap(), None);
-    assert_eq!(put(Vec::new()).word(&nonce).unwrap(), None, "an archive follows");
-    assert!(list("no path").word(&nonce).is_err());
+    let nonce_and_id = |claude: &str| Some(format!("list {}\n{claude}\nagent {ID}\n", nonce.as_str()));
+    assert_eq!(list(None, &[]).word(&nonce).unwrap(), nonce_and_id(""));
+    assert_eq!(list(Some("/a-b_c.D 9"), &[]).word(&nonce).unwrap(), nonce_and_id("/a-b_c.D 9"));
+    for odd in ["/\'", "/\"", "/\\", "/$x", "/`x`", "/!x", "/*", "/~", "/;", "/&", "/\u{e9}", "/%", "/#", "/(", "/{", "/[", "/<", "/=", "/^"] {
+        assert_eq!(list(Some(odd), &[]).word(&nonce).unwrap(), None, "{odd}");
+    }
+    assert_eq!(list(None, &["/plain"]).word(&nonce).unwrap(), None, "somebody else named it");
+    assert_eq!(put(Vec::new()).word(&nonce).unwrap(), None);
+    for other in [Request::Hash { claude: "/c".into(), wants: Vec::new() }, Request::Get { claude: "/c".into(), wants: Vec::new() }] {
+        assert_eq!(other.word(&nonce).unwrap(), None);
+    }
+    assert!(list(Some("no path"), &[]).word(&nonce).is_err());
 }
