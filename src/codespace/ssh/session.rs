@@ -201,3 +201,77 @@ impl Heard {
 fn nonsense(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("the control master: {what}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use tempfile::TempDir;
+    use tokio::net::UnixListener;
+
+    use super::*;
+
+    /// What a stand-in of a master says to whoever comes first, second and so on; then nobody is there.
+    fn stand_in(said: Vec<Vec<u8>>) -> (TempDir, PathBuf) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let listener = UnixListener::bind(&path).unwrap();
+        tokio::spawn(async move {
+            for said in said {
+                let (mut client, _) = listener.accept().await.unwrap();
+                client.write_all(&said).await.unwrap();
+                client.shutdown().await.unwrap();
+                drop(client.read_to_end(&mut Vec::new()).await);
+            }
+        });
+        (directory, path)
+    }
+
+    /// The messages behind a greeting.
+    fn said(messages: &[Message]) -> Vec<u8> {
+        let hello = Message::new(HELLO).number(VERSION);
+        let framed = |message: &Message| [u32::try_from(message.0.len()).unwrap().to_be_bytes().to_vec(), message.0.clone()].concat();
+        [&hello].into_iter().chain(messages).flat_map(framed).collect()
+    }
+
+    fn alive(pid: u32) -> Vec<u8> {
+        said(&[Message::new(ALIVE).number(REQUEST).number(pid)])
+    }
+
+    async fn carried(clients: Vec<Vec<u8>>) -> Result<Option<i32>, SshError> {
+        let (_directory, path) = stand_in(clients);
+        carry(&path, "true", [(); 3].map(|()| std::fs::File::open("/dev/null").unwrap().into())).await
+    }
+
+    #[tokio::test]
+    async fn a_session_ends_with_its_code_or_without_or_with_its_master() {
+        let (opened, code) = (Message::new(0x8000_0006).number(REQUEST).number(3), Message::new(EXIT_MESSAGE).number(3).number(7));
+        assert_eq!(carried(vec![said(&[opened, code])]).await.unwrap(), Some(7));
+        assert_eq!(carried(vec![said(&[]), alive(4711)]).await.unwrap(), None);
+        assert!(matches!(carried(vec![said(&[])]).await, Err(SshError::MasterGone)));
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_told_in_plain_text() {
+        for kind in [FAILURE, PERMISSION_DENIED] {
+            let refused = carried(vec![said(&[Message::new(kind).number(REQUEST).text("no\u{1b}[2J")]), alive(4711)]).await.unwrap_err();
+            assert!(matches!(&refused, SshError::Failed(Failure::Transient(why)) if why == "no\\u{1b}[2J"), "{refused:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_master_is_none() {
+        let other = [0, 0, 0, 8, 0, 0, 0, 1, 0, 0, 0, 3];
+        let length = |length: u32| [said(&[]), length.to_be_bytes().to_vec(), vec![0; 8]].concat();
+        let short = said(&[Message::new(ALIVE).number(REQUEST)]);
+        let banner = b"SSH-2.0-OpenSSH_9.2\r\n".to_vec();
+        for odd in [other.to_vec(), banner, length(u32::MAX), length(LONGEST + 1), length(7), short, alive(0), alive(1), alive(u32::MAX)] {
+            let (_directory, path) = stand_in(vec![odd.clone()]);
+            assert_eq!(served_by(&path).await, None, "{odd:?}");
+        }
+        let (_directory, path) = stand_in(vec![alive(4711)]);
+        assert_eq!(served_by(&path).await, Some(Pid::from_raw(4711)));
+        let broken = carried(vec![length(u32::MAX), alive(4711)]).await.unwrap_err();
+        assert!(matches!(broken, SshError::Failed(Failure::Transient(_))), "{broken:?}");
+    }
+}
