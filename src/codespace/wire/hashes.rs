@@ -1,7 +1,5 @@
 //! The answer to HASH: the digests that were asked for, and no others.
 
-use std::collections::HashMap;
-
 use tokio::io::AsyncRead;
 
 use super::answer::{Answer, bad_line, lines, plain};
@@ -11,21 +9,35 @@ use super::{FarPath, HashWant, WireError, grammar, number};
 const LONGEST: u64 = 64 * 1024 * 1024;
 
 /// The digests that the far side has for what it was asked; `None` for what it cannot read (any more).
+///
+/// In the order of the paths, and there may be tens of thousands of them: a table of tables took most of what a first pass needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Hashes(HashMap<FarPath, HashMap<Option<u64>, Option<[u8; 32]>>>);
+pub struct Hashes(Vec<Asked>);
+
+/// One thing that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Asked {
+    path: FarPath,
+    first: Option<u64>,
+    digest: Option<[u8; 32]>,
+    unreadable: bool,
+}
 
 /// Digests as they are known, each with what was asked for; for a replica that no wire leads to.
 impl FromIterator<(HashWant, Option<[u8; 32]>)> for Hashes {
     fn from_iter<T: IntoIterator<Item = (HashWant, Option<[u8; 32]>)>>(digests: T) -> Self {
-        let mut hashes: HashMap<FarPath, HashMap<_, _>> = HashMap::new();
-        for (HashWant { path, first }, digest) in digests {
-            hashes.entry(path).or_default().insert(first, digest);
-        }
-        Self(hashes)
+        Self::in_order(digests.into_iter().map(|(HashWant { path, first }, digest)| Asked { path, first, digest, unreadable: digest.is_none() }))
     }
 }
 
 impl Hashes {
+    fn in_order(asked: impl Iterator<Item = Asked>) -> Self {
+        let mut asked: Vec<Asked> = asked.collect();
+        asked.sort_by(|one, other| (&one.path, one.first).cmp(&(&other.path, other.first)));
+        asked.dedup_by(|one, other| (&one.path, one.first) == (&other.path, other.first));
+        Self(asked)
+    }
+
     /// Reads the whole answer. Every digest must have been asked for, once, and nothing asked may be left out.
     ///
     /// # Errors
@@ -33,44 +45,46 @@ impl Hashes {
     pub async fn read<R: AsyncRead + Unpin>(mut answer: Answer<R>, wants: &[HashWant]) -> Result<Self, WireError> {
         let text = answer.text("hashes", LONGEST).await?;
         answer.finish().await?;
-        let mut asked: HashMap<String, HashMap<Option<u64>, Option<[u8; 32]>>> = HashMap::new();
-        for want in wants {
-            asked.entry(want.path.to_string()).or_default().insert(want.first, None);
-        }
-        let mut unreadable = std::collections::HashSet::new();
+        let mut hashes = Self::in_order(wants.iter().cloned().map(|HashWant { path, first }| Asked { path, first, digest: None, unreadable: false }));
         for line in lines(&text) {
             let bad = || bad_line("hashes", line);
             let (path, first, digest) = match *plain(line, "hashes")?.split(' ').collect::<Vec<_>>() {
                 ["w", digest, path] => (path, None, digest),
                 ["h", first, digest, path] => (path, Some(number(first).ok_or_else(bad)?), digest),
-                ["x", path] if asked.contains_key(path) => {
-                    unreadable.insert(path);
+                ["x", path] => {
+                    let of_path = FarPath::read(path).map(|path| hashes.of(&path)).unwrap_or_default();
+                    if of_path.is_empty() {
+                        return Err(bad());
+                    }
+                    of_path.iter_mut().for_each(|asked| asked.unreadable = true);
                     continue;
                 }
                 _ => return Err(bad()),
             };
-            let digest = sha256(digest).ok_or_else(bad)?;
-            let slot = asked.get_mut(path).and_then(|of_path| of_path.get_mut(&first)).ok_or_else(bad)?;
-            if slot.replace(digest).is_some() {
+            let (path, digest) = FarPath::read(path).zip(sha256(digest)).ok_or_else(bad)?;
+            let asked = hashes.of(&path).iter_mut().find(|asked| asked.first == first).ok_or_else(bad)?;
+            if asked.digest.replace(digest).is_some() {
                 return Err(bad());
             }
         }
-        let mut hashes: HashMap<FarPath, HashMap<_, _>> = HashMap::new();
-        for want in wants {
-            let path = want.path.to_string();
-            let digest = asked.get(&path).and_then(|of_path| of_path.get(&want.first)).copied().flatten();
-            if digest.is_none() && !unreadable.contains(path.as_str()) {
-                return Err(grammar(format!("no word of `{path}` in `hashes`")));
-            }
-            hashes.entry(want.path.clone()).or_default().insert(want.first, digest);
+        match hashes.0.iter().find(|asked| asked.digest.is_none() && !asked.unreadable) {
+            Some(Asked { path, .. }) => Err(grammar(format!("no word of `{path}` in `hashes`"))),
+            None => Ok(hashes),
         }
-        Ok(Self(hashes))
+    }
+
+    /// All that was asked of one file.
+    fn of(&mut self, path: &FarPath) -> &mut [Asked] {
+        let begin = self.0.partition_point(|asked| asked.path < *path);
+        let end = begin + self.0[begin..].partition_point(|asked| asked.path == *path);
+        &mut self.0[begin..end]
     }
 
     /// The digest of a file (`None`), or of its first bytes; `None` if it could not be read or is shorter.
     #[must_use]
     pub fn get(&self, path: &FarPath, first: Option<u64>) -> Option<[u8; 32]> {
-        self.0.get(path)?.get(&first).copied().flatten()
+        let at = self.0.binary_search_by(|asked| (&asked.path, asked.first).cmp(&(path, first))).ok()?;
+        self.0[at].digest
     }
 }
 

@@ -34,6 +34,8 @@ pub const SCRIPT: &str = include_str!("../remote.sh");
 const LONGEST_FAR_TEXT: usize = 2048;
 /// Of what came instead of an answer, so much is told: enough to know a banner by.
 const LONGEST_NOISE: usize = 200;
+/// Where the far vault lies, below the claude directory.
+const VAULT: &str = ".claude-session-sync/vault/";
 /// Longest path of a directory, either way.
 const LONGEST_DIRECTORY: usize = 4096;
 
@@ -194,12 +196,22 @@ pub enum FarPath {
     Vault(VaultName),
 }
 
+impl FarPath {
+    /// A path as the far side names it.
+    fn read(text: &str) -> Option<Self> {
+        match text.strip_prefix("projects/") {
+            Some(path) => path.parse().ok().map(Self::Store),
+            None => text.strip_prefix(VAULT)?.parse().ok().map(Self::Vault),
+        }
+    }
+}
+
 /// As it goes by stdin: below the claude directory.
 impl fmt::Display for FarPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Store(path) => write!(f, "projects/{path}"),
-            Self::Vault(name) => write!(f, ".claude-session-sync/vault/{name}"),
+            Self::Vault(name) => write!(f, "{VAULT}{name}"),
         }
     }
 }

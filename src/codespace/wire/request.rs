@@ -189,10 +189,11 @@ impl Request {
     /// # Errors
     /// As [`Request::write`].
     pub fn word(&self, nonce: &Nonce) -> Result<Option<String>, RequestError> {
-        let text = self.text(nonce)?;
-        let ours = matches!(self, Self::List { roots, .. } if roots.is_empty());
+        if !matches!(self, Self::List { roots, .. } if roots.is_empty()) {
+            return Ok(None);
+        }
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._- \n".contains(&byte);
-        Ok((ours && text.bytes().all(plain)).then_some(text))
+        Ok(Some(self.text(nonce)?).filter(|text| text.bytes().all(plain)))
     }
 
     /// Writes the whole request; the caller then closes the stream.
