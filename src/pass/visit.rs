@@ -159,7 +159,13 @@ impl Seen {
         if questions.is_empty() {
             return Ok(());
         }
-        let mut wants = Vec::new();
+        self.ask(far, questions, bases).await?;
+        self.fetch(far, errand, began).await
+    }
+
+    /// Has them hashed there, and decides how each comes.
+    async fn ask(&mut self, far: &mut dyn Replica, questions: Vec<Question>, bases: &Arc<Bases>) -> Result<(), VisitError> {
+        let mut wants = Vec::with_capacity(questions.len());
         for question in &questions {
             let shorter = bases.of_part(question.path.session, &question.path.part).iter().map(|base| base.length).filter(|length| *length < question.size);
             let shorter: HashSet<u64> = if question.path.part.is_lines() { shorter.collect() } else { HashSet::new() };
@@ -170,7 +176,9 @@ impl Seen {
         wants.extend(self.leftover_wants());
         let hashes = far.hash(&wants).await?;
         tracing::debug!(asked = wants.len(), "hashed there");
+        drop(wants);
         self.look_at_leftovers(&hashes, bases).await.map_err(VisitError::Here)?;
+        self.fetches.reserve_exact(questions.len());
         for question in questions {
             let path = FarPath::Store(question.path.clone());
             let digest = hashes.find(&path, question.live.then_some(question.size));
@@ -183,7 +191,7 @@ impl Seen {
             let Question { member, path, size, .. } = question;
             self.fetches.push(Fetch { member, session: path.session, part: path.part, size, digest, how, staged: None });
         }
-        self.fetch(far, errand, began).await
+        Ok(())
     }
 
     fn leftover_wants(&self) -> Vec<HashWant> {

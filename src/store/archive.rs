@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead as _, BufReader, Seek as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, BufWriter, Seek as _, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::record::VERSION;
 pub use super::record::{Here, Place, Record, SideContent};
-use super::vault::{Note, Reason, Vault, copy_prefix, temporary, write_staged};
+use super::vault::{Note, Reason, Vault, copy_prefix, fill_staged, temporary, write_staged};
 use crate::reconcile::manifest::{Part, SessionId, SidePath};
 use crate::reconcile::order::rank;
 use crate::reconcile::plan::Side;
@@ -279,14 +279,15 @@ impl Archive {
         }
         sync_all(&self.root)?;
         if self.lines > 1000 + self.records.len() * 3 / 2 {
-            write_staged(&self.stage, &self.root.join("index.jsonl"), &lines(Vec::new(), self.records.values())?)?;
+            fill_staged(&self.stage, &self.root.join("index.jsonl"), |file| lines(file, self.records.values()))?;
             self.lines = self.records.len();
         } else {
+            let index = OpenOptions::new().append(true).create(true).mode(0o600).open(self.root.join("index.jsonl"))?;
+            let mut added = BufWriter::with_capacity(64 << 10, index);
             // A torn line of an earlier append is ended first.
-            let added = lines(b"\n".to_vec(), self.changed.iter().filter_map(|session| self.records.get(session)))?;
-            let mut index = OpenOptions::new().append(true).create(true).mode(0o600).open(self.root.join("index.jsonl"))?;
-            index.write_all(&added)?;
-            index.sync_all()?;
+            added.write_all(b"\n")?;
+            lines(&mut added, self.changed.iter().filter_map(|session| self.records.get(session)))?;
+            added.into_inner()?.sync_all()?;
             self.lines += self.changed.len() + 1;
         }
         self.changed.clear();
@@ -294,13 +295,13 @@ impl Archive {
     }
 }
 
-/// The records behind what stands before them, one a line.
-fn lines<'a>(mut text: Vec<u8>, records: impl Iterator<Item = &'a Record>) -> io::Result<Vec<u8>> {
+/// The records, one a line; never whole in memory, for there may be tens of thousands.
+fn lines<'a>(into: &mut impl Write, records: impl Iterator<Item = &'a Record>) -> io::Result<()> {
     for record in records {
-        serde_json::to_writer(&mut text, record)?;
-        text.push(b'\n');
+        serde_json::to_writer(&mut *into, record)?;
+        into.write_all(b"\n")?;
     }
-    Ok(text)
+    Ok(())
 }
 
 fn prefix_digest(lines: &Lines, source: &Path, length: u64) -> io::Result<Digest> {

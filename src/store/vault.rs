@@ -352,7 +352,12 @@ pub(super) fn temporary(stage: &Path) -> io::Result<NamedTempFile> {
 /// # Errors
 /// As [`write_durably`].
 pub(super) fn write_staged(stage: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    put_in_place(temporary(stage)?, path, |file| file.write_all(bytes))
+    fill_staged(stage, path, |file| file.write_all(bytes))
+}
+
+/// The same for what is never in memory as a whole.
+pub(super) fn fill_staged(stage: &Path, path: &Path, fill: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>) -> io::Result<()> {
+    put_in_place(temporary(stage)?, path, fill)
 }
 
 /// Replaces a file of our own as a whole: written beside it, made durable, renamed over it.
