@@ -276,6 +276,16 @@ fn digests_are_those_that_were_asked_for_and_all_of_them() {
 }
 
 #[test]
+fn each_digest_is_of_the_file_that_it_names_in_any_order() {
+    let paths = ["-c", "-a", "-b"].map(|project| FarPath::Store(format!("{project}/{A}.jsonl").parse().unwrap()));
+    let (wants, nonce) = (paths.clone().map(|path| HashWant { path, first: None }), Nonce::random());
+    let lines: Vec<_> = paths.iter().zip(["01", "02", "03"]).rev().map(|(path, byte)| format!("w {} {path}", byte.repeat(32))).collect();
+    let bytes = answer(&nonce, &[("hashes", lines.join("\n").as_bytes())]);
+    let found = wait(async { Hashes::read(open(&bytes, &nonce).await?, &wants).await }).unwrap();
+    assert_eq!(paths.map(|path| found.get(&path, None)), [1, 2, 3].map(|byte| Some([byte; 32])));
+}
+
+#[test]
 fn a_range_has_the_length_that_was_asked_for() {
     let want = Range { path: FarPath::Store(TRANSCRIPT.parse().unwrap()), offset: 0, length: 3 };
     for (items, expected) in [
