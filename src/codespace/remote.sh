@@ -36,7 +36,8 @@ fail() {
     finish
 }
 
-# Whether that can be said here: there may be no such tool, or an old one. How the request came may have shown it.
+# Finds out whether a program can be told for how long to run: there may be no such tool, or an old one. How the request came may
+# have shown it.
 patience() {
     [ -n "$limit" ] || [ -z "$unasked" ] || ! timeout 9 true 2>/dev/null || limit=yes
     unasked=

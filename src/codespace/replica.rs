@@ -176,12 +176,6 @@ impl Far {
         &self.connection
     }
 
-    /// Those that the far side does not look at without being told: what lies in its workspaces it lists itself.
-    fn elsewhere(&self, folders: &[String]) -> Vec<String> {
-        let workspaces = Path::new(self.workspaces.as_deref().unwrap_or("/workspaces"));
-        folders.iter().filter(|folder| Path::new(folder).parent() != Some(workspaces)).cloned().collect()
-    }
-
     fn directory(&self) -> String {
         self.listed_claude.clone()
     }
@@ -205,7 +199,12 @@ impl Far {
 impl Replica for Far {
     fn list<'a>(&'a mut self, folders: &'a [String], agent: Option<Uuid>) -> Visited<'a, Listing> {
         Box::pin(async move {
-            let request = Request::List { claude: self.claude.clone(), workspaces: self.workspaces.clone(), roots: self.elsewhere(folders), agent };
+            let request = Request::List {
+                claude: self.claude.clone(),
+                workspaces: self.workspaces.clone(),
+                roots: elsewhere(folders, self.workspaces.as_deref()),
+                agent,
+            };
             self.agent = agent;
             let (answer, rest) = self.call(request, WALKING).await?.split();
             let listing = rest.judge(Listing::read(answer).await).await?;
@@ -249,6 +248,12 @@ impl Replica for Far {
     fn close(self: Box<Self>) -> LocalBoxFuture<'static, ()> {
         Box::pin(self.connection.close())
     }
+}
+
+/// Those folders that the far side does not look at without being told: what lies in its workspaces it lists itself.
+fn elsewhere(folders: &[String], workspaces: Option<&str>) -> Vec<String> {
+    let workspaces = Path::new(workspaces.unwrap_or("/workspaces"));
+    folders.iter().filter(|folder| Path::new(folder).parent() != Some(workspaces)).cloned().collect()
 }
 
 /// Longest silence of who hashes files that hold so many bytes together. They say themselves how many: not for ever.
@@ -353,5 +358,17 @@ impl Getting {
     /// Leaves the rest where it is.
     pub async fn abandon(self) {
         drop(self);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::elsewhere;
+
+    #[test]
+    fn only_folders_that_lie_elsewhere_are_named() {
+        let folders = ["/workspaces/one", "/workspaces/one/below", "/srv/two", "/workspaces"].map(str::to_owned);
+        assert_eq!(elsewhere(&folders, None), folders[1..]);
+        assert_eq!(elsewhere(&folders, Some("/srv")), [&folders[..2], &folders[3..]].concat());
     }
 }
