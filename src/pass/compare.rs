@@ -96,7 +96,7 @@ pub fn compared(session: SessionId, plan: Result<SessionPlan, String>) -> Compar
     let length = plan.winner.content.length;
     let stands = [At::Here, At::There].into_iter().zip(&plan.standings).map(|(at, standing)| stand(at, standing, length));
     let stand = stands.into_iter().find(|stand| *stand != Stand::Equal).unwrap_or(Stand::Equal);
-    Compared { session, title: plan.winner.title, stand }
+    Compared { session, title: plan.winner.title.clone(), stand }
 }
 
 /// What the standing of one side says of both: the other one holds the winner.

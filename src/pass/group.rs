@@ -24,7 +24,7 @@ impl Here {
         if let Some(why) = self.refused.get(&id) {
             return Presence { closed: Some(why.clone()), ..Presence::default() };
         }
-        let gone = self.gone(id).map(|last| Lines::bare(last.length, last.digest));
+        let gone = self.gone(id).map(|last| Arc::new(Lines::bare(last.length, last.digest)));
         let Some(session) = self.sessions.get(&id) else {
             return Presence { gone, live: self.registry.is_live(id, None, self.now), ..Presence::default() };
         };
@@ -38,7 +38,7 @@ impl Here {
             return Presence { closed, ..Presence::default() };
         }
         let side = session.side.iter().map(|(path, (_, side))| (path.clone(), side.clone())).collect();
-        Presence { transcript: session.transcript.as_ref().map(|(_, lines)| Lines::clone(lines)), side, live: session.live, gone, ..Presence::default() }
+        Presence { transcript: session.transcript.as_ref().map(|(_, lines)| Arc::clone(lines)), side, live: session.live, gone, ..Presence::default() }
     }
 }
 
@@ -99,7 +99,7 @@ fn prove(presences: &mut [Presence], offer: Option<&mut Offer>, sources: &Source
     let paths: BTreeSet<_> = presences.iter().flat_map(|presence| presence.side.keys().cloned()).collect();
     for path in paths {
         let copies = presences.iter_mut().filter_map(|presence| match presence.side.get_mut(&path) {
-            Some(Side::Lines(lines)) => Some(Arc::make_mut(lines)),
+            Some(Side::Lines(lines)) => Some(lines),
             _ => None,
         });
         prove_lines(copies.collect(), sources)?;
@@ -107,7 +107,7 @@ fn prove(presences: &mut [Presence], offer: Option<&mut Offer>, sources: &Source
     Ok(())
 }
 
-fn prove_lines(mut copies: Vec<&mut Lines>, sources: &Sources) -> io::Result<()> {
+fn prove_lines(mut copies: Vec<&mut Arc<Lines>>, sources: &Sources) -> io::Result<()> {
     let distinct: BTreeSet<Digest> = copies.iter().map(|lines| lines.content.digest).collect();
     if distinct.len() < 2 {
         return Ok(());

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use uuid::Uuid;
@@ -19,6 +19,7 @@ use crate::reconcile::plan::Side;
 use crate::reconcile::project::RepositoryId;
 use crate::reconcile::relation::Lines;
 use crate::reconcile::report::Skipped;
+use crate::reconcile::shared::put;
 use crate::reconcile::transcript::Content;
 use crate::state::{Held, State};
 use crate::store::archive::{Archive, Here as LastHere, Place};
@@ -111,6 +112,8 @@ pub struct Here {
     clones: BTreeMap<PathBuf, (Checkout, i64)>,
     /// Project directories whose repository a clone says: that clone's root.
     spoken_for: BTreeMap<ProjectName, PathBuf>,
+    /// Clones below the clone roots, once they were looked for: ten thousand sessions may ask.
+    found: OnceLock<Vec<Checkout>>,
     /// When it was looked at, by this machine's clock.
     pub now: SystemTime,
 }
@@ -151,6 +154,7 @@ impl Here {
             skipped,
             clones: BTreeMap::new(),
             spoken_for: BTreeMap::new(),
+            found: OnceLock::new(),
             now,
         };
         let directories = here.read(&scanned, state);
@@ -200,12 +204,12 @@ impl Here {
                             }
                             session.transcript = Some((stamp, lines));
                         } else if let Part::Side(side) = part {
-                            session.side.insert(side, (stamp, Side::Lines(lines)));
+                            put(&mut session.side, side, (stamp, Side::Lines(lines)));
                         }
                     }
                     Held::Whole(whole) => {
                         if let Part::Side(side) = part {
-                            session.side.insert(side, (stamp, Side::Whole(whole.clone())));
+                            put(&mut session.side, side, (stamp, Side::Whole(whole.clone())));
                         }
                     }
                 }
@@ -298,11 +302,9 @@ impl Here {
         if let Some((checkout, _)) = best {
             return at(&checkout.root, Rule::UsedLast);
         }
-        let mut clones = Clones::new(&self.setting.git, &mut state.clones);
-        let mut found = clones.below(&self.setting.clone_roots);
-        found.retain(|checkout| checkout.remotes.contains(&place.repository));
-        found.sort_by_key(|checkout| (checkout.remotes.first() != Some(&place.repository), checkout.root.clone()));
-        match found.first() {
+        let found = self.found.get_or_init(|| Clones::new(&self.setting.git, &mut state.clones).below(&self.setting.clone_roots));
+        let found = found.iter().filter(|checkout| checkout.remotes.contains(&place.repository));
+        match found.min_by_key(|checkout| (checkout.remotes.first() != Some(&place.repository), &checkout.root)) {
             Some(checkout) => at(&checkout.root, Rule::Found),
             None => (ProjectName::of(&crate::reconcile::layout::join(far_root, &place.below)), Rule::NoClone),
         }

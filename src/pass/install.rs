@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
@@ -73,7 +74,7 @@ pub fn place(repository: &RepositoryId, plan: &GroupPlan, here: &Here, far: &[(&
 #[must_use]
 pub fn actions(repository: &RepositoryId, plan: &GroupPlan, group: &Group) -> Vec<(Action, Step)> {
     let origins = plan.origins();
-    let mut actions = Vec::new();
+    let mut actions = Vec::with_capacity(plan.sessions.values().map(|planned| planned.steps.len()).sum());
     let mut sessions: Vec<_> = plan.sessions.iter().collect();
     sessions.sort_by_key(|(id, _)| std::cmp::Reverse(GroupPlan::depth(&origins, **id)));
     for (id, planned) in sessions {
@@ -213,7 +214,7 @@ impl Work<'_> {
     #[must_use]
     pub fn held(&self, id: SessionId, part: &Part) -> Option<Held> {
         match part {
-            Part::Transcript => self.plan.sessions.get(&id).map(|planned| Held::Lines { lines: planned.winner.clone().into(), directories: Vec::new() }),
+            Part::Transcript => self.plan.sessions.get(&id).map(|planned| Held::Lines { lines: Arc::clone(&planned.winner), directories: Vec::new() }),
             Part::Side(side) => {
                 let target = self.plan.sessions.get(&id)?.steps.iter().find(|step| step.part == *part)?.target;
                 let held = self.group.presences.get(&id)?.iter().find_map(|presence| presence.side.get(side).filter(|held| Target::of(held) == target))?;

@@ -11,6 +11,7 @@ use crate::reconcile::layout::{Layout, Root, layout};
 use crate::reconcile::manifest::{Part, ProjectName, SessionId, SidePath, Stamp, StorePath};
 use crate::reconcile::project::RepositoryId;
 use crate::reconcile::report::Skipped;
+use crate::reconcile::shared::put;
 use crate::state::{Held, ReplicaMemory};
 use litemap::LiteMap;
 
@@ -162,7 +163,7 @@ pub fn members(
         let part = FarPart { stamp: *stamp, token: token.clone(), held };
         match &path.part {
             Part::Transcript => session.transcript = Some(part),
-            Part::Side(side) => drop(session.side.insert(side.clone(), part)),
+            Part::Side(side) => put(&mut session.side, side.clone(), part),
         }
     }
     close_what_is_in_the_way(&mut members, listing);

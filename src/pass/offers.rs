@@ -80,7 +80,7 @@ impl Planning<'_> {
             let source = self.sources.find(loser.lines.content.digest).ok_or_else(|| io::Error::other("its bytes are not here"))?;
             let (lines, path) = write_fork(self.vault, &loser.lines, source, &fork.title_line)?;
             self.sources.add(lines.content.digest, path);
-            self.offers.insert(fork.id, (origin, Offer { lines, at: loser.members.clone() }));
+            self.offers.insert(fork.id, (origin, Offer { lines: lines.into(), at: loser.members.clone() }));
             self.due.insert(fork.id);
         }
         Ok(())

@@ -19,7 +19,7 @@ use super::leftovers::Leftover;
 use super::logged::{self, Transfer};
 use super::member::FarMember;
 use super::quiet::{self, Contact};
-use super::round::{Planned, Round, Visiting, is_done, word};
+use super::round::{Planned, Round, Visiting, done_at, word};
 use super::target::{Reach, Target};
 use super::visit::Seen;
 use crate::codespace::replica::{Parcel, VisitError};
@@ -188,8 +188,9 @@ pub fn fold(round: &mut Round, visits: Vec<Visiting>, planned: Vec<Planned>) -> 
                 if planned.group.equal > 0 {
                     *standings.entry("equal".to_owned()).or_default() += planned.group.equal;
                 }
+                let done = done_at(planned, member);
                 for (id, of) in &planned.plan.sessions {
-                    let word = word(&of.standings[member], is_done(planned, *id, member));
+                    let word = word(&of.standings[member], done.contains(id));
                     *standings.entry(word.to_owned()).or_default() += 1;
                 }
                 let sent = planned.actions.iter().filter(|(action, step)| step.member == member && action.result == Some(ActionResult::Done));

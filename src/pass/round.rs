@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use chrono::{DateTime, Days, Utc};
@@ -26,7 +27,6 @@ use crate::pass::target::Target;
 use crate::reconcile::manifest::{Part, SessionId};
 use crate::reconcile::plan::{Member, Presence, Side, Standing, Step, Window};
 use crate::reconcile::project::RepositoryId;
-use crate::reconcile::relation::Lines;
 use crate::reconcile::report::{Action, ActionResult, Conflict, Forgetting, Forgotten, Left, Report};
 use crate::reconcile::transcript::{Digest, Moment};
 use crate::state::{Held, State};
@@ -226,7 +226,7 @@ impl Round {
 
     fn presence_there(&self, id: SessionId, seen: &Seen, member: usize) -> Presence {
         let memory = || self.state.replicas.get(&seen.listing.replica?).filter(|_| seen.listing.files.iter().any(|file| file.path.part == Part::Transcript));
-        let gone = || memory().and_then(|memory| memory.seen.get(&id)).map(|lines| Lines::clone(lines));
+        let gone = || memory().and_then(|memory| memory.seen.get(&id)).cloned();
         if seen.listing.forgotten.contains(&id) {
             return Presence { forgotten: true, ..Presence::default() };
         }
@@ -243,7 +243,7 @@ impl Round {
             return Presence { closed: Some(closed), ..Presence::default() };
         }
         let lines = session.transcript.as_ref().and_then(|part| match part.held.as_deref() {
-            Some(Held::Lines { lines, .. }) => Some(Lines::clone(lines)),
+            Some(Held::Lines { lines, .. }) => Some(Arc::clone(lines)),
             _ => None,
         });
         let side = session.side.iter().filter_map(|(path, part)| {
@@ -372,9 +372,9 @@ pub fn word(standing: &Standing, done: bool) -> &'static str {
     }
 }
 
-/// Whether every step of a session at a member came to its end.
+/// The sessions whose transcript came to where it goes at a member.
 #[must_use]
-pub fn is_done(planned: &Planned, session: SessionId, member: usize) -> bool {
-    let transcript = planned.actions.iter().filter(|(action, step)| action.session == session && step.member == member && step.part == Part::Transcript);
-    transcript.clone().count() > 0 && transcript.into_iter().all(|(action, _)| action.result == Some(ActionResult::Done))
+pub fn done_at(planned: &Planned, member: usize) -> BTreeSet<SessionId> {
+    let transcripts = planned.actions.iter().filter(|(_, step)| step.member == member && step.part == Part::Transcript);
+    transcripts.filter(|(action, _)| action.result == Some(ActionResult::Done)).map(|(action, _)| action.session).collect()
 }

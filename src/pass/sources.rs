@@ -6,6 +6,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::bases::{Base, Bases};
 use super::here::Here;
@@ -103,7 +104,7 @@ impl Sources {
     /// one that does: of another copy, or of anything else that is here of the same file.
     pub(super) fn share(&mut self, session: SessionId, presences: &[Presence], bases: &Bases) {
         let transcripts = presences.iter().flat_map(|presence| presence.transcript.iter().chain(&presence.gone));
-        self.share_file(&transcripts.map(content).collect::<Vec<_>>(), bases.of_part(session, &Part::Transcript));
+        self.share_file(&transcripts.map(|lines| content(lines)).collect::<Vec<_>>(), bases.of_part(session, &Part::Transcript));
         let paths: BTreeSet<&SidePath> = presences.iter().flat_map(|presence| presence.side.keys()).collect();
         for path in paths {
             let copies = presences.iter().filter_map(|presence| match presence.side.get(path)? {
@@ -139,7 +140,7 @@ impl Sources {
     ///
     /// # Errors
     /// When a source cannot be read, or no longer holds the content.
-    pub(super) fn complete(&self, lines: &mut Lines, lengths: &BTreeSet<u64>, messages: bool) -> io::Result<()> {
+    pub(super) fn complete(&self, lines: &mut Arc<Lines>, lengths: &BTreeSet<u64>, messages: bool) -> io::Result<()> {
         let marks: Vec<u64> = lengths.iter().copied().filter(|length| *length < lines.content.length && lines.prefix(*length).is_none()).collect();
         if marks.is_empty() && (!messages || !lines.messages.is_empty()) {
             return Ok(());
@@ -151,6 +152,7 @@ impl Sources {
         if reading.content.digest != lines.content.digest {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "changed while it was compared"));
         }
+        let lines = Arc::make_mut(lines);
         lines.marks.extend(reading.marks);
         if messages {
             lines.messages = reading.messages;

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, Utc};
@@ -28,6 +29,7 @@ use crate::reconcile::quiet::Verdict;
 use crate::reconcile::relation::Lines;
 use crate::state::{Held, PlaceKind, ReplicaMemory, SharedMemory, State, VisitMemory};
 use crate::store::archive::Place;
+use litemap::LiteMap;
 
 /// One repository at one place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -183,7 +185,7 @@ impl Survey {
         let empty = ReplicaMemory::default();
         let far = memory.replica.and_then(|replica| self.state.replicas.get(&replica)).map_or(&empty, |far| &**far);
         let transcripts = far.files.iter().filter(|(path, _)| path.part == Part::Transcript);
-        let there: BTreeMap<SessionId, &Lines> = transcripts.filter_map(|(path, file)| Some((path.session, lines(&file.held)?))).collect();
+        let there: BTreeMap<SessionId, &Arc<Lines>> = transcripts.filter_map(|(path, file)| Some((path.session, lines(&file.held)?))).collect();
         let alone = memory.repositories.len() == 1;
         let belongs = |id: &SessionId| self.repository_of(*id).map_or(alone, |of| of == repository);
         let ids: BTreeSet<SessionId> = self.here.sessions.keys().chain(there.keys()).copied().filter(belongs).collect();
@@ -307,7 +309,7 @@ fn directories(here: &Here, state: &mut State) -> Vec<Directory> {
     known
 }
 
-fn lines(held: &Held) -> Option<&Lines> {
+fn lines(held: &Held) -> Option<&Arc<Lines>> {
     match held {
         Held::Lines { lines, .. } => Some(lines),
         Held::Whole(_) => None,
@@ -315,11 +317,11 @@ fn lines(held: &Held) -> Option<&Lines> {
 }
 
 /// What a far side held of a session at its last visit.
-fn presence(id: SessionId, there: &BTreeMap<SessionId, &Lines>, far: &ReplicaMemory, memory: &VisitMemory, learned: &SharedMemory) -> Presence {
+fn presence(id: SessionId, there: &BTreeMap<SessionId, &Arc<Lines>>, far: &ReplicaMemory, memory: &VisitMemory, learned: &SharedMemory) -> Presence {
     if far.forgotten.contains(&id) {
         return Presence { forgotten: true, ..Presence::default() };
     }
-    let transcript = there.get(&id).map(|lines| (*lines).clone());
-    let gone = far.seen.get(&id).filter(|_| transcript.is_none() && !there.is_empty()).map(|lines| Lines::clone(lines));
-    Presence { transcript, side: BTreeMap::new(), live: memory.open.contains(&id), gone, closed: learned.refused.get(&id).cloned(), forgotten: false }
+    let transcript = there.get(&id).map(|lines| Arc::clone(lines));
+    let gone = far.seen.get(&id).filter(|_| transcript.is_none() && !there.is_empty()).cloned();
+    Presence { transcript, side: LiteMap::new(), live: memory.open.contains(&id), gone, closed: learned.refused.get(&id).cloned(), forgotten: false }
 }

@@ -12,6 +12,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use litemap::LiteMap;
+
 use super::fork::{Fork, fork};
 use super::manifest::{Part, SessionId, SidePath};
 use super::order::{Whole, rank};
@@ -62,13 +64,13 @@ impl Side {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Presence {
     /// Its transcript.
-    pub transcript: Option<Lines>,
+    pub transcript: Option<Arc<Lines>>,
     /// Its side files.
-    pub side: BTreeMap<SidePath, Side>,
+    pub side: LiteMap<SidePath, Side>,
     /// A client has it open.
     pub live: bool,
     /// It was here once, as this, and is gone.
-    pub gone: Option<Lines>,
+    pub gone: Option<Arc<Lines>>,
     /// Why nothing is to be done here.
     pub closed: Option<String>,
     /// It was forgotten here by its user, from another machine: as if this member never had it, and it is not to come back.
@@ -79,7 +81,7 @@ pub struct Presence {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offer {
     /// The content.
-    pub lines: Lines,
+    pub lines: Arc<Lines>,
     /// Members where its origin lay: created there however old its messages are, if the retention period allows.
     pub at: BTreeSet<usize>,
 }
@@ -165,7 +167,7 @@ pub enum Standing {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loser {
     /// The copy.
-    pub lines: Lines,
+    pub lines: Arc<Lines>,
     /// Who holds it.
     pub members: BTreeSet<usize>,
     /// The session it becomes.
@@ -178,7 +180,7 @@ pub struct SessionPlan {
     /// The session.
     pub session: SessionId,
     /// The winner's content.
-    pub winner: Lines,
+    pub winner: Arc<Lines>,
     /// One per member.
     pub standings: Vec<Standing>,
     /// In the order of installation: side files before their transcript.
@@ -209,6 +211,8 @@ pub fn plan(session: SessionId, members: &[Member], presences: &[Presence], offe
         };
         steps.push(Step { member: index, part: Part::Transcript, kind, target: Target::of_lines(&winner.content) });
     }
+    // Mostly there is one, and ten thousand plans are held together.
+    steps.shrink_to_fit();
     let losers = losers(session, &winner, presences)?;
     Ok(Some(SessionPlan { session, winner, standings, steps, losers }))
 }
@@ -354,8 +358,8 @@ mod tests {
             Member { name: name.to_owned(), accepts: true, window }
         };
         let standing = |winner: &str, gone: Lines| {
-            let holder = Presence { transcript: Some(content(winner, &[gone.content.length])), ..Presence::default() };
-            let deleter = Presence { gone: Some(gone), ..Presence::default() };
+            let holder = Presence { transcript: Some(Arc::new(content(winner, &[gone.content.length]))), ..Presence::default() };
+            let deleter = Presence { gone: Some(Arc::new(gone)), ..Presence::default() };
             let session = "6f869d7b-ce51-4e00-8a05-674dde6aa368".parse().unwrap();
             plan(session, &[member("a"), member("b")], &[holder, deleter], None).map(|planned| planned.unwrap().standings[1].clone())
         };

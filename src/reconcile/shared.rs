@@ -1,6 +1,9 @@
-//! Equal names, of which one copy is enough: ten thousand sessions lie in a few directories of a few repositories.
+//! Equal names, of which one copy is enough: ten thousand sessions lie in a few directories of a few repositories. And small maps, of
+//! which there are as many.
 
 use std::collections::BTreeSet;
+
+use litemap::LiteMap;
 
 /// The names met so far; their clones must be no copies.
 #[derive(Debug)]
@@ -21,6 +24,14 @@ impl<T: Ord + Clone> Shared<T> {
         self.0.insert(name.clone());
         name
     }
+}
+
+/// Puts something into a map of which there are thousands, most of them with one entry: no room is kept for more.
+pub fn put<K: Ord, V>(map: &mut LiteMap<K, V>, key: K, value: V) {
+    if map.is_empty() {
+        *map = LiteMap::with_capacity(1);
+    }
+    map.insert(key, value);
 }
 
 #[cfg(test)]

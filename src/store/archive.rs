@@ -23,7 +23,7 @@ use crate::reconcile::manifest::{Part, SessionId, SidePath};
 use crate::reconcile::order::rank;
 use crate::reconcile::plan::Side;
 use crate::reconcile::relation::Lines;
-use crate::reconcile::shared::Shared;
+use crate::reconcile::shared::{Shared, put};
 use crate::reconcile::transcript::{Content, Digest};
 use litemap::LiteMap;
 
@@ -199,7 +199,7 @@ impl Archive {
         let (length, digest) = taken.target();
         write(&self.stage, &path, &Content { length, digest, newest_message: None, newest: None }, source, from)?;
         if let Some(record) = self.records.get_mut(&session) {
-            record.side.insert(side.clone(), taken);
+            put(&mut record.side, side.clone(), taken);
             self.changed.insert(session);
         }
         Ok(())

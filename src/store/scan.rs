@@ -11,6 +11,7 @@ use rustix::fs::{Dir, FileType};
 
 use super::tree::{Make, Status, Tree, descend, status_at};
 use crate::reconcile::manifest::{Part, ProjectName, SessionId, SidePath, Stamp, StorePath, is_known_neighbour};
+use crate::reconcile::shared::put;
 use litemap::LiteMap;
 
 /// Most directories below a session's folder, one in the other; a side path has one component more.
@@ -178,7 +179,7 @@ impl Project<'_> {
         }
         match part {
             Part::Transcript => found.transcript = Some(stamp),
-            Part::Side(side) => drop(found.side.insert(side, stamp)),
+            Part::Side(side) => put(&mut found.side, side, stamp),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! `CLAUDE_SESSION_SYNC_PLANS` says how many, `CLAUDE_SESSION_SYNC_SEED` the first seed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use claude_session_sync::reconcile::manifest::{Part, SidePath};
@@ -41,7 +42,7 @@ fn is_message(word: usize) -> bool {
 }
 
 /// Every content of the vocabulary, read once.
-struct Shelf(BTreeMap<Words, Lines>);
+struct Shelf(BTreeMap<Words, Arc<Lines>>);
 
 impl Shelf {
     fn new() -> Self {
@@ -57,11 +58,11 @@ impl Shelf {
             all.extend(last.clone());
         }
         let lengths: BTreeSet<u64> = all.iter().map(|(_, bytes)| bytes.len() as u64).collect();
-        Self(all.into_iter().map(|(words, bytes)| (words, proved(&bytes, &lengths))).collect())
+        Self(all.into_iter().map(|(words, bytes)| (words, proved(&bytes, &lengths).into())).collect())
     }
 
-    fn lines(&self, words: &[usize]) -> Lines {
-        self.0[words].clone()
+    fn lines(&self, words: &[usize]) -> Arc<Lines> {
+        Arc::clone(&self.0[words])
     }
 
     fn digest(&self, words: &[usize]) -> Digest {
@@ -154,7 +155,7 @@ impl Case {
             window: Window { chosen: moment(says.chosen), retention: moment(says.retention) },
         };
         let presence = |says: &Says| {
-            let side = says.side.iter().map(|words| (side_path(), Side::Lines(shelf.lines(words).into())));
+            let side = says.side.iter().map(|words| (side_path(), Side::Lines(shelf.lines(words))));
             Presence {
                 transcript: says.transcript.as_deref().map(|words| shelf.lines(words)),
                 side: side.chain(says.whole.iter().map(|whole| (whole_path(), Side::Whole(whole.clone())))).collect(),

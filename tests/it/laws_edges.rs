@@ -13,11 +13,11 @@ fn member(chosen: i64, retention: i64) -> Member {
 }
 
 fn holding(lines: Lines) -> Presence {
-    Presence { transcript: Some(lines), ..Presence::default() }
+    Presence { transcript: Some(lines.into()), ..Presence::default() }
 }
 
 fn gone(lines: Lines) -> Presence {
-    Presence { gone: Some(lines), ..Presence::default() }
+    Presence { gone: Some(lines.into()), ..Presence::default() }
 }
 
 /// The plan for members that take whatever there is.
@@ -54,7 +54,7 @@ fn a_session_is_created_where_it_is_younger_than_both_bounds_and_not_where_it_is
     assert!(created(TEN_SECONDS - 1, TEN_SECONDS - 1, None));
     assert!(!created(TEN_SECONDS, 0, None));
     assert!(!created(0, TEN_SECONDS, None));
-    let promised = Offer { lines: winner.clone(), at: [1].into() };
+    let promised = Offer { lines: winner.clone().into(), at: [1].into() };
     assert!(created(TEN_SECONDS, TEN_SECONDS - 1, Some(&promised)));
     assert!(!created(0, TEN_SECONDS, Some(&promised)), "the client would take it away again");
 }

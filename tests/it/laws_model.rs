@@ -51,8 +51,8 @@ impl Replica {
         if self.closed {
             return Presence { closed: Some("closed".to_owned()), ..Presence::default() };
         }
-        let transcript = self.transcripts.get(&id).map(|bytes| proved(bytes, lengths));
-        let gone = self.seen.get(&id).filter(|_| transcript.is_none()).map(|bytes| proved(bytes, lengths));
+        let transcript = self.transcripts.get(&id).map(|bytes| proved(bytes, lengths).into());
+        let gone = self.seen.get(&id).filter(|_| transcript.is_none()).map(|bytes| proved(bytes, lengths).into());
         let of_session = self.side.iter().filter(|((of, _), _)| *of == id);
         let side = of_session.map(|((_, path), file)| (path.clone(), side_of(path, file, lengths))).collect();
         Presence { transcript, side, live: self.live.contains(&id), gone, ..Presence::default() }
@@ -137,7 +137,7 @@ pub(crate) fn pass(world: &mut [Replica], members: &[usize]) -> usize {
     }
     lengths.extend(offers.iter().map(|(_, content, _)| content.len() as u64));
     for (id, content, at) in offers {
-        let offer = Offer { lines: proved(&content, &lengths), at };
+        let offer = Offer { lines: proved(&content, &lengths).into(), at };
         if let Some(planned) = plan(id, &group, &presences(id, &lengths), Some(&offer)).unwrap() {
             plans.insert(id, planned);
         }

@@ -244,6 +244,7 @@ fn files(text: &[u8], skipped: &mut SkippedNames) -> Result<Vec<FarFile>, WireEr
             Err(_) => skip("is no UTF-8".to_owned()),
         }
     }
+    files.shrink_to_fit();
     files.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     match files.windows(2).find(|pair| pair[0].path == pair[1].path) {
         Some(pair) => Err(grammar(format!("`{}` twice in `files`", pair[0].path))),
