@@ -32,7 +32,8 @@ pub(crate) type Rank = (Option<i64>, Option<i64>, usize, [u8; 32]);
 pub(crate) fn rank(content: &[u8]) -> Rank {
     let moments: Vec<_> = split(content).map(moment).collect();
     let newest = moments.iter().filter_map(|(time, _)| *time).max();
-    (newest_message(content), newest, content.len(), Sha256::digest(content).into())
+    let newest_message = moments.iter().filter(|(_, message)| *message).filter_map(|(time, _)| *time).max();
+    (newest_message, newest, content.len(), Sha256::digest(content).into())
 }
 
 /// The time of the newest message, if there is one.
@@ -47,16 +48,21 @@ pub(crate) fn messages(content: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// The id of the fork that a copy of a session becomes.
 pub(crate) fn fork_id(session: SessionId, loser: &[u8]) -> SessionId {
-    let digest: String = Sha256::digest(loser).iter().map(|byte| format!("{byte:02x}")).collect();
-    SessionId::new(Uuid::new_v5(session.as_uuid(), digest.as_bytes()))
+    fork_of(session, &Sha256::digest(loser).into())
+}
+
+/// The same, of its SHA-256.
+fn fork_of(session: SessionId, digest: &[u8; 32]) -> SessionId {
+    let digits = digest.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| b"0123456789abcdef"[usize::from(digit)]);
+    SessionId::new(Uuid::new_v5(session.as_uuid(), &digits.collect::<Vec<u8>>()))
 }
 
 /// Whether `session`, which holds these bytes, is a fork of `origin`.
 pub(crate) fn is_fork_of(session: SessionId, bytes: &[u8], origin: SessionId) -> bool {
-    let mut end = 0;
+    let mut beginning = Sha256::new();
     session.as_uuid().get_version_num() == 5
         && split(bytes).any(|line| {
-            end += line.len();
-            fork_id(origin, &bytes[..end]) == session
+            beginning.update(line);
+            fork_of(origin, &beginning.clone().finalize().into()) == session
         })
 }
