@@ -19,6 +19,7 @@ unset CDPATH
 nl="
 "
 tab=$(printf "\t")
+alone=""
 # Lines are what is split throughout; fields only where IFS is set to a space for one command.
 IFS=$nl
 
@@ -122,7 +123,7 @@ ranges() {
 # how many they were, where dd does it.
 piece() {
     case $flags in
-        nonblock*) dd if="$3" "iflag=$flags" skip="$1" ${2:+"count=$2"} bs=1048576 ;;
+        nonblock*) $alone dd if="$3" "iflag=$flags" skip="$1" ${2:+"count=$2"} bs=1048576 ;;
         *)
             [ -f "$3" ] || return 1
             if [ -n "$flags" ]; then
@@ -690,7 +691,8 @@ verb_hash() {
 # proves what it gets, so this costs that file and not the visit.
 send() {
     [ "$2" != 0 ] || return 0
-    { told=$(piece "$1" "$2" "$3" 2>&1 >&3); } 3>&1
+    # The shell that reads what dd says becomes dd: of each file that is sent, this saves a copy of a shell that knows all of them.
+    { told=$(alone="exec" && piece "$1" "$2" "$3" 2>&1 >&3); } 3>&1
     told=${told##*"$nl"}
     case $told in
         *" byte"*) told=${told%% *} ;;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -18,8 +18,10 @@ use super::{Guarded, Purpose, Setting, SshError, spawn_error};
 use crate::codespace::failure::{Failure, Phase};
 use crate::codespace::name::CodespaceName;
 
-/// Between two looks whether the master has made its socket: each costs one `stat`, and half of it is lost on each connection.
-const LOOK: Duration = Duration::from_millis(5);
+/// Least time between two looks whether the master has made its socket: each costs one `stat`, and half of it is lost on each connection.
+const LOOK: Duration = Duration::from_millis(1);
+/// What is lost is no more than so small a part of what the connection took.
+const LOST: u32 = 100;
 /// Longest wait for each step of its end.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Bytes of stderr that are kept.
@@ -125,8 +127,9 @@ impl Master {
 
 /// ssh makes the socket once it is authenticated, and gives it this name once it listens there.
 async fn ready(socket: &Socket) {
+    let began = Instant::now();
     while !socket.path().exists() {
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(LOOK.max(began.elapsed() / LOST)).await;
     }
 }
 
