@@ -2,6 +2,7 @@
 
 use claude_session_sync::reconcile::project::encode;
 
+use crate::strace;
 use crate::talk::{Talk, id};
 use crate::world::{Ran, World, transcripts, visit};
 
@@ -77,6 +78,32 @@ fn a_clone_without_any_session_is_found_below_the_clone_roots() {
     let report = world.passes();
     assert_eq!(world.here.path(&id(1)), world.here.transcript(&clone, &id(1)));
     assert_eq!(report.unplaced, []);
+}
+
+#[test]
+fn clones_are_looked_for_once_however_many_sessions_need_one() {
+    if !strace::here() {
+        return;
+    }
+    let looks = |sessions: u32| {
+        let mut world = World::new();
+        let far = world.machine("box", &["acme/widget"]);
+        far.clone_of("widget", "git@github.com:acme/widget.git");
+        for number in 1..=sessions {
+            far.put(&Talk::begun(&id(number), &far.at("widget"), 20, "theirs"));
+        }
+        world.here.clone_of("clients/acme/widget", "git@github.com:acme/widget.git");
+        let log = world.root().join("trace");
+        let tracer = strace::tracer(&log);
+        let tracer: Vec<&str> = tracer.iter().map(String::as_str).collect();
+        let (ran, _) = strace::count(&mut world.command(&tracer, &world.arguments(&[])), &log, &[]);
+        assert_eq!(ran.went_well().actions.len(), usize::try_from(sessions).unwrap());
+        let text = String::from_utf8_lossy(&std::fs::read(&log).unwrap()).into_owned();
+        text.lines().filter(|line| line.contains("clients/acme\", ") && line.contains("O_DIRECTORY")).count()
+    };
+    let one = looks(1);
+    assert!(one > 0, "the count is blind");
+    assert_eq!(looks(12), one);
 }
 
 #[test]
