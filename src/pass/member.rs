@@ -77,6 +77,8 @@ impl FarMember {
 pub struct Admitted {
     /// The repository.
     pub repository: RepositoryId,
+    /// Where clones are looked for.
+    pub workspaces: String,
     /// Where it lies if no clone says so.
     pub default_root: Option<String>,
 }
@@ -123,10 +125,10 @@ pub fn members(
         .map(|root| Root { path: root.path.clone(), remotes: root.remotes.iter().filter_map(|url| RepositoryId::from_remote(url)).collect() })
         .collect();
     let mut members: Vec<FarMember> = Vec::new();
-    for Admitted { repository, default_root } in admitted {
+    for Admitted { repository, workspaces, default_root } in admitted {
         let below = below(repository);
         let below: Vec<&str> = below.iter().map(String::as_str).collect();
-        let layout = layout(repository, &roots, &listing.working_directories, &below, default_root.as_deref());
+        let layout = layout(repository, &roots, &listing.working_directories, &below, workspaces, default_root.as_deref());
         members.push(FarMember { repository: repository.clone(), layout, sessions: BTreeMap::new(), elsewhere: BTreeMap::new() });
     }
     let remembered = |path: &StorePath| {

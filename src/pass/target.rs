@@ -6,6 +6,9 @@ use crate::pass::member::Admitted;
 use crate::reconcile::plain::plain;
 use crate::reconcile::project::RepositoryId;
 
+/// Where a codespace keeps its clones.
+const WORKSPACES: &str = "/workspaces";
+
 /// A place to visit, or not to.
 #[derive(Debug, Clone)]
 pub struct Target {
@@ -70,11 +73,11 @@ impl Target {
         match &codespace.repository {
             None => not_visited = Some("GitHub names no repository for it".to_owned()),
             Some(own) => {
-                let default_root = Some(format!("/workspaces/{}", own.name()));
+                let default_root = Some(format!("{WORKSPACES}/{}", own.name()));
                 let also = config.repositories.iter().filter(|repository| repository.also_in.contains(own)).map(|repository| (&repository.name, None));
                 for (repository, default_root) in std::iter::once((own, default_root)).chain(also) {
                     if config.policy(repository) != SyncPolicy::Off {
-                        admitted.push(Admitted { repository: repository.clone(), default_root });
+                        admitted.push(Admitted { repository: repository.clone(), workspaces: WORKSPACES.to_owned(), default_root });
                     }
                 }
                 if admitted.is_empty() {
@@ -97,7 +100,9 @@ impl Target {
     pub fn machine(machine: &Machine, config: &Config) -> Self {
         let name = machine.name.to_string();
         let synced = machine.repositories.iter().filter(|repository| config.policy(repository) != SyncPolicy::Off);
-        let admitted: Vec<Admitted> = synced.map(|repository| Admitted { repository: repository.clone(), default_root: None }).collect();
+        let workspaces = || machine.workspaces.to_string();
+        let admitted: Vec<Admitted> =
+            synced.map(|repository| Admitted { repository: repository.clone(), workspaces: workspaces(), default_root: None }).collect();
         let not_visited = admitted.is_empty().then(|| "sync = \"off\" for its repositories".to_owned());
         let reach = Reach::Machine(Box::new(machine.clone()));
         Self { display_name: name.clone(), name, reach, admitted, folders: Vec::new(), not_visited }

@@ -61,16 +61,25 @@ impl Rule {
 ///
 /// `default_root` is where GitHub puts the repository when no root names it; none for a machine that is no codespace.
 /// `below` are paths below the root that sessions elsewhere in the group stand for.
+/// What lies in `workspaces` is found again whatever becomes of the sessions; any other root only while a transcript names it.
 #[must_use]
-pub fn layout(repository: &RepositoryId, roots: &[Root], directories: &[(ProjectName, String)], below: &[&str], default_root: Option<&str>) -> Layout {
+pub fn layout(
+    repository: &RepositoryId,
+    roots: &[Root],
+    directories: &[(ProjectName, String)],
+    below: &[&str],
+    workspaces: &str,
+    default_root: Option<&str>,
+) -> Layout {
     let mut own: Vec<String> = roots.iter().filter(|root| root.remotes.contains(repository)).map(|root| root.path.clone()).collect();
     if let (Some(default), true) = (default_root, own.is_empty()) {
         own.push(default.to_owned());
     }
-    // The root for new sessions: the default one if it is among them, else the one whose first remote it is, else the shortest.
+    // The root for new sessions: the default one if it is among them, else the one whose first remote it is, else one that will be
+    // found again, else the shortest.
     own.sort_by_key(|path| {
         let origin = roots.iter().any(|root| root.path == *path && root.remotes.first() == Some(repository));
-        (default_root != Some(path.as_str()), !origin, path.len(), path.clone())
+        (default_root != Some(path.as_str()), !origin, under(path, workspaces).is_none(), path.len(), path.clone())
     });
     own.dedup();
     let mut layout = Layout { roots: own, ..Layout::default() };
@@ -127,7 +136,7 @@ mod tests {
     fn subdirectories_and_worktrees_count_by_their_path_below_the_root() {
         let roots = [root("/workspaces/widget", &["acme/widget"]), root("/workspaces/widget-fix", &["acme/widget"])];
         let directories = [said("/workspaces/widget/app/web"), said("/workspaces/widget-fix")];
-        let layout = layout(&"acme/widget".parse().unwrap(), &roots, &directories, &["docs"], Some("/workspaces/widget"));
+        let layout = layout(&"acme/widget".parse().unwrap(), &roots, &directories, &["docs"], "/workspaces", Some("/workspaces/widget"));
         assert_eq!(layout.roots[0], "/workspaces/widget");
         assert_eq!(layout.projects[&ProjectName::of("/workspaces/widget/app/web")], "app/web");
         assert_eq!(layout.projects[&ProjectName::of("/workspaces/widget-fix")], "");
@@ -138,9 +147,16 @@ mod tests {
     fn new_sessions_belong_in_the_clone_whose_first_remote_it_is() {
         let roots = [root("/src/fork", &["me/widget", "acme/widget"]), root("/src/widget-of-acme", &["acme/widget", "me/widget"])];
         for roots in [roots.clone(), [roots[1].clone(), roots[0].clone()]] {
-            let layout = layout(&"acme/widget".parse().unwrap(), &roots, &[], &[], None);
+            let layout = layout(&"acme/widget".parse().unwrap(), &roots, &[], &[], "/workspaces", None);
             assert_eq!(layout.roots, ["/src/widget-of-acme", "/src/fork"]);
         }
+    }
+
+    #[test]
+    fn new_sessions_belong_in_a_clone_that_is_found_without_any_session() {
+        let roots = [root("/w", &["acme/widget"]), root("/workspaces/acme/widget", &["acme/widget"]), root("/workspaces-old", &["acme/widget"])];
+        let layout = layout(&"acme/widget".parse().unwrap(), &roots, &[], &[], "/workspaces", None);
+        assert_eq!(layout.roots, ["/workspaces/acme/widget", "/w", "/workspaces-old"]);
     }
 
     #[test]
@@ -155,7 +171,7 @@ mod tests {
         let roots =
             [root("/workspaces/widget", &["acme/widget"]), root("/workspaces/my-widget", &["acme/my-widget"]), root("/workspaces/w2", &["other/widget"])];
         let directories = [said("/workspaces/my-widget"), said("/workspaces/w2/x"), said("/elsewhere")];
-        let layout = layout(&"acme/widget".parse().unwrap(), &roots, &directories, &[], Some("/workspaces/widget"));
+        let layout = layout(&"acme/widget".parse().unwrap(), &roots, &directories, &[], "/workspaces", Some("/workspaces/widget"));
         assert_eq!(layout.projects.len(), 1);
         assert_eq!(layout.others[&ProjectName::of("/workspaces/w2/x")], "other/widget".parse().ok());
         assert!(!layout.others.contains_key(&ProjectName::of("/elsewhere")));
@@ -164,14 +180,14 @@ mod tests {
     #[test]
     fn without_any_clone_only_a_codespace_has_a_root() {
         let repository = "acme/widget".parse().unwrap();
-        assert_eq!(layout(&repository, &[], &[], &[], Some("/workspaces/widget")).roots, ["/workspaces/widget"]);
-        assert!(layout(&repository, &[], &[], &[], None).roots.is_empty());
+        assert_eq!(layout(&repository, &[], &[], &[], "/workspaces", Some("/workspaces/widget")).roots, ["/workspaces/widget"]);
+        assert!(layout(&repository, &[], &[], &[], "/workspaces", None).roots.is_empty());
     }
 
     #[test]
     fn a_working_directory_that_does_not_encode_to_its_directory_says_nothing() {
         let directories = [(ProjectName::of("/workspaces/other"), "/workspaces/widget".to_owned())];
-        let layout = layout(&"acme/widget".parse().unwrap(), &[root("/workspaces/widget", &["acme/widget"])], &directories, &[], None);
+        let layout = layout(&"acme/widget".parse().unwrap(), &[root("/workspaces/widget", &["acme/widget"])], &directories, &[], "/workspaces", None);
         assert!(!layout.projects.contains_key(&ProjectName::of("/workspaces/other")));
     }
 }
