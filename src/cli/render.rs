@@ -4,7 +4,7 @@
 //! user did not refuse it (`NO_COLOR`, `TERM=dumb`; `CLICOLOR_FORCE` asks for it); a table that is piped is not cut or wrapped.
 //! A reader that goes away ends the output, not the work. Never: an escape sequence in a pipe or a file.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use anstream::{AutoStream, ColorChoice};
@@ -12,6 +12,7 @@ use clap::builder::styling::{AnsiColor, Style as Ansi};
 use comfy_table::{Attribute, Color};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
+use serde_json::ser::{Formatter, Serializer};
 
 use super::failure::{Exit, Failure, Kind};
 pub use super::table::{Cell, Table};
@@ -190,10 +191,19 @@ impl Render {
 
     /// One JSON object on one line.
     pub fn json(&mut self, value: &impl Serialize) {
-        match serde_json::to_string(value) {
-            Ok(json) => self.print(&format!("{}\n", plain_json(&json))),
-            Err(error) => self.fail(io::Error::other(error)),
+        if self.is_read()
+            && let Err(error) = self.write_json(value)
+        {
+            self.fail(error);
         }
+    }
+
+    /// Written as it is made: the report of a first pass is megabytes.
+    fn write_json(&mut self, value: &impl Serialize) -> io::Result<()> {
+        let mut out = BufWriter::with_capacity(64 << 10, &mut self.out);
+        value.serialize(&mut Serializer::with_formatter(&mut out, PlainJson))?;
+        out.write_all(b"\n")?;
+        out.flush()
     }
 
     /// One line on standard error, for what is no result.
@@ -254,6 +264,19 @@ impl Render {
         if self.is_read() {
             self.listener = if went { Listener::WentAway } else { Listener::Failed(error) };
         }
+    }
+}
+
+/// JSON without line breaks, and without a character that acts on a terminal.
+struct PlainJson;
+
+impl Formatter for PlainJson {
+    fn write_string_fragment<W: ?Sized + Write>(&mut self, into: &mut W, fragment: &str) -> io::Result<()> {
+        into.write_all(plain_json(fragment).as_bytes())
+    }
+
+    fn write_raw_fragment<W: ?Sized + Write>(&mut self, into: &mut W, fragment: &str) -> io::Result<()> {
+        self.write_string_fragment(into, fragment)
     }
 }
 

@@ -282,6 +282,10 @@ impl Play<'_> {
         // What was put there is known, so its deletion is one whether or not a pass looks before.
         let mut restored = self.world.places[0].files();
         restored.retain(|path, _| !before.contains_key(path));
+        // That one session comes back to an empty store deletes none of the others.
+        if !restored.is_empty() && self.known.is_empty(&before) {
+            self.known.last[0].clear();
+        }
         self.known.lay(0, &restored);
     }
 
