@@ -18,7 +18,7 @@ umask 077
 unset CDPATH
 nl="
 "
-tab=$(printf "\t")
+tab="	"
 alone=""
 # Lines are what is split throughout; fields only where IFS is set to a space for one command.
 IFS=$nl
@@ -172,11 +172,13 @@ free_kib() {
     done
 }
 
+# The id of this store, if it has one, becomes `replica`.
 replica_id() {
-    id=
-    { [ ! -f "$own/replica-id" ] || IFS= read -r id <"$own/replica-id"; } 2>/dev/null
-    case $id in
-        ????????-????-????-????-????????????) printf "%s" "$id" ;;
+    replica=
+    { [ ! -f "$own/replica-id" ] || IFS= read -r replica <"$own/replica-id"; } 2>/dev/null
+    case $replica in
+        ????????-????-????-????-????????????) ;;
+        *) replica= ;;
     esac
 }
 
@@ -362,16 +364,18 @@ walk_in_turn() {
             *projects/./:waited:) fail "a transcript in $projects cannot be opened" ;;
         esac
     fi
-    [ -z "$visited" ] || walked="${walked%"$nl"}$nl$(visitors)"
+    [ -z "$visited" ] || walked=${walked%"$nl"}${walked:+$nl}$(visitors)
+    walked=${walked%"$nl"}
 }
 
-# Puts what was walked over into `odd`, `cwds`, `agents`, of which there are few; files are left. Of the working directories of a project
-# the first twenty are taken, without what was just said.
+# Puts what was walked over and is no file into `odd`, `cwds`, `agents`, of which there are few. Of the working directories of a project
+# the first twenty are taken, without what was just said: where there are many sessions, that is nearly all there is.
 sift() {
     project="" cwd="" count=0 odds=0
     for line in $walked; do
         case $line in
             [0-9-]*) ;;
+            "projects/./$project/"*":\"cwd\":$cwd") ;;
             projects/./*:\"cwd\":*)
                 line=${line#projects/./}
                 if [ "$project" != "${line%%/*}" ]; then
@@ -396,14 +400,6 @@ sift() {
     # More than 64 of them, the newest of which are enough, are not shorter.
     if [ "${#agents}" -gt 2500 ]; then agents=$(printf "%s" "$agents" | sort -rn | head -n 64); fi
     odd=${odd%"$nl"} cwds=${cwds%"$nl"} agents=${agents%"$nl"}
-}
-
-files() {
-    for line in $walked; do
-        case $line in
-            [0-9-]*) printf "%s\n" "$line" ;;
-        esac
-    done
 }
 
 working_directories() {
@@ -591,7 +587,8 @@ verb_list() {
     [ -d "$projects" ] || { [ ! -e "$projects" ] && [ ! -L "$projects" ]; } || fail "$projects is no directory"
     # What takes long is done where it belongs in the answer, so that no silence is longer than it must be.
     item claude "$claude"
-    item replica "$(replica_id)"
+    replica_id
+    item replica "$replica"
     item clock "$(date +%s)"
     days=
     [ ! -f "$claude/settings.json" ] || days=$(sed -n "s/.*\"cleanupPeriodDays\"[[:space:]]*:[[:space:]]*\([0-9]\{1,6\}\).*/\1/
@@ -614,14 +611,20 @@ q" "$claude/settings.json" 2>/dev/null)
     [ ! -d "$own/agents" ] || visited=yes
     [ -z "$projected$visited" ] || walk_at_once || walk_in_turn
     sift
-    item files "$(files)"
+    # With the rest of what was walked over, which is told once more, sorted: to pick it out here takes longer than to send it.
+    item files "$walked"
     item odd "$odd"
     item cwds "$cwds"
     item roots "$(list_roots)"
-    item vault "$(list_vault)"
-    item pushed "$(list_pushed)"
+    # Most of the time there is none of these, and no copy of this shell is needed to see that.
+    vault="" pushed="" forgotten=""
+    [ ! -d "$own/vault" ] || vault=$(list_vault)
+    [ ! -f "$own/pushed" ] || pushed=$(list_pushed)
+    [ ! -d "$own/forgotten" ] || forgotten=$(list_forgotten)
+    item vault "$vault"
+    item pushed "$pushed"
     item agents "$agents"
-    item forgotten "$(list_forgotten)"
+    item forgotten "$forgotten"
 }
 
 # ---- hash
@@ -1182,10 +1185,12 @@ s|^\(\./[^/]*/$id\.jsonl\)\$|\1|p")
 
 # The id of this store, written once; a file that holds none (a power cut) is replaced.
 name_replica() {
-    [ -n "$1" ] && [ -z "$(replica_id)" ] || return 0
+    replica_id
+    [ -n "$1" ] && [ -z "$replica" ] || return 0
     named=yes
     printf "%s" "$1" >replica-id && ln replica-id "$own/replica-id" 2>/dev/null && return 0
-    [ -n "$(replica_id)" ] || mv -f replica-id "$own/replica-id" || fail "cannot write $own/replica-id"
+    replica_id
+    [ -n "$replica" ] || mv -f replica-id "$own/replica-id" || fail "cannot write $own/replica-id"
 }
 
 # What was installed, as it is now: so every agent can tell what is pushed from what the user writes. The newest are enough; a note
@@ -1276,7 +1281,7 @@ verb_put() {
         drop
         [ -z "$forgets" ] || printf "%s\n" "$forgets"
     )
-    replica=$(replica_id)
+    replica_id
     note_pushed 2>/dev/null
     clean
     trap - EXIT

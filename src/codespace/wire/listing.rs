@@ -18,6 +18,8 @@ use crate::reconcile::shared::Shared;
 const LONGEST_FILES: u64 = 64 * 1024 * 1024;
 /// Most files in a store.
 const MOST_FILES: usize = 200_000;
+/// How lines begin that stand among the files, as they were met in the same walk; what they say is told once more, sorted, behind them.
+const BESIDE_FILES: [&[u8]; 4] = [b"odd ", b"agent ", b"projects/./", b"/proc/self/cmdline:"];
 /// Most skipped names that are kept.
 const MOST_SKIPPED: usize = 1000;
 /// Most lines of remotes, and of what is neither file nor directory.
@@ -219,7 +221,8 @@ fn live(text: &[u8]) -> Result<(bool, Vec<Live>), WireError> {
 
 fn files(text: &[u8], skipped: &mut SkippedNames) -> Result<Vec<FarFile>, WireError> {
     let (mut files, mut projects) = (Vec::new(), Shared::default());
-    for (at, line) in lines(text).enumerate() {
+    let is_file = |line: &&[u8]| !BESIDE_FILES.iter().any(|beside| line.starts_with(beside));
+    for (at, line) in lines(text).filter(is_file).enumerate() {
         if at == MOST_FILES {
             return Err(grammar(format!("more than {MOST_FILES} files")));
         }
