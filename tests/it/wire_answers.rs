@@ -213,6 +213,10 @@ fn names_that_do_not_fit_are_skipped_and_listed_and_working_directories_must_fit
     let found = read_listing(&listing("files", format!("10 20 3.123456780 4.50 {TRANSCRIPT}").as_bytes())).unwrap();
     assert_eq!(found.files[0].token.as_str(), "10:20:3.123456780:4.50");
 
+    let beside = format!("odd p x\nagent 1.0 a\n1 2 3 4 {TRANSCRIPT}\nprojects/./-p/x.jsonl:\"cwd\":\"/w\"\n/proc/self/cmdline:\"cwd\":\"");
+    let found = read_listing(&listing("files", beside.as_bytes())).unwrap();
+    assert_eq!((found.files.len(), found.skipped.len()), (1, 0), "what is no file is told behind the files");
+
     let flood = vec!["1 2 3 4 x"; 5000].join("\n");
     let found = read_listing(&listing("files", flood.as_bytes())).unwrap();
     assert_eq!((found.skipped.len(), found.skipped_more), (1000, 4000));
