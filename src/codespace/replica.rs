@@ -21,6 +21,7 @@ use super::ssh::{ChannelEnd, Connection, Counts, SshError};
 pub use super::wire::{FarPath, HashWant, Range};
 
 use super::wire::{self, Answer, Fetched, Listing, Nonce, PutAnswer, PutRequest, Request, RequestError, WireError};
+use crate::reconcile::layout::WORKSPACES;
 use crate::reconcile::transcript::Digest;
 
 /// Longest silence in the middle of an answer.
@@ -252,7 +253,7 @@ impl Replica for Far {
 
 /// Those folders that the far side does not look at without being told: what lies in its workspaces it lists itself.
 fn elsewhere(folders: &[String], workspaces: Option<&str>) -> Vec<String> {
-    let workspaces = Path::new(workspaces.unwrap_or("/workspaces"));
+    let workspaces = Path::new(workspaces.unwrap_or(WORKSPACES));
     folders.iter().filter(|folder| Path::new(folder).parent() != Some(workspaces)).cloned().collect()
 }
 

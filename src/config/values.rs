@@ -9,6 +9,8 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
+use crate::reconcile::layout::WORKSPACES;
+
 /// Why a value was refused, and what would be taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wrong {
@@ -268,7 +270,7 @@ impl Program {
 impl FarPath {
     /// Where a codespace keeps its workspaces.
     pub(super) fn workspaces() -> Self {
-        Self("/workspaces".to_owned())
+        Self(WORKSPACES.to_owned())
     }
 }
 

@@ -11,6 +11,7 @@ use super::group::{Group, GroupPlan};
 use super::here::{Here, Rule};
 use super::sources::Sources;
 use crate::codespace::wire::{DataSource, Operation, PutFile};
+use crate::reconcile::layout::WORKSPACES;
 use crate::reconcile::manifest::{Part, ProjectName, SessionId, StorePath};
 use crate::reconcile::plan::{Presence, Side, Step, StepKind, Target};
 use crate::reconcile::project::RepositoryId;
@@ -52,7 +53,7 @@ pub fn place(repository: &RepositoryId, plan: &GroupPlan, here: &Here, far: &[(&
         let project = match own.map(|session| session.project.clone()).or_else(|| placement.here.get(&origin).cloned()) {
             Some(project) => project,
             None => {
-                let far_root = there.map_or_else(|| format!("/workspaces/{}", repository.name()), |(_, root)| root);
+                let far_root = there.map_or_else(|| format!("{WORKSPACES}/{}", repository.name()), |(_, root)| root);
                 let (project, rule) = here.directory_for(&Place { repository: repository.clone(), below: below.clone() }, &far_root, state);
                 if rule == Rule::NoClone {
                     placement.unplaced.push(Unplaced { repository: repository.clone(), project: project.to_string() });

@@ -3,11 +3,9 @@
 use crate::codespace::github::Codespace;
 use crate::config::{Config, Machine, SyncPolicy};
 use crate::pass::member::Admitted;
+use crate::reconcile::layout::WORKSPACES;
 use crate::reconcile::plain::plain;
 use crate::reconcile::project::RepositoryId;
-
-/// Where a codespace keeps its clones.
-const WORKSPACES: &str = "/workspaces";
 
 /// A place to visit, or not to.
 #[derive(Debug, Clone)]

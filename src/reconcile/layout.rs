@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::manifest::ProjectName;
 use super::project::RepositoryId;
 
+/// Where a codespace keeps its clones.
+pub const WORKSPACES: &str = "/workspaces";
+
 /// A clone as a replica shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Root {

@@ -7,7 +7,7 @@ use super::{Did, RestoreError, Restored, Work, disk};
 use crate::pass::group::write_fork;
 use crate::pass::round::{DEFAULT_RETENTION, retention_here, window};
 use crate::reconcile::fork::fork;
-use crate::reconcile::layout::{Rule, under};
+use crate::reconcile::layout::{Rule, WORKSPACES, under};
 use crate::reconcile::manifest::{Part, ProjectName, SessionId, StorePath};
 use crate::reconcile::plan::Target;
 use crate::reconcile::relation::Lines;
@@ -203,7 +203,7 @@ impl Work {
         if let Some(own) = self.own_clone(&place, directories) {
             return Some(own);
         }
-        let far_root = format!("/workspaces/{}", place.repository.name());
+        let far_root = format!("{WORKSPACES}/{}", place.repository.name());
         let (project, rule) = self.survey.here.directory_for(&place, &far_root, &mut self.survey.state);
         if let (Rule::NoClone, Some(named)) = (rule, named) {
             return Some(named);
