@@ -18,7 +18,7 @@ const NAME: &str = "fluffy-space-guacamole-5g9x7";
 const GROWTH: usize = 10_000;
 const RUNS: usize = 3;
 /// Turns of what is compared closely.
-const TURNS: usize = 15;
+const TURNS: usize = 31;
 
 /// What one run took on the line.
 #[derive(Debug, Clone, Copy)]
@@ -124,21 +124,20 @@ fn corpus(table: &mut Table, shape: Shape, tools: &[Tool], on: &str) {
     beside(table, &format!("first sync, {label}"), &firsts, &first, files);
     line.others.seen();
 
-    // By turns, and the least of each: a machine that has more to do is then as busy for each of them.
+    // By turns, and each beside the connection just before it: a machine that has more to do for a while is then as busy for both.
     line.pass();
     let turns: Vec<(Cost, Cost, Taken)> = (0..TURNS).map(|_| (line.fresh(), run(&mut line.others.fresh()).0, line.pass())).collect();
-    let gh = turns.iter().map(|(gh, ..)| gh.wall).min().unwrap();
-    let ssh = turns.iter().map(|(_, ssh, _)| ssh.wall).min().unwrap();
-    let idle = turns.iter().map(|(.., idle)| *idle).min_by_key(|taken| taken.cost.wall).unwrap();
-    let of = format!("the least of {TURNS}, through the stand-in of gh; ssh alone {}", milliseconds(ssh));
+    let mut times: Vec<f64> = turns.iter().map(|(gh, _, idle)| idle.cost.wall.as_secs_f64() / gh.wall.as_secs_f64()).collect();
+    times.sort_by(f64::total_cmp);
+    let [low, median, high] = [TURNS / 4, TURNS / 2, TURNS * 3 / 4].map(|at| times[at]);
+    let gh = middle(turns.iter().map(|(gh, ..)| *gh).collect(), |gh| gh.wall).wall;
+    let ssh = middle(turns.iter().map(|(_, ssh, _)| *ssh).collect(), |ssh| ssh.wall).wall;
+    let idle = middle(turns.into_iter().map(|(.., idle)| idle).collect(), |idle| idle.cost.wall);
+    let of = format!("the middle one of {TURNS}, through the stand-in of gh; ssh alone {}", milliseconds(ssh));
     table.row(&format!("fresh connection{on}"), "", milliseconds(gh), of);
     let a_file = idle.down / files as u64;
-    table.row(
-        &format!("nothing changed, {label}"),
-        "1 connection, 1 channel; 1.15 x",
-        idle.told(),
-        format!("{} a fresh connection; {a_file} B a file", idle.times(gh)),
-    );
+    let ratio = format!("{median:.2} x the fresh connection just before it (the middle one of {TURNS} turns; half are within {low:.2} and {high:.2})");
+    table.row(&format!("nothing changed, {label}"), "1 connection, 1 channel; 1.15 x", idle.told(), format!("{ratio}; {a_file} B a file"));
     let again: Vec<Tool> = tools.iter().copied().filter(|tool| *tool != Tool::Scp).collect();
     let idles: Vec<(Tool, Taken)> = again.iter().map(|tool| (*tool, line.other(*tool, None))).collect();
     beside(table, &format!("nothing changed, {label}"), &idles, &idle, files);

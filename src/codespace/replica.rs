@@ -184,7 +184,7 @@ impl Far {
     async fn call(&self, request: Request, idle: Duration) -> Result<Call, VisitError> {
         let nonce = Nonce::random();
         let word = request.word(&nonce)?;
-        let channel = self.connection.channel(&wire::script(), word.as_deref()).await?;
+        let channel = self.connection.channel(&request.verb().script(), word.as_deref()).await?;
         let stdin = channel.stdin.into_blocking_fd().map_err(VisitError::Here)?;
         let said = nonce.clone();
         // A request is written beside the reading, so that neither side waits for the other with full pipes.

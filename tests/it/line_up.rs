@@ -9,7 +9,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::process::Stdio;
 
-use claude_session_sync::codespace::wire::{FarPath, HashWant, Nonce, Operation, Outcome, PutAnswer, PutRequest, Range, Request};
+use claude_session_sync::codespace::wire::{FarPath, HashWant, Nonce, Operation, Outcome, PutAnswer, PutRequest, Range, Request, Verb};
 
 use crate::figures::figure;
 use crate::remote_far::{Far, names, open, program, wait};
@@ -83,8 +83,8 @@ impl Store {
 }
 
 /// Says the beginning of a request, and lets the line end. What came back.
-fn say(far: &Far, bytes: &[u8], cut: Cut) -> Vec<u8> {
-    let mut command = far.command();
+fn say(far: &Far, verb: Verb, bytes: &[u8], cut: Cut) -> Vec<u8> {
+    let mut command = far.command(verb);
     if cut == Cut::Close {
         return Far::talk(command, bytes.to_vec());
     }
@@ -131,7 +131,7 @@ fn a_request_that_breaks_off_after_any_byte_is_done_whole_or_not_at_all_and_can_
                     continue;
                 }
                 let what = format!("request {which}, {cut:?} after {length}");
-                let said = say(&store.far, &bytes[..length], cut);
+                let said = say(&store.far, Verb::ALL[which], &bytes[..length], cut);
                 // What is listed is what was asked for, not a directory whose name was cut short.
                 let lists = which == 0 && memchr::memmem::find(&said, b"\nclaude ").is_some();
                 assert!(!lists || memchr::memmem::find(&said, format!("\n{}replica ", store.far.name()).as_bytes()).is_some(), "{what}");
@@ -163,7 +163,7 @@ fn a_request_that_goes_silent_anywhere_changes_nothing() {
     let places = 12;
     for place in 0..places {
         let length = 20 + place * (bytes.len() - 2000) / places;
-        let mut child = store.far.command().spawn().unwrap();
+        let mut child = store.far.command(Verb::Put).spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
         stdin.write_all(&bytes[..length]).unwrap();
         reached("the script ended by itself", || child.try_wait().unwrap().is_some());

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use claude_session_sync::codespace::wire::{
-    Answer, DataSource, FarFile, Fetched, HashWant, Hashes, Listing, Nonce, Operation, PutAnswer, PutFile, PutRequest, Range, Request, WireError, script,
+    Answer, DataSource, FarFile, Fetched, HashWant, Hashes, Listing, Nonce, Operation, PutAnswer, PutFile, PutRequest, Range, Request, Verb, WireError,
 };
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -107,9 +107,9 @@ impl Far {
         self.claude.to_str().unwrap().to_owned()
     }
 
-    /// A command that runs the script as sshd would.
-    pub(crate) fn command(&self) -> Command {
-        self.command_line(&remote_command())
+    /// A command that runs the script of this verb as sshd would.
+    pub(crate) fn command(&self, verb: Verb) -> Command {
+        self.command_line(&remote_command(verb))
     }
 
     fn command_line(&self, line: &str) -> Command {
@@ -148,7 +148,7 @@ impl Far {
     /// What asks this, and what it reads: a request that may travel beside the script does.
     pub(crate) fn asking(&self, request: &Request, nonce: &Nonce) -> (Command, Vec<u8>) {
         match request.word(nonce).unwrap() {
-            Some(word) => (self.command_line(&format!("{} sh '{word}'", remote_command())), Vec::new()),
+            Some(word) => (self.command_line(&format!("{} sh '{word}'", remote_command(request.verb()))), Vec::new()),
             None => self.asking_by_stdin(request, nonce),
         }
     }
@@ -157,7 +157,7 @@ impl Far {
     pub(crate) fn asking_by_stdin(&self, request: &Request, nonce: &Nonce) -> (Command, Vec<u8>) {
         let mut bytes = Vec::new();
         request.write(nonce, &mut bytes).unwrap();
-        (self.command(), bytes)
+        (self.command(request.verb()), bytes)
     }
 
     /// One call: the raw answer.
@@ -297,6 +297,6 @@ fn bsd_tools(directory: &Path) {
 }
 
 /// The command line that sshd gives to the login shell.
-pub(crate) fn remote_command() -> String {
-    format!("exec sh -c '{}'", script())
+pub(crate) fn remote_command(verb: Verb) -> String {
+    format!("exec sh -c '{}'", verb.script())
 }

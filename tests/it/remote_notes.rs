@@ -83,6 +83,8 @@ fn machines_that_visit_know_of_each_other_and_when_each_was_there() {
         push(&far, 1, A, Some(A));
         let clock = far.list().clock;
         let seen = far.list_as(B).agents;
+        assert_eq!(seen.keys().map(ToString::to_string).collect::<Vec<_>>(), [A], "{tools:?}: it is told who was there before");
+        let seen = far.list_as(B).agents;
         assert_eq!(seen.keys().map(ToString::to_string).collect::<Vec<_>>(), [A, B], "{tools:?}");
         assert!(seen.values().all(|at| at.abs_diff(clock) < 60), "{seen:?}");
         let of_a = far.claude.join(".claude-session-sync/agents").join(A);
@@ -90,7 +92,8 @@ fn machines_that_visit_know_of_each_other_and_when_each_was_there() {
         std::fs::File::options().write(true).open(&of_a).unwrap().set_modified(long_ago).unwrap();
         let then = far.list().agents[&A.parse().unwrap()];
         assert!((clock - 1_000_000 - then).abs() < 60, "{tools:?}");
-        assert!(far.list_as(A).agents[&A.parse().unwrap()] > then, "{tools:?}: a visit is noted anew");
+        assert_eq!(far.list_as(A).agents[&A.parse().unwrap()], then, "{tools:?}");
+        assert!(far.list().agents[&A.parse().unwrap()] > then, "{tools:?}: a visit is noted anew");
     }
 }
 
@@ -109,7 +112,7 @@ fn names_that_are_no_ids_are_not_told_and_links_are_not_followed() {
         std::fs::create_dir(&agents).unwrap();
         let outside = far.home.path().join("outside");
         symlink(&outside, agents.join(B)).unwrap();
-        assert!(far.list_as(B).agents.is_empty() && !outside.exists(), "{tools:?}");
+        assert!(far.list_as(B).agents.is_empty() && far.list().agents.is_empty() && !outside.exists(), "{tools:?}");
         std::fs::remove_dir_all(&agents).unwrap();
         std::fs::create_dir(&outside).unwrap();
         symlink(&outside, &agents).unwrap();

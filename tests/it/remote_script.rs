@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::{Command, Stdio};
 use std::time::SystemTime;
 
-use claude_session_sync::codespace::wire::{FarPath, HashWant, Listing, Nonce, Operation, Outcome, PutRequest, Range, Request};
+use claude_session_sync::codespace::wire::{FarPath, HashWant, Listing, Nonce, Operation, Outcome, PutRequest, Range, Request, Verb};
 
 use crate::remote_far::{Far, LOGIN_SHELLS, TOOLS, Tools, names, open, program, remote_command, sha256, skip, wait};
 
@@ -91,7 +91,7 @@ fn a_banner_before_the_marker_is_skipped_up_to_64_kib() {
         let mut request = Vec::new();
         Request::List { claude: Some(far.name()), workspaces: None, roots: Vec::new(), agent: None }.write(&nonce, &mut request).unwrap();
         let mut command = Command::new(program("dash").unwrap());
-        command.args(["-c", &format!("printf '%{bytes}s' 'css1 nonsense'; {}", remote_command())]);
+        command.args(["-c", &format!("printf '%{bytes}s' 'css1 nonsense'; {}", remote_command(Verb::List))]);
         far.dress(&mut command);
         let answer = Far::talk(command, request);
         let read = wait(async { Listing::read(open(&answer, &nonce).await?).await });
@@ -155,10 +155,41 @@ fn known_neighbours_are_left_out_without_a_word() {
 
 #[test]
 fn the_claude_directory_is_found_where_none_is_given() {
+    for tools in TOOLS {
+        let Some(far) = Far::with("dash", tools) else { continue };
+        let empty = far.list_with(None, Vec::new()).unwrap();
+        assert_eq!((empty.claude, empty.files.len()), (far.name(), 0), "{tools:?}");
+        far.plant(&format!("-usual/{A}.jsonl"), b"{\"cwd\":\"/usual\"}\n");
+        let usual = far.list_with(None, Vec::new()).unwrap();
+        assert_eq!((usual.claude, usual.files.len(), usual.working_directories.len()), (far.name(), 1, 1), "{tools:?}");
+        // What lies in the usual directory is not told where another one is named.
+        let named = far.home.path().join("a named one");
+        std::fs::create_dir_all(named.join("projects/-named")).unwrap();
+        let profile = format!("echo welcome\nCLAUDE_CONFIG_DIR=\"{}\"\nexport CLAUDE_CONFIG_DIR\n", named.display());
+        std::fs::write(far.home.path().join(".profile"), profile).unwrap();
+        let listing = far.list_with(None, Vec::new()).unwrap();
+        assert_eq!((listing.claude.as_str(), listing.files.len(), listing.working_directories.len()), (named.to_str().unwrap(), 0, 0), "{tools:?}");
+        std::fs::write(named.join(format!("projects/-named/{B}.jsonl")), "{\"cwd\":\"/named\"}\n").unwrap();
+        let listing = far.list_with(None, Vec::new()).unwrap();
+        assert_eq!(listing.files.iter().map(|file| file.path.to_string()).collect::<Vec<_>>(), [format!("-named/{B}.jsonl")], "{tools:?}");
+        assert_eq!(listing.working_directories.iter().map(|(_, directory)| directory.as_str()).collect::<Vec<_>>(), ["/named"], "{tools:?}");
+        assert_eq!(far.list().files.len(), 1, "{tools:?}: what is given is not looked for");
+    }
+}
+
+#[test]
+fn without_a_home_nothing_is_listed() {
     let far = Far::new();
-    assert_eq!(far.list_with(None, Vec::new()).unwrap().claude, far.name());
-    std::fs::write(far.home.path().join(".profile"), "echo welcome\nCLAUDE_CONFIG_DIR=/srv/claude\nexport CLAUDE_CONFIG_DIR\n").unwrap();
-    assert_eq!(far.list_with(None, Vec::new()).unwrap().claude, "/srv/claude");
+    for home in [None, Some("")] {
+        let nonce = Nonce::random();
+        let request = Request::List { claude: None, workspaces: None, roots: Vec::new(), agent: None };
+        let (mut command, bytes) = far.asking(&request, &nonce);
+        command.env_remove("HOME");
+        command.envs(home.map(|home| ("HOME", home)));
+        let answer = Far::talk(command, bytes);
+        let failure = wait(async { Listing::read(open(&answer, &nonce).await?).await }).unwrap_err();
+        assert_eq!(failure.to_string(), "the far side failed: no home directory");
+    }
 }
 
 /// In a process table of its own: a client that all can see would be found by every other test, too.
@@ -309,7 +340,7 @@ fn mutations(far: &Far, sh: &str, strace: &std::path::Path, request: &Request) -
     let mut command = Command::new(strace);
     let calls = "openat,open,creat,unlink,unlinkat,rename,renameat,renameat2,mkdir,mkdirat,rmdir,link,linkat,symlink,symlinkat,chmod,fchmod,\
                  fchmodat,chown,fchown,fchownat,utimensat,truncate,ftruncate,mknod,mknodat,setxattr,fallocate";
-    command.args(["-f", "-qq", "-y", "-e", &format!("trace={calls}"), "-o"]).arg(&log).arg(program(sh).unwrap()).args(["-c", &remote_command()]);
+    command.args(["-f", "-qq", "-y", "-e", &format!("trace={calls}"), "-o"]).arg(&log).arg(program(sh).unwrap()).args(["-c", &remote_command(request.verb())]);
     far.dress(&mut command);
     let nonce = Nonce::random();
     let mut bytes = Vec::new();
@@ -358,8 +389,10 @@ fn reading_verbs_make_no_mutating_system_call_but_for_the_name_of_who_visits() {
 #[test]
 fn an_unknown_verb_and_an_empty_request_do_nothing() {
     let far = Far::new();
-    let answer = Far::talk(far.command(), b"wipe 0123\n/\n".to_vec());
-    assert_eq!(String::from_utf8(answer).unwrap(), "\ncss1 0123\nfail 12\nunknown verbend 0123\n");
-    assert!(Far::talk(far.command(), Vec::new()).is_empty());
+    for verb in Verb::ALL {
+        let answer = Far::talk(far.command(verb), b"wipe 0123\n/\n".to_vec());
+        assert_eq!(String::from_utf8(answer).unwrap(), "\ncss1 0123\nfail 12\nunknown verbend 0123\n");
+        assert!(Far::talk(far.command(verb), Vec::new()).is_empty());
+    }
     assert_eq!(names(&far.claude), Vec::<String>::new());
 }

@@ -163,7 +163,7 @@ fn a_line_that_goes_silent_keeps_no_script_for_ever() {
         for (request, length) in [(&list, 0), (&list, 3), (&list, 40), (&list, usize::MAX), (&Request::Put(put), 3000)] {
             let mut bytes = Vec::new();
             request.write(&Nonce::random(), &mut bytes).unwrap();
-            let mut child = far.command().spawn().unwrap();
+            let mut child = far.command(request.verb()).spawn().unwrap();
             let mut stdin = child.stdin.take().unwrap();
             stdin.write_all(&bytes[..length.min(bytes.len())]).unwrap();
             reached("the script ended although nobody closed its line", || child.try_wait().unwrap().is_some());

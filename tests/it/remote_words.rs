@@ -10,6 +10,7 @@ fn a_listing_is_the_same_by_either_way() {
     for tools in TOOLS {
         let Some(far) = Far::with("dash", tools) else { continue };
         round_trip(&far);
+        far.list_as(B);
         for (claude, agent) in [(Some(far.name()), Some(B.parse().unwrap())), (None, None)] {
             let (request, nonce) = (Request::List { claude, workspaces: None, roots: Vec::new(), agent }, Nonce::random());
             let ((beside, nothing), (alone, by_stdin)) = (far.asking(&request, &nonce), far.asking_by_stdin(&request, &nonce));

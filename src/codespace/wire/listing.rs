@@ -62,7 +62,7 @@ pub struct Listing {
     pub vault: Vec<VaultObject>,
     /// Files as pushes of any agent left them, the newest 2,000.
     pub pushed: BTreeSet<Pushed>,
-    /// Who visits, and when each did last: seconds since 1970 by the far clock; the newest 64.
+    /// Who visits, and when each did last before this time: seconds since 1970 by the far clock; the newest 64.
     pub agents: BTreeMap<Uuid, i64>,
     /// Sessions that their user forgot, by any machine; at most [`Listing::MOST_FORGOTTEN`].
     pub forgotten: BTreeSet<SessionId>,

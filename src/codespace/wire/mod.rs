@@ -1,7 +1,7 @@
 //! The wire: what is said to the far side's script, and what it may answer.
 //!
-//! For every visit. The script is one constant, so no name and no number ever meets a shell's parser; they go by stdin. (A listing that
-//! asks for nothing in particular is a word of its own beside it: [`Request::word`].) An answer begins after a marker that holds a fresh
+//! For every visit. The script is made of constants, so no name and no number ever meets a shell's parser; they go by stdin. (A listing
+//! that asks for nothing in particular is a word of its own beside it: [`Request::word`].) An answer begins after a marker that holds a fresh
 //! nonce, and from there every item declares its length.
 //!
 //! Promises: a request that could break a line is refused before a byte is sent; an answer outside the grammar, beyond a bound,
@@ -13,6 +13,7 @@ mod hashes;
 mod listing;
 mod outcome;
 mod request;
+mod script;
 
 use std::fmt;
 use std::str::FromStr;
@@ -24,12 +25,11 @@ pub use hashes::Hashes;
 pub use listing::{FarFile, Listing, Live, Root, Skipped, VaultObject};
 pub use outcome::{Dropped, Forgotten, Grown, Outcome, PutAnswer};
 pub use request::{DataSource, Forget, HashWant, Operation, PutFile, PutRequest, Range, Request, RequestError, VaultDrop};
+pub use script::Verb;
 
 use crate::reconcile::manifest::{Stamp, StorePath};
 use crate::reconcile::plain::visible;
 
-/// The far side's script, as it stands in the source: with its comments. [`script`] is what is sent.
-pub const SCRIPT: &str = include_str!("../remote.sh");
 /// Longest far text that is kept in an error.
 const LONGEST_FAR_TEXT: usize = 2048;
 /// Of what came instead of an answer, so much is told: enough to know a banner by.
@@ -38,13 +38,6 @@ const LONGEST_NOISE: usize = 200;
 const VAULT: &str = ".claude-session-sync/vault/";
 /// Longest path of a directory, either way.
 const LONGEST_DIRECTORY: usize = 4096;
-
-/// The script without comments and empty lines, as the argument of `sh -c` where no other shell stands between.
-#[must_use]
-pub fn script() -> String {
-    let sent = SCRIPT.lines().filter(|line| !line.is_empty() && !line.trim_start().starts_with('#'));
-    sent.flat_map(|line| [line, "\n"]).collect()
-}
 
 /// Names one call: the answer's marker and its end carry it, so nothing printed by a login script can pass for either.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -266,19 +259,6 @@ impl FromStr for VaultName {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_script_survives_the_shells_that_read_it() {
-        let sent = script();
-        assert!(!sent.contains('\''), "an apostrophe would end the argument");
-        assert!(!sent.contains("\\\\"), "fish reads two backslashes as one");
-        assert!(!sent.ends_with('\\'));
-        assert!(sent.match_indices('!').all(|(at, _)| sent[at + 1..].starts_with([' ', '='])), "csh would look up its history");
-        assert!(!sent.contains("<<"), "a here-document may be a file");
-        assert!(sent.is_ascii() && sent.len() < 100 * 1024);
-        assert!(sent.starts_with("set -uf\n") && sent.ends_with("\nfinish\n"), "all of it");
-        assert!(sent.lines().all(|line| !line.is_empty() && !line.trim_start().starts_with('#')), "comments stay at home");
-    }
 
     #[test]
     fn a_nonce_is_a_number_of_its_own() {

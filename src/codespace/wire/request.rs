@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use chrono::{DateTime, SecondsFormat, Utc};
 use uuid::Uuid;
 
-use super::{FarPath, Nonce, Token, VaultName, is_plain_directory};
+use super::{FarPath, Nonce, Token, VaultName, Verb, is_plain_directory};
 use crate::reconcile::manifest::{SessionId, StorePath};
 
 /// Why a request was not sent.
@@ -183,6 +183,17 @@ pub struct DataSource {
 }
 
 impl Request {
+    /// What is asked.
+    #[must_use]
+    pub fn verb(&self) -> Verb {
+        match self {
+            Self::List { .. } => Verb::List,
+            Self::Hash { .. } => Verb::Hash,
+            Self::Get { .. } => Verb::Get,
+            Self::Put(_) => Verb::Put,
+        }
+    }
+
     /// The whole request, where it can stand on a command line: a listing of no directory but those of the configuration, if these are
     /// plain.
     ///
@@ -211,13 +222,11 @@ impl Request {
 
     /// All but the archive of a put.
     fn text(&self, nonce: &Nonce) -> Result<String, RequestError> {
-        let (verb, claude) = match self {
-            Self::List { claude, .. } => ("list", claude.as_deref()),
-            Self::Hash { claude, .. } => ("hash", Some(claude.as_str())),
-            Self::Get { claude, .. } => ("get", Some(claude.as_str())),
-            Self::Put(put) => ("put", Some(put.claude.as_str())),
+        let claude = match self {
+            Self::List { claude, .. } => claude.as_deref(),
+            Self::Hash { claude, .. } | Self::Get { claude, .. } | Self::Put(PutRequest { claude, .. }) => Some(claude.as_str()),
         };
-        let mut text = format!("{verb} {}\n{}\n", nonce.as_str(), claude.map(directory).transpose()?.unwrap_or_default());
+        let mut text = format!("{} {}\n{}\n", self.verb().name(), nonce.as_str(), claude.map(directory).transpose()?.unwrap_or_default());
         match self {
             Self::List { workspaces, roots, agent, .. } => {
                 let lines = workspaces.iter().map(|path| ("workspaces", path)).chain(roots.iter().map(|path| ("root", path)));
