@@ -147,7 +147,7 @@ impl History {
         let far = u8::try_from(1 + dice.roll(most_far)).unwrap();
         let unregistered = (dice.roll(4) == 0).then(|| u8::try_from(1 + dice.roll(far.into())).unwrap());
         // Short ones are the more: what can break seldom needs many steps, and each costs the two clean passes at its end anyway.
-        let count = 4 + dice.roll(most_steps - 3).min(dice.roll(most_steps - 3));
+        let count = 4 + (0..3).map(|_| dice.roll(most_steps - 3)).min().unwrap_or(0);
         let steps = (0..count).map(|_| Self::step(&mut dice, far)).collect();
         Self { far, unregistered, salt: seed, steps }
     }
