@@ -81,8 +81,11 @@ look_around() {
         walk_at_once "$ahead" && printf "whole "
         IFS= read -r told && printf "%s" "$told"
     })
-    sift
-    found=${line#whole }
+    # shellcheck disable=SC2086
+    set -- $walked
+    [ "$#" = 0 ] || shift "$(($# - 1))"
+    told=${1:-}
+    found=${told#whole }
     tools=${found%% *} found=${found#* }
     clock=${found%% *} claude=${found#* }
     case $claude in
@@ -93,8 +96,8 @@ look_around() {
     [ -n "$claude" ] || fail "no home directory"
     formats
     places "$claude"
-    if [ "$line" = "whole gnu $clock $ahead" ]; then
-        walked=${walked%"$line"}
+    if [ "$told" = "whole gnu $clock $ahead" ]; then
+        walked=${walked%"$told"}
         walked=${walked%"$nl"}
         whole=yes
     fi
@@ -132,11 +135,10 @@ walk_in_turn() {
     walked=${walked%"$nl"}
 }
 
-# Puts what was walked over and is no file into `odd`, `cwds`, `agents`, of which there are few; `line` becomes the last of all. Of the
-# working directories of a project the first twenty are taken, without what was just said: where there are many sessions, that is nearly
-# all there is.
+# Puts what was walked over and is no file into `odd`, `cwds`, `agents`, of which there are few. Of the working directories of a project
+# the first twenty are taken, without what was just said: where there are many sessions, that is nearly all there is.
 sift() {
-    odd="" cwds="" agents="" project="" cwd="" count=0 odds=0 line=
+    odd="" cwds="" agents="" project="" cwd="" count=0 odds=0
     for line in $walked; do
         case $line in
             [0-9-]*) ;;
@@ -363,7 +365,6 @@ q" "$claude/settings.json" 2>/dev/null)
     fi
     if [ -z "$whole" ]; then
         { [ "$tools" = gnu ] && walked=$(walk_at_once "$claude"); } || walk_in_turn
-        sift
     fi
     for line in $body; do
         case $line in
@@ -371,8 +372,10 @@ q" "$claude/settings.json" 2>/dev/null)
             "agent "*) note_agent "${line#* }" ;;
         esac
     done
-    # With the rest of what was walked over, which is told once more, sorted: to pick it out here takes longer than to send it.
+    # With the rest of what was walked over, which is told once more, sorted: to pick it out here takes longer than to send it. The other
+    # side reads while it is sorted.
     item files "$walked"
+    sift
     item odd "$odd"
     item cwds "$cwds"
     list_roots

@@ -21,7 +21,7 @@ use crate::codespace::name::CodespaceName;
 /// Least time between two looks whether the master has made its socket: each costs one `stat`, and half of it is lost on each connection.
 const LOOK: Duration = Duration::from_millis(1);
 /// What is lost is no more than so small a part of what the connection took.
-const LOST: u32 = 100;
+const LOST: u32 = 200;
 /// Longest wait for each step of its end.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Bytes of stderr that are kept.

@@ -176,8 +176,9 @@ fn nanoseconds(text: &str) -> Option<i64> {
     let (seconds, fraction) = text.split_once('.').unwrap_or((text, "0"));
     let fits = (1..=9).contains(&fraction.len()) && fraction.bytes().all(|b| b.is_ascii_digit());
     let seconds = i64::try_from(number(seconds)?).ok()?;
-    let fraction: i64 = fits.then(|| format!("{fraction:0<9}").parse().ok()).flatten()?;
-    Some(seconds.saturating_mul(1_000_000_000).saturating_add(fraction))
+    let missing = u32::try_from(9_usize.checked_sub(fraction.len())?).ok()?;
+    let fraction: i64 = fits.then(|| fraction.parse().ok()).flatten()?;
+    Some(seconds.saturating_mul(1_000_000_000).saturating_add(fraction * 10_i64.pow(missing)))
 }
 
 /// A file on the far side that may be read: of a session, or in our vault there.
