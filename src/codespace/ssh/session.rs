@@ -5,8 +5,8 @@
 //! a session is held until the master lets go of it, not until its exit code is known: the code may overtake what the script said.
 //! (The crates that speak this protocol end there.)
 //!
-//! Promises: a session that is not opened says whether the connection is lost or the far side refused. Never: a wait with an end of
-//! its own but where the master itself is asked; whoever waits for a session sets one.
+//! Promises: a session that is not opened, although it was asked for more than once, says whether the connection is lost or the far
+//! side refused. Never: a wait with an end of its own but where the master itself is asked; whoever waits for a session sets one.
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
@@ -24,6 +24,9 @@ use crate::codespace::failure::{Failure, one_line};
 
 /// Longest wait for an answer of the master itself.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Pauses before a session that was refused is asked for once more. A server that allows few at a time still counts one whose end
+/// came to it together with the request for the next.
+const ANEW: [Duration; 3] = [Duration::from_millis(50), Duration::from_millis(100), Duration::from_millis(200)];
 /// Longest message of a master that is one.
 const LONGEST: u32 = 64 << 10;
 const VERSION: u32 = 4;
@@ -46,12 +49,20 @@ pub(super) type Streams = [OwnedFd; 3];
 
 /// Opens a session and waits for its end: the exit code of `command`, if it had one.
 pub(super) async fn carry(socket: &Path, command: &str, streams: Streams) -> Result<Option<i32>, SshError> {
-    let ended = match hold(socket, command, streams).await {
-        Ok(Ended::With(code)) => return Ok(Some(code)),
-        Ok(Ended::Without) => Ok(None),
-        Ok(Ended::Refused(why)) => Err(Failure::Transient(one_line(&why)).into()),
-        Err(error) => Err(Failure::Transient(one_line(&error.to_string())).into()),
+    let (mut streams, mut pauses) = (Some(streams), ANEW.into_iter());
+    let ended = loop {
+        break match (hold(socket, command, &mut streams).await, pauses.next()) {
+            (Ok(Ended::With(code)), _) => return Ok(Some(code)),
+            (Ok(Ended::Without), _) => Ok(None),
+            (Ok(Ended::Refused(_)), Some(pause)) => {
+                tokio::time::sleep(pause).await;
+                continue;
+            }
+            (Ok(Ended::Refused(why)), None) => Err(Failure::Transient(one_line(&why)).into()),
+            (Err(error), _) => Err(Failure::Transient(one_line(&error.to_string())).into()),
+        };
     };
+    drop(streams);
     // Without a code it is the session that ended, or all of the connection.
     if served_by(socket).await.is_none() { Err(SshError::MasterGone) } else { ended }
 }
@@ -84,18 +95,17 @@ enum Ended {
     Refused(String),
 }
 
-async fn hold(socket: &Path, command: &str, streams: Streams) -> io::Result<Ended> {
+/// Takes the streams once the session is open.
+async fn hold(socket: &Path, command: &str, streams: &mut Option<Streams>) -> io::Result<Ended> {
     let mut master = Master::at(socket).await?;
     let reserved = Message::new(NEW_SESSION).number(REQUEST).text("");
     // No terminal, no X11, no agent, no subsystem.
     let plain = (0..4).fold(reserved, |message, _| message.number(0));
     let (terminal, plain) = ("", plain.number(NO_ESCAPE));
     master.say(&plain.text(terminal).text(command)).await?;
-    for stream in &streams {
+    for stream in streams.iter().flatten() {
         master.give(stream).await?;
     }
-    // The master has them now, and what we kept of them would hide from us that it closed its own.
-    drop(streams);
     let mut ended = Ended::Without;
     while let Some(heard) = master.hear().await? {
         match heard.kind {
@@ -104,6 +114,8 @@ async fn hold(socket: &Path, command: &str, streams: Streams) -> io::Result<Ende
             // It is open; or of no interest.
             _ => {}
         }
+        // The master has them now, and what we kept of them would hide from us that it closed its own.
+        *streams = None;
     }
     Ok(ended)
 }
@@ -254,9 +266,17 @@ mod tests {
     #[tokio::test]
     async fn a_refusal_is_told_in_plain_text() {
         for kind in [FAILURE, PERMISSION_DENIED] {
-            let refused = carried(vec![said(&[Message::new(kind).number(REQUEST).text("no\u{1b}[2J")]), alive(4711)]).await.unwrap_err();
+            let refusal = || said(&[Message::new(kind).number(REQUEST).text("no\u{1b}[2J")]);
+            let refused = carried(vec![refusal(), refusal(), refusal(), refusal(), alive(4711)]).await.unwrap_err();
             assert!(matches!(&refused, SshError::Failed(Failure::Transient(why)) if why == "no\\u{1b}[2J"), "{refused:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_was_refused_is_asked_for_once_more() {
+        let refusal = said(&[Message::new(FAILURE).number(REQUEST).text("Session open refused by peer")]);
+        let (opened, code) = (Message::new(0x8000_0006).number(REQUEST).number(3), Message::new(EXIT_MESSAGE).number(3).number(7));
+        assert_eq!(carried(vec![refusal, said(&[opened, code])]).await.unwrap(), Some(7));
     }
 
     #[tokio::test]
