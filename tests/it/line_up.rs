@@ -131,7 +131,7 @@ fn a_request_that_breaks_off_after_any_byte_is_done_whole_or_not_at_all_and_can_
                     continue;
                 }
                 let what = format!("request {which}, {cut:?} after {length}");
-                let said = say(&store.far, Verb::ALL[which], &bytes[..length], cut);
+                let said = say(&store.far, store.requests()[which].verb(), &bytes[..length], cut);
                 // What is listed is what was asked for, not a directory whose name was cut short.
                 let lists = which == 0 && memchr::memmem::find(&said, b"\nclaude ").is_some();
                 assert!(!lists || memchr::memmem::find(&said, format!("\n{}replica ", store.far.name()).as_bytes()).is_some(), "{what}");
