@@ -90,24 +90,31 @@ fn is_line(text: &str) {
 pub(super) fn hash(bytes: &[u8]) {
     let path = FarPath::Store(transcript());
     let wants = [None, Some(0), Some(7)].map(|first| HashWant { path: path.clone(), first });
-    if let Some(hashes) = read(bytes, async |answer| Hashes::read(answer, &wants).await) {
-        assert_eq!(hashes.get(&path, Some(8)), None, "what was not asked");
+    // With bytes behind the digests, and without.
+    for ahead in [&[][..], &ranges(&[3])] {
+        let hashes = read(bytes, async |mut answer| {
+            let hashes = Hashes::read(&mut answer, &wants).await?;
+            fetch(answer, ahead).await.map(|()| hashes)
+        });
+        assert_eq!(hashes.and_then(|hashes| hashes.get(&path, Some(8))), None, "what was not asked");
     }
 }
 
 pub(super) fn get(bytes: &[u8]) {
-    let wants = [0, 3, 100].map(|length| Range { path: FarPath::Store(transcript()), offset: 5, length });
-    let got = read(bytes, async |mut answer| {
-        let mut all = Vec::new();
-        for want in &wants {
-            let mut data = Vec::new();
-            all.push((answer.fetch(want, &mut data).await?, data.len() as u64));
-        }
-        answer.finish().await.map(|()| all)
-    });
-    for ((fetched, length), want) in got.iter().flatten().zip(&wants) {
-        assert_eq!(*length, if *fetched == Fetched::Data { want.length } else { 0 });
+    read(bytes, async |answer| fetch(answer, &ranges(&[0, 3, 100])).await);
+}
+
+fn ranges(lengths: &[u64]) -> Vec<Range> {
+    lengths.iter().map(|length| Range { path: FarPath::Store(transcript()), offset: 5, length: *length }).collect()
+}
+
+async fn fetch(mut answer: Answer<&[u8]>, ranges: &[Range]) -> Result<(), WireError> {
+    for range in ranges {
+        let mut data = Vec::new();
+        let fetched = answer.fetch(range, &mut data).await?;
+        assert_eq!(data.len() as u64, if fetched == Fetched::Data { range.length } else { 0 });
     }
+    answer.finish().await
 }
 
 pub(super) fn put(bytes: &[u8]) {

@@ -89,11 +89,24 @@ pub trait Replica: fmt::Debug + Send {
     /// Whatever breaks the channel or the answer.
     fn list<'a>(&'a mut self, folders: &'a [String], agent: Option<Uuid>) -> Visited<'a, Listing>;
 
-    /// Digests: of files, and of whole objects of the far vault.
+    /// Digests: of files, and of whole objects of the far vault. Behind them come the bytes of `ahead`: what will be wanted then, as far
+    /// as that can be told before. What this gives of them ends the call, even if there are none.
     ///
     /// # Errors
     /// Whatever breaks the channel or the answer.
-    fn hash<'a>(&'a mut self, wants: &'a [HashWant]) -> Visited<'a, Hashes>;
+    fn hash<'a>(&'a mut self, wants: &'a [HashWant], ahead: &'a [Range]) -> Visited<'a, (Hashes, Getting)>;
+
+    /// Digests, and nothing behind them.
+    ///
+    /// # Errors
+    /// As [`Replica::hash`].
+    fn digests<'a>(&'a mut self, wants: &'a [HashWant]) -> Visited<'a, Hashes> {
+        Box::pin(async move {
+            let (hashes, nothing) = self.hash(wants, &[]).await?;
+            nothing.finish().await?;
+            Ok(hashes)
+        })
+    }
 
     /// Bytes; to be taken one by one from what this gives, in order.
     ///
@@ -216,11 +229,14 @@ impl Replica for Far {
         })
     }
 
-    fn hash<'a>(&'a mut self, wants: &'a [HashWant]) -> Visited<'a, Hashes> {
+    fn hash<'a>(&'a mut self, wants: &'a [HashWant], ahead: &'a [Range]) -> Visited<'a, (Hashes, Getting)> {
         Box::pin(async move {
-            let call = self.call(Request::Hash { claude: self.directory(), wants: wants.to_vec() }, hashing(self.listed)).await?;
-            let (answer, rest) = call.split();
-            Ok(Hashes(rest.judge(wire::Hashes::read(answer, wants).await).await?))
+            let request = Request::Hash { claude: self.directory(), wants: wants.to_vec(), ahead: ahead.to_vec() };
+            let (mut answer, rest) = self.call(request, hashing(self.listed)).await?.split();
+            match wire::Hashes::read(&mut answer, wants).await {
+                Ok(hashes) => Ok((Hashes(hashes), Getting { answer, rest: Some(rest) })),
+                Err(error) => Err(rest.blame(error).await),
+            }
         })
     }
 

@@ -10,10 +10,11 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 
 use super::bases::Bases;
+use super::fetch::{Fetch, How};
 use super::here::Here;
 use super::leftovers;
 use super::sources::Sources;
-use super::visit::{Fetch, How, Seen};
+use super::visit::Seen;
 use crate::reconcile::manifest::{Part, ProjectName, SessionId};
 use crate::reconcile::plan::Side;
 use crate::reconcile::relation::Lines;

@@ -5,7 +5,7 @@
 //! is kept.
 //!
 //! The way of a pass: `target` and `connect` say who is there, `quiet` who is left alone, `visit` looks (`bases` knows what need not
-//! travel, `room` what fits, `member` what may be believed), `absorb` keeps what came, `round` brings those that have looked together,
+//! travel, `ahead` what will, `room` what fits, `member` what may be believed), `absorb` keeps what came, `round` brings those that have looked together,
 //! `group` plans, `install` and `remember` carry it out here and there, `leftovers` tends the far vaults, `closing` ends it; `faults`,
 //! `logged` and `said` tell of it. Other work on the same ground, under the same lock or none: `survey`, `compare`, `verify`, `look`
 //! only read; `restore`, `forget` and `gc` act by name; `lend` keeps one connection for several passes and a terminal; `undivided` is
@@ -13,6 +13,7 @@
 
 pub mod absorb;
 pub mod account;
+pub mod ahead;
 pub mod bases;
 mod batch;
 pub mod clock;
@@ -22,6 +23,7 @@ pub mod connect;
 pub mod contacts;
 mod error;
 pub mod faults;
+pub mod fetch;
 pub mod forget;
 pub mod gc;
 pub mod group;

@@ -3,33 +3,29 @@
 //! Promises: reads only. What is fetched lies in the stage, unproved; [`absorb`](super::absorb) proves it. A visit that breaks
 //! keeps what came whole. Nothing is concluded from what was not read.
 
-use std::collections::{BTreeMap, HashSet};
-use std::fs::File;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 
-use super::bases::{Base, Bases, beginning_with};
+use super::ahead;
+use super::bases::Bases;
+use super::fetch::{self, Fetch, Question};
 use super::forget::there::{Duty, sift};
 use super::leftovers::{self, Leftover};
 use super::logged::{self, Transfer};
 use super::member::{Admitted, FarMember, FarPart, members};
 use super::room::{NoRoom, Room};
-use crate::codespace::replica::{FarPath, HashWant, Hashes, Range, Replica, VisitError};
+use crate::codespace::replica::{FarPath, Getting, HashWant, Hashes, Range, Replica, VisitError};
 use crate::codespace::wire::Listing;
 use crate::reconcile::fork;
 use crate::reconcile::manifest::{Part, SessionId, Stamp, StorePath};
 use crate::reconcile::plan::Window;
 use crate::reconcile::report::Skipped;
-use crate::reconcile::transcript::Digest;
 use crate::state::{Held, ReplicaMemory};
 use crate::store::vault::Vault;
-
-/// A visit begins no file after this time.
-const BEGINS_NO_FILE_AFTER: Duration = Duration::from_secs(60);
 
 /// In a store without a registry, a transcript written within this time counts as open, in seconds.
 const FRESH_SECONDS: i64 = 120;
@@ -43,47 +39,6 @@ pub struct Errand {
     pub window: Window,
     /// Where fetched bytes go: this machine's stage.
     pub stage: PathBuf,
-}
-
-/// How a file's bytes are to be put together here.
-#[derive(Debug, Clone)]
-pub enum How {
-    /// They are the beginning of this file, or all of it.
-    Within(Base),
-    /// All that is known of this file, then what is fetched.
-    After(Base),
-    /// All of them are fetched.
-    Whole,
-}
-
-/// A file whose content was not known.
-#[derive(Debug, Clone)]
-pub struct Fetch {
-    /// Index of the member.
-    pub member: usize,
-    /// The session.
-    pub session: SessionId,
-    /// The part.
-    pub part: Part,
-    /// Bytes there, a torn tail included.
-    pub size: u64,
-    /// SHA-256 of them, as the far side says.
-    pub digest: Digest,
-    /// How they come together here.
-    pub how: How,
-    /// What was fetched, once it is here whole.
-    pub staged: Option<PathBuf>,
-}
-
-impl Fetch {
-    /// Where the bytes begin that must come over the line; none where all of them are here.
-    fn offset(&self) -> Option<u64> {
-        match &self.how {
-            How::After(base) => Some(base.length),
-            How::Whole => Some(0),
-            How::Within(_) => None,
-        }
-    }
 }
 
 /// What a visit found.
@@ -109,7 +64,6 @@ pub struct Seen {
 
 /// Looks at one far replica, which gave this listing. Whatever breaks is in [`Seen::broken`].
 pub async fn look(far: &mut dyn Replica, mut listing: Listing, errand: &Errand, bases: &Arc<Bases>, memory: Option<&ReplicaMemory>) -> Seen {
-    let began = Instant::now();
     let duties = sift(&mut listing, bases.forgotten().dates());
     tracing::debug!(files = listing.files.len(), live = listing.live.len(), skipped = listing.skipped.len(), "listed there");
     let mut skipped: Vec<Skipped> = listing.skipped.iter().map(|skipped| Skipped { name: skipped.name.clone(), why: skipped.why.clone() }).collect();
@@ -117,7 +71,7 @@ pub async fn look(far: &mut dyn Replica, mut listing: Listing, errand: &Errand, 
     let mut found = members(&listing, &errand.admitted, &|repository| bases.below(repository), memory, &live, &mut skipped);
     refuse_strangers(&mut found, bases, &mut skipped);
     let mut seen = Seen { listing, members: found, fetches: Vec::new(), leftovers: Vec::new(), duties, skipped, bytes_in: 0, broken: None };
-    if let Err(error) = seen.read(far, errand, bases, began).await {
+    if let Err(error) = seen.read(far, errand, bases).await {
         seen.broken = Some(error);
     }
     seen
@@ -145,38 +99,35 @@ fn refuse_strangers(members: &mut [FarMember], bases: &Bases, skipped: &mut Vec<
     }
 }
 
-/// A part to be hashed.
-struct Question {
-    member: usize,
-    path: StorePath,
-    size: u64,
-    live: bool,
-}
-
 impl Seen {
-    async fn read(&mut self, far: &mut dyn Replica, errand: &Errand, bases: &Arc<Bases>, began: Instant) -> Result<(), VisitError> {
+    async fn read(&mut self, far: &mut dyn Replica, errand: &Errand, bases: &Arc<Bases>) -> Result<(), VisitError> {
         let questions = self.questions(errand, bases).await;
         if questions.is_empty() {
             return Ok(());
         }
-        self.ask(far, questions, bases).await?;
-        self.fetch(far, errand, began).await
+        self.ask(far, questions, errand, bases).await?;
+        self.fetch(far, errand).await
     }
 
     /// Has them hashed there, and decides how each comes.
-    async fn ask(&mut self, far: &mut dyn Replica, questions: Vec<Question>, bases: &Arc<Bases>) -> Result<(), VisitError> {
+    async fn ask(&mut self, far: &mut dyn Replica, questions: Vec<Question>, errand: &Errand, bases: &Arc<Bases>) -> Result<(), VisitError> {
         let mut wants = Vec::with_capacity(questions.len());
+        let (mut ahead, mut left) = (Vec::new(), ahead::MOST);
         for question in &questions {
-            let shorter = bases.of_part(question.path.session, &question.path.part).iter().map(|base| base.length).filter(|length| *length < question.size);
+            let known = bases.of_part(question.path.session, &question.path.part);
+            let shorter = known.iter().map(|base| base.length).filter(|length| *length < question.size);
             let shorter: HashSet<u64> = if question.path.part.is_lines() { shorter.collect() } else { HashSet::new() };
             wants.extend(shorter.into_iter().map(|length| HashWant { path: FarPath::Store(question.path.clone()), first: Some(length) }));
             // Of a file that grows while it is hashed, only the bytes that were listed.
             wants.push(HashWant { path: FarPath::Store(question.path.clone()), first: question.live.then_some(question.size) });
+            ahead.extend(ahead::range(&question.path, question.size, known, &mut left));
         }
         wants.extend(self.leftover_wants());
-        let hashes = far.hash(&wants).await?;
+        let (hashes, getting) = far.hash(&wants, &ahead).await?;
         tracing::debug!(asked = wants.len(), "hashed there");
         drop(wants);
+        let (came, ended) = self.receive(getting, &errand.stage, &ahead).await;
+        let mut came: HashMap<Range, PathBuf> = ahead.into_iter().zip(came).filter_map(|(range, path)| Some((range, path?))).collect();
         self.look_at_leftovers(&hashes, bases).await.map_err(VisitError::Here)?;
         self.fetches.reserve_exact(questions.len());
         for question in questions {
@@ -187,11 +138,14 @@ impl Seen {
                 continue;
             };
             let prefix = |length| hashes.find(&path, Some(length));
-            let how = choose(&question, digest, bases, &prefix).await.map_err(VisitError::Here)?;
-            let Question { member, path, size, .. } = question;
-            self.fetches.push(Fetch { member, session: path.session, part: path.part, size, digest, how, staged: None });
+            let how = fetch::choose(&question, digest, bases, &prefix).await.map_err(VisitError::Here)?;
+            let Question { member, path: StorePath { session, part, .. }, size, .. } = question;
+            let staged = how.offset().and_then(|offset| came.remove(&Range { path, offset, length: size - offset }));
+            self.fetches.push(Fetch { member, session, part, size, digest, how, staged });
         }
-        Ok(())
+        // What was not missing after all.
+        came.into_values().try_for_each(|path| Vault::discard_fetched(&path)).map_err(VisitError::Here)?;
+        ended
     }
 
     fn leftover_wants(&self) -> Vec<HashWant> {
@@ -206,7 +160,7 @@ impl Seen {
     pub async fn ask_for_leftovers(&mut self, far: &mut dyn Replica, bases: &Arc<Bases>) -> Result<(), VisitError> {
         let wants = self.leftover_wants();
         if self.leftovers.is_empty() && !wants.is_empty() {
-            let hashes = far.hash(&wants).await?;
+            let hashes = far.digests(&wants).await?;
             self.look_at_leftovers(&hashes, bases).await.map_err(VisitError::Here)?;
         }
         Ok(())
@@ -266,7 +220,7 @@ impl Seen {
         let mut full = false;
         let Self { fetches, members, skipped, .. } = self;
         fetches.retain(|fetch| {
-            let Err(why) = fetch.offset().map_or(Ok(()), |offset| room.take(fetch.size, fetch.size - offset)) else { return true };
+            let Err(why) = fetch.missing().map_or(Ok(()), |offset| room.take(fetch.size, fetch.size - offset)) else { return true };
             full |= matches!(why, NoRoom::DiskTooSmall { .. });
             if let Some(session) = members[fetch.member].sessions.get_mut(&fetch.session) {
                 skipped.push(Skipped { name: format!("{}/{}", session.project, fetch.part.path(fetch.session)), why: why.to_string() });
@@ -277,13 +231,13 @@ impl Seen {
         full
     }
 
-    async fn fetch(&mut self, far: &mut dyn Replica, errand: &Errand, began: Instant) -> Result<(), VisitError> {
+    async fn fetch(&mut self, far: &mut dyn Replica, errand: &Errand) -> Result<(), VisitError> {
         let mut room = Room::on(&errand.stage).map_err(VisitError::Here)?;
         let full = self.leave_what_does_not_fit(&mut room);
         let mut ranges = Vec::new();
         let mut order = Vec::new();
         for (index, fetch) in self.fetches.iter().enumerate() {
-            let Some(offset) = fetch.offset() else { continue };
+            let Some(offset) = fetch.missing() else { continue };
             let project = self.members[fetch.member].sessions.get(&fetch.session).map(|session| session.project.clone());
             let Some(project) = project else { continue };
             let path = StorePath { project, session: fetch.session, part: fetch.part.clone() };
@@ -299,34 +253,31 @@ impl Seen {
             order.push(Fetched::Leftover(index));
         }
         if !ranges.is_empty() {
-            let span = logged::transfer_span(Transfer::Get, ranges.len(), ranges.iter().map(|range| range.length).sum());
-            self.get(far, errand, began, &ranges, order).instrument(span).await?;
+            self.get(far, errand, &ranges, order).await?;
         }
         if full { Err(VisitError::Here(io::Error::from_raw_os_error(rustix::io::Errno::NOSPC.raw_os_error()))) } else { Ok(()) }
     }
 
-    async fn get(&mut self, far: &mut dyn Replica, errand: &Errand, began: Instant, ranges: &[Range], order: Vec<Fetched>) -> Result<(), VisitError> {
-        let mut getting = far.get(ranges).await?;
-        for (range, what) in ranges.iter().zip(order) {
-            if began.elapsed() > BEGINS_NO_FILE_AFTER {
-                getting.abandon().await;
-                return Err(VisitError::OutOfTime);
-            }
-            let (path, file) = stage(&errand.stage).map_err(VisitError::Here)?;
-            if !getting.next(range, file).await? {
-                Vault::discard_fetched(&path).map_err(VisitError::Here)?;
-                continue;
-            }
-            self.bytes_in += range.length;
-            tracing::trace!(file = %range.path, offset = range.offset, bytes = range.length, "file fetched");
+    async fn get(&mut self, far: &mut dyn Replica, errand: &Errand, ranges: &[Range], order: Vec<Fetched>) -> Result<(), VisitError> {
+        let getting = far.get(ranges).await?;
+        let (came, ended) = self.receive(getting, &errand.stage, ranges).await;
+        for (what, path) in order.into_iter().zip(came).filter(|(_, path)| path.is_some()) {
             match what {
-                Fetched::Part(index) => self.fetches[index].staged = Some(path),
-                Fetched::Leftover(index) => self.leftovers[index].staged = Some(path),
+                Fetched::Part(index) => self.fetches[index].staged = path,
+                Fetched::Leftover(index) => self.leftovers[index].staged = path,
             }
         }
-        getting.finish().await?;
-        tracing::debug!("fetched");
-        Ok(())
+        ended
+    }
+
+    /// Brings ranges into the stage, one after the other. Gives where each lies that came, also where not all of them did.
+    async fn receive(&mut self, getting: Getting, stage: &Path, ranges: &[Range]) -> (Vec<Option<PathBuf>>, Result<(), VisitError>) {
+        let mut came = Vec::with_capacity(ranges.len());
+        let bytes = ranges.iter().map(|range| range.length).sum();
+        let span = if ranges.is_empty() { Span::none() } else { logged::transfer_span(Transfer::Get, ranges.len(), bytes) };
+        let ended = fetch::receive(getting, stage, ranges, &mut came).instrument(span).await;
+        self.bytes_in += ranges.iter().zip(&came).filter(|(_, path)| path.is_some()).map(|(range, _)| range.length).sum::<u64>();
+        (came, ended)
     }
 }
 
@@ -334,25 +285,6 @@ impl Seen {
 enum Fetched {
     Part(usize),
     Leftover(usize),
-}
-
-fn stage(directory: &std::path::Path) -> io::Result<(PathBuf, File)> {
-    Vault::new_fetched(directory)
-}
-
-/// How the bytes of a file come together here, at the least cost in bytes over the line.
-async fn choose(question: &Question, digest: Digest, bases: &Arc<Bases>, prefix: &dyn Fn(u64) -> Option<Digest>) -> io::Result<How> {
-    let known = bases.of_part(question.path.session, &question.path.part);
-    if !question.path.part.is_lines() {
-        let same = known.iter().find(|base| base.digest == digest && base.length == question.size);
-        return Ok(same.map_or(How::Whole, |base| How::Within(base.clone())));
-    }
-    if let Some(base) = beginning_with(known, question.size, digest).await? {
-        return Ok(How::Within(base.clone()));
-    }
-    let mut shorter: Vec<&Base> = known.iter().filter(|base| base.length < question.size && prefix(base.length) == Some(base.digest)).collect();
-    shorter.sort_by_key(|base| base.length);
-    Ok(shorter.last().map_or(How::Whole, |base| How::After((*base).clone())))
 }
 
 /// What a part holds, if that is known.

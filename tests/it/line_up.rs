@@ -68,7 +68,8 @@ impl Store {
         let wants = vec![HashWant { path: at(A), first: None }, HashWant { path: at(A), first: Some(3) }];
         let ranges = vec![Range { path: at(A), offset: 0, length: 7 }, Range { path: at(A), offset: 2, length: 3 }];
         let list = Request::List { claude: Some(claude.clone()), workspaces: None, roots: vec!["/nowhere".to_owned()], agent: None };
-        [list, Request::Hash { claude: claude.clone(), wants }, Request::Get { claude, wants: ranges }, Request::Put(self.put.clone())]
+        let hash = Request::Hash { claude: claude.clone(), wants, ahead: ranges.clone() };
+        [list, hash, Request::Get { claude, wants: ranges }, Request::Put(self.put.clone())]
     }
 
     /// What stands there is whole; whether anything was installed.

@@ -16,7 +16,7 @@ use claude_session_sync::codespace::wire::{Answer, FarPath, HashWant, Hashes, Li
 use tokio::io::{AsyncRead, AsyncWriteExt as _, ReadBuf};
 
 use crate::figures::figure;
-use crate::remote_far::Far;
+use crate::remote_far::{Far, ranges};
 use crate::remote_script::A;
 use crate::skip::have;
 use crate::talk::{Talk, id};
@@ -66,14 +66,12 @@ impl Recorded {
         let mut answer = Answer::open(Line(&self.2[..length], cut), &self.1, IDLE).await?;
         match &self.0 {
             Request::List { .. } => Listing::read(answer).await.map(drop),
-            Request::Hash { wants, .. } => Hashes::read(answer, wants).await.map(drop),
-            Request::Put(put) => PutAnswer::read(answer, put).await.map(drop),
-            Request::Get { wants, .. } => {
-                for want in wants {
-                    answer.fetch(want, &mut tokio::io::sink()).await?;
-                }
-                answer.finish().await
+            Request::Hash { wants, ahead, .. } => {
+                Hashes::read(&mut answer, wants).await?;
+                ranges(answer, ahead).await.map(drop)
             }
+            Request::Put(put) => PutAnswer::read(answer, put).await.map(drop),
+            Request::Get { wants, .. } => ranges(answer, wants).await.map(drop),
         }
     }
 }
@@ -87,7 +85,8 @@ fn visit() -> Vec<Recorded> {
     let claude = far.name();
     let list = Request::List { claude: Some(claude.clone()), workspaces: None, roots: Vec::new(), agent: None };
     let wants = vec![HashWant { path: path.clone(), first: None }, HashWant { path: path.clone(), first: Some(26) }];
-    let hash = Request::Hash { claude: claude.clone(), wants };
+    let ahead = vec![Range { path: path.clone(), offset: 26, length: 26 * 50 }, Range { path: path.clone(), offset: 26 * 2100, length: 26 }];
+    let hash = Request::Hash { claude: claude.clone(), wants, ahead };
     let get = Request::Get { claude, wants: vec![Range { path: path.clone(), offset: 26, length: 26 * 2000 }, Range { path, offset: 0, length: 26 }] };
     let files = vec![far.file(1, Operation::Create, &format!("-p/{A}/s1"), b"x", b"x")];
     let put = Request::Put(PutRequest { files, ..far.nothing() });

@@ -238,7 +238,8 @@ fn a_store_that_is_rebuilt_in_the_middle_of_a_visit_is_a_new_one_and_nothing_of_
         talks.iter().for_each(|talk| drop(world.here.put(talk)));
         world.passes();
         world.here.goes_on(&talks[0].clone().says("more, here"));
-        far.goes_on(&talks[1].clone().says("more, there"));
+        // More than is asked for before it is known to be wanted.
+        far.goes_on(&talks[1].clone().says(&"more, there ".repeat(30_000)));
         // With this one in it the new store is not empty.
         world.here.put(&Talk::begun(&id(5), &world.here.at("widget"), 30, "new here"));
         let count = world.root().join("count");

@@ -12,9 +12,13 @@ use claude_session_sync::codespace::wire::{
 };
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
+use tokio::io::AsyncRead;
 
 /// The login shells that read the one command line.
 pub(crate) const LOGIN_SHELLS: [&str; 5] = ["dash", "bash", "zsh", "fish", "busybox"];
+
+/// The bytes of each range; `None` for one that is gone.
+pub(crate) type Ranges = Vec<Option<Vec<u8>>>;
 
 /// Which `sh` and which tools the far side has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -187,25 +191,25 @@ impl Far {
     }
 
     pub(crate) fn hash(&self, wants: Vec<HashWant>) -> Result<Hashes, WireError> {
+        self.hash_and_get(wants, &[]).map(|(hashes, _)| hashes)
+    }
+
+    /// Digests, and the bytes that were asked for together with them.
+    pub(crate) fn hash_and_get(&self, wants: Vec<HashWant>, ahead: &[Range]) -> Result<(Hashes, Ranges), WireError> {
         let nonce = Nonce::random();
-        let answer = self.call(&Request::Hash { claude: self.name(), wants: wants.clone() }, &nonce);
-        wait(async { Hashes::read(open(&answer, &nonce).await?, &wants).await })
+        let answer = self.call(&Request::Hash { claude: self.name(), wants: wants.clone(), ahead: ahead.to_vec() }, &nonce);
+        wait(async {
+            let mut answer = open(&answer, &nonce).await?;
+            let hashes = Hashes::read(&mut answer, &wants).await?;
+            Ok((hashes, ranges(answer, ahead).await?))
+        })
     }
 
     /// The bytes of each range; `None` where the far side says that they are gone.
-    pub(crate) fn get(&self, wants: &[Range]) -> Result<Vec<Option<Vec<u8>>>, WireError> {
+    pub(crate) fn get(&self, wants: &[Range]) -> Result<Ranges, WireError> {
         let nonce = Nonce::random();
         let answer = self.call(&Request::Get { claude: self.name(), wants: wants.to_vec() }, &nonce);
-        wait(async {
-            let mut answer = open(&answer, &nonce).await?;
-            let mut all = Vec::new();
-            for want in wants {
-                let mut bytes = Vec::new();
-                all.push((answer.fetch(want, &mut bytes).await? == Fetched::Data).then_some(bytes));
-            }
-            answer.finish().await?;
-            Ok(all)
-        })
+        wait(async { ranges(open(&answer, &nonce).await?, wants).await })
     }
 
     pub(crate) fn put(&self, request: &PutRequest) -> Result<PutAnswer, WireError> {
@@ -255,6 +259,17 @@ pub(crate) fn names(directory: &Path) -> Vec<String> {
     let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
     names.sort();
     names
+}
+
+/// All the ranges of an answer that ends with them; `None` for those that the far side says are gone.
+pub(crate) async fn ranges(mut answer: Answer<impl AsyncRead + Unpin>, wants: &[Range]) -> Result<Ranges, WireError> {
+    let mut all = Vec::new();
+    for want in wants {
+        let mut bytes = Vec::new();
+        all.push((answer.fetch(want, &mut bytes).await? == Fetched::Data).then_some(bytes));
+    }
+    answer.finish().await?;
+    Ok(all)
 }
 
 /// Opens an answer that is here as a whole.

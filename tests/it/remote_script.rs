@@ -49,15 +49,17 @@ pub(crate) fn round_trip(far: &Far) {
     let wants = vec![whole(&side), whole(&transcript), HashWant { path: store(&transcript), first: Some(5) }];
     let more = [HashWant { path: store(&transcript), first: Some(500) }, whole(&format!("-w-p/{B}.jsonl"))];
     let hashes = far.hash(wants.into_iter().chain(more).collect()).unwrap();
-    assert_eq!(hashes.get(&store(&side), None), Some(sha256(b"s\n")));
-    assert_eq!(hashes.get(&store(&transcript), None), Some(sha256(first)));
+    assert_eq!((hashes.get(&store(&side), None), hashes.get(&store(&transcript), None)), (Some(sha256(b"s\n")), Some(sha256(first))));
     assert_eq!(hashes.get(&store(&transcript), Some(5)), Some(sha256(&first[..5])));
     assert_eq!(hashes.get(&store(&transcript), Some(500)), None, "a file shorter than that has no such prefix");
     assert_eq!(hashes.get(&store(&format!("-w-p/{B}.jsonl")), None), None);
 
     let range = |path: &str, offset, length| Range { path: store(path), offset, length };
-    let got = far.get(&[range(&transcript, 3, 4), range(&side, 0, 2), range(&side, 1, 2), range(&transcript, 0, 0), range(&transcript, 3, 1)]).unwrap();
-    assert_eq!(got, [Some(first[3..7].to_vec()), Some(b"s\n".to_vec()), None, Some(Vec::new()), Some(first[3..4].to_vec())]);
+    let ranges = [range(&transcript, 3, 4), range(&side, 0, 2), range(&side, 1, 2), range(&transcript, 0, 0), range(&transcript, 3, 1)];
+    let bytes = [Some(first[3..7].to_vec()), Some(b"s\n".to_vec()), None, Some(Vec::new()), Some(first[3..4].to_vec())];
+    assert_eq!(far.get(&ranges).unwrap(), bytes);
+    let (hashes, ahead) = far.hash_and_get(vec![HashWant { path: store(&transcript), first: Some(5) }], &ranges).unwrap();
+    assert_eq!((hashes.get(&store(&transcript), Some(5)), ahead), (Some(sha256(&first[..5])), bytes.to_vec()));
 
     let grown = [first, b"two\n"].concat();
     let operation = Operation::Replace { token: listing.files[1].token.clone(), base: first.len() as u64 };
@@ -368,10 +370,10 @@ fn reading_verbs_make_no_mutating_system_call_but_for_the_name_of_who_visits() {
             roots: vec!["/tmp".into()],
             agent: agent.map(|agent| agent.parse().unwrap()),
         };
-        let hash = Request::Hash { claude: far.name(), wants: vec![whole(&path), HashWant { path: store(&path), first: Some(3) }] };
-        let get = Request::Get { claude: far.name(), wants: vec![Range { path: store(&path), offset: 2, length: 3 }] };
-        let put = Request::Put(far.nothing());
-        let none = Vec::<String>::new();
+        let ahead = vec![Range { path: store(&path), offset: 2, length: 3 }];
+        let get = Request::Get { claude: far.name(), wants: ahead.clone() };
+        let hash = Request::Hash { claude: far.name(), wants: vec![whole(&path), HashWant { path: store(&path), first: Some(3) }], ahead };
+        let (put, none) = (Request::Put(far.nothing()), Vec::<String>::new());
         let made = |request: &Request| mutations(&far, sh, &strace, request);
         // Where no put has been, nothing at all is changed.
         for request in [list(Some(A)), hash, get] {

@@ -81,8 +81,8 @@ fn a_transcript_that_is_a_pipe_when_it_is_hashed_costs_no_other_digest() {
         let wants =
             [whole(A, "first"), whole(B, "second"), HashWant { first: Some(3), ..whole(A, "first") }, HashWant { first: Some(3), ..whole(B, "second") }];
         let nonce = Nonce::random();
-        let bytes = answer(&far, &Request::Hash { claude: far.name(), wants: wants.to_vec() }, &nonce);
-        let hashes = wait(async { Hashes::read(open(&bytes, &nonce).await?, &wants).await }).unwrap();
+        let bytes = answer(&far, &Request::Hash { claude: far.name(), wants: wants.to_vec(), ahead: Vec::new() }, &nonce);
+        let hashes = wait(async { Hashes::read(&mut open(&bytes, &nonce).await?, &wants).await }).unwrap();
         let found: Vec<_> = wants.iter().map(|want| hashes.get(&want.path, want.first)).collect();
         assert_eq!((found[1], found[3]), (Some(sha256(line("second").as_bytes())), Some(sha256(&line("second").as_bytes()[..3]))), "{tools:?}");
         assert!(found[0] != Some(sha256(line("first").as_bytes())), "{tools:?}: it was a pipe");

@@ -256,7 +256,7 @@ fn digests_are_those_that_were_asked_for_and_all_of_them() {
     let read = |text: &str| {
         let nonce = Nonce::random();
         let bytes = answer(&nonce, &[("hashes", text.as_bytes())]);
-        wait(async { Hashes::read(open(&bytes, &nonce).await?, &wants).await })
+        wait(async { Hashes::read(&mut open(&bytes, &nonce).await?, &wants).await })
     };
     let good = read(&format!("w {digest} {at}\nh 7 {digest} {at}")).unwrap();
     assert_eq!((good.get(&path, None), good.get(&path, Some(7)), good.get(&path, Some(8))), (Some([0xab; 32]), Some([0xab; 32]), None));
@@ -285,7 +285,7 @@ fn each_digest_is_of_the_file_that_it_names_in_any_order() {
     let (wants, nonce) = (paths.clone().map(|path| HashWant { path, first: None }), Nonce::random());
     let lines: Vec<_> = paths.iter().zip(["01", "02", "03"]).rev().map(|(path, byte)| format!("w {} {path}", byte.repeat(32))).collect();
     let bytes = answer(&nonce, &[("hashes", lines.join("\n").as_bytes())]);
-    let found = wait(async { Hashes::read(open(&bytes, &nonce).await?, &wants).await }).unwrap();
+    let found = wait(async { Hashes::read(&mut open(&bytes, &nonce).await?, &wants).await }).unwrap();
     assert_eq!(paths.map(|path| found.get(&path, None)), [1, 2, 3].map(|byte| Some([byte; 32])));
 }
 

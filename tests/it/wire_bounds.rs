@@ -28,7 +28,7 @@ fn as_much_as_may_come_is_waited_for_and_a_byte_more_is_not() {
     for (more, expected) in [(0, "the far side's answer ended early"), (1, "is beyond its bound")] {
         let nonce = Nonce::random();
         let bytes = format!("css1 {}\nhashes {}\n", nonce.as_str(), (64 << 20) + more);
-        let error = wait(async { Hashes::read(open(bytes.as_bytes(), &nonce).await?, &[]).await }).unwrap_err();
+        let error = wait(async { Hashes::read(&mut open(bytes.as_bytes(), &nonce).await?, &[]).await }).unwrap_err();
         assert!(error.to_string().ends_with(expected), "{error}");
         let bytes = format!("css1 {}\nreplica 0\noutcomes {}\n", nonce.as_str(), (16 << 20) + more);
         let error = wait(async { PutAnswer::read(open(bytes.as_bytes(), &nonce).await?, &nothing).await }).unwrap_err();

@@ -1,5 +1,6 @@
 # shellcheck shell=sh
-# The verbs `hash` and `get`: digests of files and of their beginnings, and their bytes.
+# The verbs `hash` and `get`: digests of files and of their beginnings, and bytes of them. Who asks for a digest may know already which
+# bytes it will want: they follow the digests.
 
 # The digests of files of the store, in their order. One that cannot be opened keeps all of them waiting, but not for long: then each is
 # read alone.
@@ -88,6 +89,13 @@ verb_hash() {
     formats
     cd "$claude" || fail "cannot enter $claude"
     item hashes "$(hash_whole && hash_parts)"
+    asked=$body body=
+    for line in $asked; do
+        case $line in
+            "b "*) body=$body${body:+$nl}${line#b } ;;
+        esac
+    done
+    [ -z "$body" ] || give
 }
 
 # A range, in the length that was announced: of a file that became shorter, or a pipe, zeros stand for what is missing. Who asked
@@ -104,10 +112,8 @@ send() {
     if [ "$told" -lt "$2" ] 2>/dev/null; then head -c "$(($2 - told))" </dev/zero; fi
 }
 
-verb_get() {
-    which_tools
-    formats
-    cd "$claude" || fail "cannot enter $claude"
+# The ranges that are asked for, one after the other.
+give() {
     ranges
     paths=$(readable "")
     # shellcheck disable=SC2046
@@ -131,4 +137,11 @@ verb_get() {
             printf "gone 0\n"
         fi
     done
+}
+
+verb_get() {
+    which_tools
+    formats
+    cd "$claude" || fail "cannot enter $claude"
+    give
 }

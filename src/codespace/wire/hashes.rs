@@ -1,4 +1,4 @@
-//! The answer to HASH: the digests that were asked for, and no others.
+//! What an answer to HASH begins with: the digests that were asked for, and no others.
 
 use tokio::io::AsyncRead;
 
@@ -38,13 +38,13 @@ impl Hashes {
         Self(asked)
     }
 
-    /// Reads the whole answer. Every digest must have been asked for, once, and nothing asked may be left out.
+    /// Reads the first item of an answer; bytes may follow. Every digest must have been asked for, once, and nothing asked may be left
+    /// out.
     ///
     /// # Errors
     /// Whatever else is in it, or missing.
-    pub async fn read<R: AsyncRead + Unpin>(mut answer: Answer<R>, wants: &[HashWant]) -> Result<Self, WireError> {
+    pub async fn read<R: AsyncRead + Unpin>(answer: &mut Answer<R>, wants: &[HashWant]) -> Result<Self, WireError> {
         let text = answer.text("hashes", LONGEST).await?;
-        answer.finish().await?;
         let mut hashes = Self::in_order(wants.iter().cloned().map(|HashWant { path, first }| Asked { path, first, digest: None, unreadable: false }));
         for line in lines(&text) {
             let bad = || bad_line("hashes", line);

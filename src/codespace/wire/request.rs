@@ -8,6 +8,7 @@
 //! whose members are shorter than their headers say.
 
 use std::collections::{BTreeSet, HashSet};
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -69,6 +70,8 @@ pub enum Request {
         claude: String,
         /// Of what.
         wants: Vec<HashWant>,
+        /// Bytes that will be wanted then, in the order of the answer.
+        ahead: Vec<Range>,
     },
     /// Bytes.
     Get {
@@ -99,6 +102,12 @@ pub struct Range {
     pub offset: u64,
     /// How many.
     pub length: u64,
+}
+
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.offset, self.length, self.path)
+    }
 }
 
 /// What is to be done on the far side, in the order in which it is to be done.
@@ -235,15 +244,16 @@ impl Request {
                 }
                 agent.iter().for_each(|agent| text.push_str(&format!("agent {agent}\n")));
             }
-            Self::Hash { wants, .. } => {
+            Self::Hash { wants, ahead, .. } => {
                 // The answer says each thing once.
                 let mut asked = HashSet::new();
                 wants.iter().filter(|want| asked.insert(*want)).for_each(|want| match want.first {
                     Some(first) => text.push_str(&format!("h {first} {}\n", want.path)),
                     None => text.push_str(&format!("w {}\n", want.path)),
                 });
+                ahead.iter().for_each(|range| text.push_str(&format!("b {range}\n")));
             }
-            Self::Get { wants, .. } => wants.iter().for_each(|want| text.push_str(&format!("{} {} {}\n", want.offset, want.length, want.path))),
+            Self::Get { wants, .. } => wants.iter().for_each(|range| text.push_str(&format!("{range}\n"))),
             Self::Put(put) => put.check()?,
         }
         Ok(text)

@@ -77,7 +77,7 @@ impl Asked {
         let found = members(&listing, &target.admitted, &|repository| self.bases.below(repository), None, &live, &mut Vec::new());
         let questions: Vec<Question<'_>> = found.iter().flat_map(|member| self.questions(member)).collect();
         let wants: Vec<HashWant> = questions.iter().flat_map(Question::wants).collect();
-        let hashes = if wants.is_empty() { None } else { Some(far.hash(&wants).await?) };
+        let hashes = if wants.is_empty() { None } else { Some(far.digests(&wants).await?) };
         let mut judged: BTreeMap<SessionId, Judged> = BTreeMap::new();
         for question in &questions {
             let faults = question.faults(&listing, verified.kept_days, hashes.as_ref()).map_err(VisitError::Here)?;

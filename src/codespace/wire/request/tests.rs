@@ -25,9 +25,10 @@ fn a_request_is_lines_and_names_its_directory() {
     assert_eq!(text(&list).unwrap(), format!("\nworkspaces /w\nroot /a b\nagent {ID}\n"));
     let path = FarPath::Store(format!("-p/{ID}.jsonl").parse().unwrap());
     let wants = vec![HashWant { path: path.clone(), first: None }, HashWant { path: path.clone(), first: Some(9) }];
-    assert_eq!(text(&Request::Hash { claude: "/c".into(), wants }).unwrap(), format!("/c\nw projects/-p/{ID}.jsonl\nh 9 projects/-p/{ID}.jsonl\n"));
-    let wants = vec![Range { path, offset: 3, length: 4 }];
-    assert_eq!(text(&Request::Get { claude: "/c".into(), wants }).unwrap(), format!("/c\n3 4 projects/-p/{ID}.jsonl\n"));
+    let ranges = vec![Range { path, offset: 3, length: 4 }];
+    let hash = Request::Hash { claude: "/c".into(), wants, ahead: ranges.clone() };
+    assert_eq!(text(&hash).unwrap(), format!("/c\nw projects/-p/{ID}.jsonl\nh 9 projects/-p/{ID}.jsonl\nb 3 4 projects/-p/{ID}.jsonl\n"));
+    assert_eq!(text(&Request::Get { claude: "/c".into(), wants: ranges }).unwrap(), format!("/c\n3 4 projects/-p/{ID}.jsonl\n"));
 }
 
 #[test]
@@ -101,7 +102,7 @@ fn a_listing_of_nothing_but_ours_is_a_word_if_it_is_plain() {
     }
     assert_eq!(list(None, &["/plain"]).word(&nonce).unwrap(), None, "somebody else named it");
     assert_eq!(put(Vec::new()).word(&nonce).unwrap(), None);
-    for other in [Request::Hash { claude: "/c".into(), wants: Vec::new() }, Request::Get { claude: "/c".into(), wants: Vec::new() }] {
+    for other in [Request::Hash { claude: "/c".into(), wants: Vec::new(), ahead: Vec::new() }, Request::Get { claude: "/c".into(), wants: Vec::new() }] {
         assert_eq!(other.word(&nonce).unwrap(), None);
     }
     assert!(list(Some("no path"), &[]).word(&nonce).is_err());
