@@ -119,7 +119,8 @@ fn note(visit: &mut Visiting, planned: &mut [Planned], files: &[PutFile], meanin
     for (file, (group, action)) in files.iter().zip(meaning) {
         let planned = &mut planned[*group];
         let (result, token) = match answer.outcomes.get(&file.n) {
-            Some(FarOutcome::Done { token, .. }) => (ActionResult::Done, Some(token.clone())),
+            // What somebody wrote to since is not known.
+            Some(FarOutcome::Done { token, .. }) => (ActionResult::Done, Some(token.clone()).filter(|token| token.stamp().size == file.size)),
             Some(FarOutcome::Live) => (ActionResult::Deferred("open in a client there".to_owned()), None),
             Some(FarOutcome::Changed | FarOutcome::Exists) => (ActionResult::Deferred("written to in the meantime".to_owned()), None),
             Some(FarOutcome::Bad) => (ActionResult::Failed("the bytes that arrived are not those that were sent".to_owned()), None),

@@ -4,6 +4,7 @@ use std::fs;
 
 use claude_session_sync::reconcile::report::{Report, Verb};
 
+use crate::remote_far::write_program;
 use crate::talk::{Talk, id};
 use crate::world::{Ran, Side, World, transcripts, visit};
 
@@ -258,4 +259,27 @@ fn a_store_that_is_rebuilt_in_the_middle_of_a_visit_is_a_new_one_and_nothing_of_
         assert_eq!(far.sessions(), world.here.sessions(), "script {script}: {ran:?}");
         assert_eq!(far.sessions().len(), 5, "script {script}");
     }
+}
+
+#[test]
+fn what_is_written_there_right_after_a_push_comes_home() {
+    let (mut world, far) = World::with_box();
+    let talk = Talk::begun(&id(1), &world.here.at("widget"), 60, "a talk");
+    world.here.put(&talk);
+    world.passes();
+    let pushed = talk.says("more, here");
+    world.here.goes_on(&pushed);
+    // A client that resumes the file in the moment in which it has its name, and is told of by nobody.
+    let late = pushed.clone().says("late, there");
+    let (tools, line) = (world.root().join("tools"), world.root().join("line"));
+    fs::create_dir(&tools).unwrap();
+    fs::write(&line, &late.complete()[pushed.complete().len()..]).unwrap();
+    let mv = "#!/bin/sh\n/bin/mv \"$@\" || exit\ncase $* in *.jsonl) cat LINE >>\"$3\" && rm LINE ;; esac 2>/dev/null\nexit 0\n";
+    write_program(&tools.join("mv"), &mv.replace("LINE", line.to_str().unwrap()));
+    let through = format!("PATH={}:$PATH exec \"$@\"", tools.display());
+    world.reach("box", |command| command.extend(["sh".to_owned(), "-c".to_owned(), through, "sh".to_owned()]));
+    world.sync(&[]).went_well();
+    assert_eq!((far.bytes(&id(1)).as_slice(), line.exists()), (late.complete(), false));
+    world.sync(&[]).went_well();
+    assert_eq!(world.here.bytes(&id(1)).as_slice(), late.complete());
 }

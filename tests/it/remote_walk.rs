@@ -1,10 +1,11 @@
 //! What is seen below `projects/`, however much it is, and that nothing is concluded from a walk that failed.
 
 use std::os::unix::fs::symlink;
+use std::time::{Duration, Instant};
 
 use claude_session_sync::codespace::wire::{FarPath, HashWant, Operation, Outcome, Range, WireError};
 
-use crate::remote_far::{Far, Tools, program, sha256};
+use crate::remote_far::{Far, TOOLS, Tools, program, sha256, skip};
 use crate::remote_put::put;
 use crate::remote_script::A;
 
@@ -86,4 +87,50 @@ fn a_file_that_goes_while_it_is_hashed_costs_no_other_digest() {
     let hashes = far.hash(wants.to_vec()).unwrap();
     let expected = [None, Some(sha256(paths[0].as_bytes())), Some(sha256(paths[1].as_bytes()))];
     assert_eq!(wants.map(|want| hashes.get(&want.path, None)), expected);
+}
+
+#[test]
+fn what_a_profile_leaves_running_keeps_no_listing_waiting() {
+    for tools in TOOLS {
+        let Some(far) = Far::with("dash", tools) else { continue };
+        let named = far.home.path().join("named");
+        std::fs::write(far.home.path().join(".profile"), format!("sleep 20 &\necho css\nexport CLAUDE_CONFIG_DIR={}\n", named.display())).unwrap();
+        let began = Instant::now();
+        assert_eq!(far.list_with(None, Vec::new()).unwrap().claude, named.to_str().unwrap(), "{tools:?}");
+        assert!(began.elapsed() < Duration::from_secs(10), "{tools:?}");
+    }
+}
+
+#[test]
+fn a_clone_with_a_dot_is_a_clone() {
+    for tools in TOOLS {
+        let Some(far) = Far::with("dash", tools) else { continue };
+        let workspaces = far.home.path().join("workspaces");
+        for clone in [".github", "widget", ".codespaces/shared"] {
+            let git = workspaces.join(clone).join(".git");
+            std::fs::create_dir_all(&git).unwrap();
+            std::fs::write(git.join("config"), format!("[remote \"origin\"]\n\turl = https://github.com/acme/{}\n", clone.trim_start_matches('.'))).unwrap();
+        }
+        let roots: Vec<String> = far.list().roots.into_iter().map(|root| root.path).collect();
+        assert_eq!(roots, [workspaces.join("widget"), workspaces.join(".github")].map(|path| path.to_str().unwrap().to_owned()), "{tools:?}");
+    }
+}
+
+/// A grep that cannot pass over a pipe is ended, and what it did not say of its share is not taken for nothing.
+#[test]
+fn a_share_of_the_transcripts_that_could_not_be_read_fails_the_listing() {
+    let Some(far) = Far::with("dash", Tools::Bsd) else { return skip("a listing in shares", "no tools for it here") };
+    for n in 0..6000 {
+        far.plant(&format!("-p/{n:08x}-ce51-4e00-8a05-674dde6aa368.jsonl"), b"{\"cwd\":\"/p\"}\n");
+    }
+    assert_eq!(far.list().files.len(), 6000);
+    let (once, grep) = (far.home.path().join("once"), program("grep").unwrap());
+    let text = format!(
+        "#!/bin/sh\ncase \"$*\" in *--devices*) exit 2 ;; *jsonl*) mkdir {} 2>/dev/null && exit 137 ;; esac\nexec {} \"$@\"\n",
+        once.display(),
+        grep.display()
+    );
+    far.tool("grep", &text);
+    let error = far.list_with(Some(far.name()), Vec::new()).unwrap_err();
+    assert!(error.to_string().ends_with("cannot be opened") && once.exists(), "{error}");
 }

@@ -16,7 +16,7 @@ set -uf
 LC_ALL=C
 export LC_ALL
 umask 077
-unset CDPATH
+unset CDPATH GREP_OPTIONS TAR_OPTIONS flags
 nl="
 "
 tab="	"
@@ -115,7 +115,7 @@ slurp() {
 }
 
 # A registry entry as `<session> <updatedAt> <status>`, if its process lives. Overwritten in place by the client, so a torn one
-# is read once more; one that stays torn counts by its pid alone.
+# is read once more; one that stays torn counts by its pid alone. Fails where such a one is young and does not say whose it is.
 entry() {
     pid=${1##*/}
     pid=${pid%.json}
@@ -145,11 +145,17 @@ s/.*\"status\"[[:space:]]*:[[:space:]]*\"\([A-Za-z_-]\{1,32\}\)\".*/s\1/p"); do
             s*) status=${field#s} ;;
         esac
     done
-    [ -n "$session" ] || return 0
     case $text in
         *"}$nl") ;;
         *) recorded= ;;
     esac
+    if [ -z "$session" ]; then
+        case $text in
+            *"}$nl") return 0 ;;
+        esac
+        [ -z "$(find "$1" -mmin -3 2>/dev/null)" ]
+        return
+    fi
     if [ -n "$recorded" ] && [ -n "$began" ] && [ "$recorded" != "$began" ]; then
         return 0
     fi

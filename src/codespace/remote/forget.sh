@@ -9,13 +9,13 @@ sweep() {
         set -f
         if [ "$other" = "$stage" ] || [ -L "$other" ] || [ ! -d "$other" ]; then continue; fi
         if [ -z "$ids" ] || [ -z "$locked" ] || { [ -f "$other/plan" ] && ! grep -q -F "$ids" "$other/plan"; }; then
-            [ -n "$(find "$other" -prune -mtime +0)" ] || continue
+            [ -n "$(find "$other" -prune -mmin +1440)" ] || continue
         fi
-        rm -rf "$other"
         [ ! -d "$projects" ] || find "$projects/" -name ".css-${other##*/}-*" -exec rm -f {} +
+        rm -rf "$other"
     done
     set -f
-    [ -z "$ids" ] || [ ! -d "$projects" ] || find "$projects/" -type f -name ".css-????????????????????????????????-*" -ctime +0 -exec rm -f {} +
+    [ -z "$ids" ] || [ ! -d "$projects" ] || find "$projects/" -type f -name ".css-????????????????????????????????-*" -cmin +1440 -exec rm -f {} +
 }
 
 # Where there is no registry to ask: whether one of the transcripts was written less than 120 s ago.

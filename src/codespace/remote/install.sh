@@ -14,8 +14,8 @@ live() {
             *"$1"*"}$nl") ;;
             *"}$nl") continue ;;
         esac
-        case $(entry "$registered") in
-            "$1 "*) return 0 ;;
+        case $(entry "$registered" || printf unclear) in
+            "$1 "* | unclear) return 0 ;;
         esac
     done
     set -f
@@ -50,12 +50,13 @@ install() {
             elif [ "$2" = r ]; then
                 found=$(stat "$stat_flag" "$links $inode:$size:$modified" "$target" "$own/vault/$9" 2>/dev/null)
                 seen=${found%%"$nl"*} kept=${found#*"$nl"}
-                if [ "${seen#* }" != "${4%:*}" ]; then
+                if [ "$found" = "$seen" ] || [ "${seen#* }" != "${4%:*}" ]; then
+                    # One of the two is gone, or it is another file.
                     verdict=changed
                 elif [ "${kept#1 }" = "$kept" ] && [ "${kept#* "${4%%:*}":}" = "$kept" ]; then
                     # A second name, but not of this file; a copy has one name.
                     verdict=changed
-                elif trouble=$(mv -f "$ready" "$target" 2>&1); then
+                elif { [ -z "$abroad" ] || ln "$target" "$ready.old" 2>/dev/null || :; } && trouble=$(mv -f "$ready" "$target" 2>&1); then
                     verdict="done"
                 fi
             elif [ -e "$target" ] || [ -L "$target" ]; then
@@ -74,7 +75,19 @@ install() {
     done
 }
 
-# How each line ended. What stat says comes in the order of the lines, without what is not there any more.
+# Across devices the vault holds a copy, and what a client wrote to the file after that is in the file alone, which has a name of ours
+# until now. If it cannot be kept, the file gets its own name back.
+follow() {
+    for line in $lines; do
+        row "$line"
+        old=$projects/${path%/*}/.css-$nonce-$number.old
+        { [ "$verdict" = "done" ] && [ -f "$old" ] && [ ! -L "$old" ]; } || continue
+        sizes=$(stat "$stat_flag" "$size" "$old" "$own/vault/$vault")
+        [ "${sizes%%"$nl"*}" = "${sizes#*"$nl"}" ] || { cp -p "$old" grown && mv -f grown "$own/vault/$vault"; } || mv -f "$old" "$projects/$path"
+    done
+}
+
+# How each line ended. Of what nobody wrote to since, its token goes to who asks for it by fd 8. What stat says comes in the order of the lines, without what is not there any more.
 report() {
     # shellcheck disable=SC2046
     set -- $(cd "$projects" && stats "$(each path "done")" "$stat_flag" "$inode $size $modified $changed $name")
@@ -82,7 +95,11 @@ report() {
         row "$line"
         case $verdict:${1:-} in
             "done:"*" ./$path")
-                printf "%s done %s\n" "$number" "${1% ./"$path"}"
+                token=${1% ./"$path"}
+                printf "%s done %s\n" "$number" "$token"
+                case $token in
+                    *" $length "*" "*) printf "%s\n" "${token% *}" >&8 ;;
+                esac
                 shift
                 ;;
             "done:"*) printf "%s failed vanished\n" "$number" ;;
@@ -136,22 +153,8 @@ name_replica() {
 # What was installed, as it is now: so every agent can tell what is pushed from what the user writes. The newest are enough; a note
 # that is lost costs one visit.
 note_pushed() {
-    case $outcomes in
-        *" done "*) ;;
-        *) return 0 ;;
-    esac
-    [ ! -d "$own/pushed" ] || return 0
-    {
-        list_pushed
-        for line in $outcomes; do
-            case $line in
-                [0-9]*" done "*)
-                    line=${line#* done }
-                    printf "%s\n" "${line% *}"
-                    ;;
-            esac
-        done
-    } | tail -n 2000 >"$stage/pushed" && mv -f "$stage/pushed" "$own/pushed"
+    [ -s "$stage/installed" ] && [ ! -d "$own/pushed" ] || return 0
+    { list_pushed && cat "$stage/installed"; } | tail -n 2000 >"$stage/pushed" && mv -f "$stage/pushed" "$own/pushed"
 }
 
 # What the plan says of all files, before the first of them.
@@ -212,14 +215,14 @@ verb_put() {
             esac
             lines=$(install)
             rm -rf "$stage/data" "$stage/new"
-            [ -z "$abroad" ] || find "$projects/" -name ".css-$nonce-*" -exec rm -f {} +
             ;;
     esac
     case "$named$lines$nl" in
         yes* | *" done$nl"*) settle || lines=$(doubt "done") ;;
     esac
+    [ -z "$abroad" ] || follow
     outcomes=$(
-        [ -z "$lines" ] || report
+        [ -z "$lines" ] || report 8>"$stage/installed"
         drop
         [ -z "$forgets" ] || printf "%s\n" "$forgets"
     )

@@ -1,14 +1,21 @@
 # shellcheck shell=sh
 # The verb `list`: what lies in the store, which clones there are, who is at work, and who visits.
 
+# What a login shell says behind what its profile says. What the profile started may keep the pipe open for ever.
+named_by_login() {
+    while IFS= read -r said; do
+        case $said in
+            css-directory=*) printf "%s" "${said#*=}" && return 0 ;;
+        esac
+    done
+}
+
 # The claude directory, where none is given: what a login shell names, or a client that runs, or else the usual one.
 find_claude() {
     case $claude in
         /*) return 0 ;;
     esac
-    claude=$nl$(sh -lc "printf \"\ncss-directory=%s\n\" \"\${CLAUDE_CONFIG_DIR:-}\"" </dev/null 2>/dev/null)
-    claude=${claude##*"${nl}css-directory="}
-    claude=${claude%%"$nl"*}
+    claude=$(sh -lc "printf \"\ncss-directory=%s\n\" \"\${CLAUDE_CONFIG_DIR:-}\"" </dev/null 2>/dev/null | named_by_login)
     case $claude in
         /*) return 0 ;;
     esac
@@ -127,8 +134,8 @@ walk_in_turn() {
             *"walked 0") walked=${walked%walked 0}$(working_directories) ;;
             *) fail "cannot list $projects" ;;
         esac
-        case $walked in
-            *projects/./:waited:) fail "a transcript in $projects cannot be opened" ;;
+        case $nl$walked$nl in
+            *"${nl}projects/./:waited:$nl"*) fail "a transcript in $projects cannot be opened" ;;
         esac
     fi
     [ -z "$visited" ] || walked=${walked%"$nl"}${walked:+$nl}$(visitors)
@@ -277,7 +284,7 @@ list_roots() {
     done
     roots="" seen="" resolved="" remotes=0
     set +f
-    for line in "$workspaces"/*; do
+    for line in "$workspaces"/* "$workspaces"/.??*; do
         set -f
         [ -e "$line/.git" ] && root "$line"
     done

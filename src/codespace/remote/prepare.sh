@@ -42,9 +42,10 @@ row() {
     IFS=$nl
 }
 
+# The stage goes last: it tells of the others.
 clean() {
-    cd / && rm -rf "$stage"
     [ -z "$abroad" ] || find "$projects/" -name ".css-$nonce-*" -exec rm -f {} + 2>/dev/null
+    cd / && rm -rf "$stage"
 }
 
 take_lock() {
