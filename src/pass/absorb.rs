@@ -22,8 +22,9 @@ use crate::reconcile::report::Skipped;
 use crate::reconcile::transcript::Content;
 use crate::state::Held;
 use crate::store::archive::Place;
+use crate::store::fetched;
 use crate::store::read::{self, Wanted};
-use crate::store::vault::{Note, Reason, Vault, copy_prefix};
+use crate::store::vault::{Note, Reason, copy_prefix};
 
 /// How what was fetched is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,7 +146,7 @@ fn settle(fetch: &Fetch, modified: i64, here: &Here, sources: &Sources) -> io::R
 }
 
 fn join(here: &Here, base: &std::path::Path, length: u64, suffix: &std::path::Path) -> io::Result<PathBuf> {
-    let (path, mut file) = Vault::new_fetched(&here.vault.stage_path())?;
+    let (path, mut file) = fetched::new(&here.vault.stage_path())?;
     copy_prefix(base, &mut file, length)?;
     file.seek(io::SeekFrom::End(0))?;
     read::copy(&File::open(suffix)?, &mut file, u64::MAX)?;

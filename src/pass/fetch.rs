@@ -2,6 +2,7 @@
 //!
 //! Promises: at the least cost in bytes over the line. What is staged is unproved; [`absorb`](super::absorb) proves it.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use super::bases::{Base, Bases, beginning_with};
 use crate::codespace::replica::{Getting, Range, VisitError};
 use crate::reconcile::manifest::{Part, SessionId, StorePath};
 use crate::reconcile::transcript::Digest;
-use crate::store::vault::Vault;
+use crate::store::fetched::{self, Partial};
 
 /// A visit begins no file after this time, which begins with the first of them: a store that takes long to be hashed comes, too.
 const BEGINS_NO_FILE_AFTER: Duration = Duration::from_secs(60);
@@ -89,23 +90,51 @@ pub(super) async fn choose(question: &Question, digest: Digest, bases: &Arc<Base
     Ok(shorter.last().map_or(How::Whole, |base| How::After((*base).clone())))
 }
 
-/// Brings ranges into the stage, one after the other. `came` has where each of them lies, none for what is gone there; where this fails, of
-/// those that came before.
-pub(super) async fn receive(mut getting: Getting, stage: &Path, ranges: &[Range], came: &mut Vec<Option<PathBuf>>) -> Result<(), VisitError> {
+/// Shortens a range by what came of it before the line broke: what lay in the same place of a file of this name and number, behind the
+/// same bytes. That it is still what it was is proved as for all that is fetched. None where the range is too short for that.
+///
+/// # Errors
+/// As the system says.
+pub(super) fn shorten(range: &mut Range, fetch: &Fetch, inode: u64, stage: &Path) -> io::Result<Option<Partial>> {
+    if range.length < fetched::SHORTEST {
+        return Ok(None);
+    }
+    let base = match &fetch.how {
+        How::After(base) => base.digest.to_string(),
+        How::Within(_) | How::Whole => String::new(),
+    };
+    let of = format!("{} {inode} {} {base}", range.path, range.offset);
+    let partial = Partial::find(stage, fetch.session, &of, range.length)?;
+    range.offset += partial.length();
+    range.length -= partial.length();
+    Ok(Some(partial))
+}
+
+/// Brings ranges into the stage, one after the other: behind what came of them before, by their index, or into fresh files. `came` has
+/// where each of them lies, none for what is gone there; where this fails, of those that came before.
+pub(super) async fn receive(
+    mut getting: Getting,
+    stage: &Path,
+    ranges: &[Range],
+    mut partials: BTreeMap<usize, Partial>,
+    came: &mut Vec<Option<PathBuf>>,
+) -> Result<(), VisitError> {
     let began = Instant::now();
-    for range in ranges {
+    for (index, range) in ranges.iter().enumerate() {
         if began.elapsed() > BEGINS_NO_FILE_AFTER {
             getting.abandon().await;
             return Err(VisitError::OutOfTime);
         }
-        let (path, file) = Vault::new_fetched(stage).map_err(VisitError::Here)?;
-        if getting.next(range, file).await? {
-            tracing::trace!(file = %range.path, offset = range.offset, bytes = range.length, "file fetched");
-            came.push(Some(path));
+        let partial = partials.remove(&index);
+        let behind = partial.as_ref().map(Partial::open).transpose().map_err(VisitError::Here)?.flatten();
+        let path = if let (Some(partial), Some(file)) = (partial, behind) {
+            if getting.next(range, file).await? { partial.complete().map(Some) } else { partial.discard().map(|()| None) }
         } else {
-            Vault::discard_fetched(&path).map_err(VisitError::Here)?;
-            came.push(None);
-        }
+            let (path, file) = fetched::new(stage).map_err(VisitError::Here)?;
+            if getting.next(range, file).await? { Ok(Some(path)) } else { fetched::discard(&path).map(|()| None) }
+        };
+        came.push(path.map_err(VisitError::Here)?);
+        tracing::trace!(file = %range.path, offset = range.offset, bytes = range.length, came = came.last().is_some_and(Option::is_some), "file fetched");
     }
     getting.finish().await?;
     if !ranges.is_empty() {

@@ -14,6 +14,7 @@ use crate::reconcile::plan::{Member, Offer, Presence, SessionPlan, Side, plan};
 use crate::reconcile::project::RepositoryId;
 use crate::reconcile::relation::{Lines, Relation, relate};
 use crate::reconcile::transcript::Digest;
+use crate::store::fetched;
 use crate::store::read::{self, Wanted};
 use crate::store::vault::Vault;
 
@@ -130,7 +131,7 @@ fn prove_lines(mut copies: Vec<&mut Arc<Lines>>, sources: &Sources) -> io::Resul
 /// # Errors
 /// As `read` and `write`; `InvalidData` where `source` does not begin with the copy.
 pub(super) fn write_fork(vault: &Vault, loser: &Lines, source: &Path, title_line: &[u8]) -> io::Result<(Lines, PathBuf)> {
-    let (path, mut file) = Vault::new_fetched(&vault.stage_path())?;
+    let (path, mut file) = fetched::new(&vault.stage_path())?;
     crate::store::vault::copy_prefix(source, &mut file, loser.content.length)?;
     io::Write::write_all(&mut file, title_line)?;
     io::Seek::rewind(&mut file)?;

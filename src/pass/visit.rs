@@ -21,11 +21,11 @@ use super::room::{NoRoom, Room};
 use crate::codespace::replica::{FarPath, Getting, HashWant, Hashes, Range, Replica, VisitError};
 use crate::codespace::wire::Listing;
 use crate::reconcile::fork;
-use crate::reconcile::manifest::{Part, SessionId, Stamp, StorePath};
+use crate::reconcile::manifest::{Part, ProjectName, SessionId, Stamp, StorePath};
 use crate::reconcile::plan::Window;
 use crate::reconcile::report::Skipped;
 use crate::state::{Held, ReplicaMemory};
-use crate::store::vault::Vault;
+use crate::store::fetched::{self, Partial};
 
 /// In a store without a registry, a transcript written within this time counts as open, in seconds.
 const FRESH_SECONDS: i64 = 120;
@@ -126,7 +126,7 @@ impl Seen {
         let (hashes, getting) = far.hash(&wants, &ahead).await?;
         tracing::debug!(asked = wants.len(), "hashed there");
         drop(wants);
-        let (came, ended) = self.receive(getting, &errand.stage, &ahead).await;
+        let (came, ended) = self.receive(getting, &errand.stage, &ahead, BTreeMap::new()).await;
         let mut came: HashMap<Range, PathBuf> = ahead.into_iter().zip(came).filter_map(|(range, path)| Some((range, path?))).collect();
         self.look_at_leftovers(&hashes, bases).await.map_err(VisitError::Here)?;
         self.fetches.reserve_exact(questions.len());
@@ -144,7 +144,7 @@ impl Seen {
             self.fetches.push(Fetch { member, session, part, size, digest, how, staged });
         }
         // What was not missing after all.
-        came.into_values().try_for_each(|path| Vault::discard_fetched(&path)).map_err(VisitError::Here)?;
+        came.into_values().try_for_each(|path| fetched::discard(&path)).map_err(VisitError::Here)?;
         ended
     }
 
@@ -234,14 +234,15 @@ impl Seen {
     async fn fetch(&mut self, far: &mut dyn Replica, errand: &Errand) -> Result<(), VisitError> {
         let mut room = Room::on(&errand.stage).map_err(VisitError::Here)?;
         let full = self.leave_what_does_not_fit(&mut room);
-        let mut ranges = Vec::new();
-        let mut order = Vec::new();
+        let (mut ranges, mut partials, mut order) = (Vec::new(), BTreeMap::new(), Vec::new());
         for (index, fetch) in self.fetches.iter().enumerate() {
             let Some(offset) = fetch.missing() else { continue };
-            let project = self.members[fetch.member].sessions.get(&fetch.session).map(|session| session.project.clone());
-            let Some(project) = project else { continue };
+            let Some((project, inode)) = self.lies(fetch) else { continue };
             let path = StorePath { project, session: fetch.session, part: fetch.part.clone() };
-            ranges.push(Range { path: FarPath::Store(path), offset, length: fetch.size - offset });
+            let mut range = Range { path: FarPath::Store(path), offset, length: fetch.size - offset };
+            let partial = fetch::shorten(&mut range, fetch, inode, &errand.stage).map_err(VisitError::Here)?;
+            partials.extend(partial.map(|partial| (ranges.len(), partial)));
+            ranges.push(range);
             order.push(Fetched::Part(index));
         }
         for (index, leftover) in self.leftovers.iter().enumerate().filter(|(_, leftover)| !leftover.is_home) {
@@ -253,33 +254,42 @@ impl Seen {
             order.push(Fetched::Leftover(index));
         }
         if !ranges.is_empty() {
-            self.get(far, errand, &ranges, order).await?;
+            let getting = far.get(&ranges).await?;
+            let (came, ended) = self.receive(getting, &errand.stage, &ranges, partials).await;
+            for (what, path) in order.into_iter().zip(came).filter(|(_, path)| path.is_some()) {
+                match what {
+                    Fetched::Part(index) => self.fetches[index].staged = path,
+                    Fetched::Leftover(index) => self.leftovers[index].staged = path,
+                }
+            }
+            ended?;
         }
         if full { Err(VisitError::Here(io::Error::from_raw_os_error(rustix::io::Errno::NOSPC.raw_os_error()))) } else { Ok(()) }
     }
 
-    async fn get(&mut self, far: &mut dyn Replica, errand: &Errand, ranges: &[Range], order: Vec<Fetched>) -> Result<(), VisitError> {
-        let getting = far.get(ranges).await?;
-        let (came, ended) = self.receive(getting, &errand.stage, ranges).await;
-        for (what, path) in order.into_iter().zip(came).filter(|(_, path)| path.is_some()) {
-            match what {
-                Fetched::Part(index) => self.fetches[index].staged = path,
-                Fetched::Leftover(index) => self.leftovers[index].staged = path,
-            }
-        }
-        ended
-    }
-
     /// Brings ranges into the stage, one after the other. Gives where each lies that came, also where not all of them did.
-    async fn receive(&mut self, getting: Getting, stage: &Path, ranges: &[Range]) -> (Vec<Option<PathBuf>>, Result<(), VisitError>) {
+    async fn receive(&mut self, getting: Getting, stage: &Path, ranges: &[Range], partials: BTreeMap<usize, Partial>) -> Received {
         let mut came = Vec::with_capacity(ranges.len());
         let bytes = ranges.iter().map(|range| range.length).sum();
         let span = if ranges.is_empty() { Span::none() } else { logged::transfer_span(Transfer::Get, ranges.len(), bytes) };
-        let ended = fetch::receive(getting, stage, ranges, &mut came).instrument(span).await;
+        let ended = fetch::receive(getting, stage, ranges, partials, &mut came).instrument(span).await;
         self.bytes_in += ranges.iter().zip(&came).filter(|(_, path)| path.is_some()).map(|(range, _)| range.length).sum::<u64>();
         (came, ended)
     }
+
+    /// In which project directory the file lies there that a fetch is of, and its inode.
+    fn lies(&self, fetch: &Fetch) -> Option<(ProjectName, u64)> {
+        let session = self.members[fetch.member].sessions.get(&fetch.session)?;
+        let part = match &fetch.part {
+            Part::Transcript => session.transcript.as_ref(),
+            Part::Side(side) => session.side.get(side),
+        };
+        Some((session.project.clone(), part?.stamp.inode))
+    }
 }
+
+/// Where each range lies that came, and how it ended.
+type Received = (Vec<Option<PathBuf>>, Result<(), VisitError>);
 
 /// What a range of a GET is for, by its index.
 enum Fetched {

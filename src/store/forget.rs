@@ -15,9 +15,10 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::fetched;
 use super::proof::{self, Named, OnlyOurs};
 use super::tree::{Tree, status_at};
-use super::vault::{TEMPORARY, is_fetched};
+use super::vault::TEMPORARY;
 use crate::reconcile::manifest::SessionId;
 
 /// Where something of a session may lie.
@@ -106,7 +107,7 @@ pub fn remove_object(path: &Path, named: &Named) -> io::Result<()> {
 /// # Errors
 /// As `unlink`.
 pub fn clear_temporary(directory: &Path) -> io::Result<()> {
-    each_of_ours(directory, |name| name.starts_with(TEMPORARY) || is_fetched(name))
+    each_of_ours(directory, |name| name.starts_with(TEMPORARY) || fetched::is(name))
 }
 
 /// Every place below `projects/` where its transcript lies.

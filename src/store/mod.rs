@@ -6,6 +6,7 @@
 pub mod apply;
 pub mod archive;
 pub mod branches;
+pub mod fetched;
 pub mod forget;
 pub mod forgotten;
 pub mod gc;

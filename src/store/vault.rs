@@ -6,7 +6,7 @@
 use std::fs::{DirBuilder, File};
 use std::io::{self, BufWriter, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -14,6 +14,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use tempfile::NamedTempFile;
 
 use super::archive::Archive;
+use super::fetched;
 use super::note::VERSION;
 pub use super::note::{Note, Object, Reason};
 use super::proof;
@@ -21,18 +22,10 @@ use super::tree::DIRECTORY;
 use crate::reconcile::manifest::{Part, SessionId};
 use crate::reconcile::transcript::Digest;
 
-/// How the name of a file of the stage begins that nobody else knows: what is fetched, and what is to be put in its place in the vault
-/// once it is whole.
-const FETCHED: &str = "fetched-";
 /// How the name of a file begins that is put in the place of another in the same directory once it is whole.
 pub(super) const TEMPORARY: &str = ".new-";
 /// How a file is opened that nothing may lie in the place of.
 const NEW: OFlags = OFlags::RDWR.union(OFlags::CREATE).union(OFlags::EXCL).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
-
-/// Whether a file of the stage is one of [`Vault::new_fetched`].
-pub(super) fn is_fetched(name: &str) -> bool {
-    name.starts_with(FETCHED)
-}
 
 /// The vault and the stage of one store; they lie on the store's device.
 #[derive(Debug)]
@@ -113,42 +106,20 @@ impl Vault {
         self.objects.iter().find(|object| object.note.session == session && object.note.digest == digest)
     }
 
-    /// A fresh file in the stage for what is fetched or put together there, 0600. It is only copied from, never renamed, so it
-    /// may go without a further proof, also after a crash: its name says what it is.
-    ///
-    /// # Errors
-    /// As `open`.
-    pub fn new_fetched(stage: &Path) -> io::Result<(PathBuf, File)> {
-        let path = stage.join(format!("{FETCHED}{}", uuid::Uuid::new_v4().simple()));
-        let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
-        Ok((path, file))
-    }
-
     /// Gives a file of ours that is about to go one more name, in the stage, until that is cleared: as a file of
-    /// [`Vault::new_fetched`].
+    /// [`fetched::new`].
     ///
     /// # Errors
     /// As `link`.
     pub fn hold(&self, path: &Path) -> io::Result<PathBuf> {
-        let held = self.stage_path().join(format!("{FETCHED}{}", uuid::Uuid::new_v4().simple()));
+        let held = self.stage_path().join(fetched::name());
         std::fs::hard_link(path, &held)?;
         Ok(held)
     }
 
-    /// Removes one file of [`Vault::new_fetched`].
-    ///
-    /// # Errors
-    /// As the system says.
-    pub fn discard_fetched(path: &Path) -> io::Result<()> {
-        let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else { return Ok(()) };
-        if !name.starts_with(FETCHED) {
-            return Ok(());
-        }
-        proof::unlink(File::open(directory)?, name, proof::only_ours(proof::OnlyOurs::created()))
-    }
-
-    /// Looks at what lies in the stage: fetched bytes go; a new file that was never installed, or an old inode that a crash left
-    /// after its exchange, goes only if the vault proves to hold its bytes, and else becomes an object of the vault.
+    /// Looks at what lies in the stage: fetched bytes go, but for a part that waits for its rest; a new file that was never installed, or
+    /// an old inode that a crash left after its exchange, goes only if the vault proves to hold its bytes, and else becomes an object of
+    /// the vault.
     ///
     /// # Errors
     /// When the stage cannot be listed.
@@ -156,8 +127,7 @@ impl Vault {
         for entry in std::fs::read_dir(self.stage_path())? {
             let path = entry?.path();
             let Some(name) = path.file_name().and_then(|name| name.to_str()).map(str::to_owned) else { continue };
-            if name.starts_with(FETCHED) {
-                Self::discard_fetched(&path)?;
+            if fetched::clear(&path, &name, at.into())? {
                 continue;
             }
             let Some(session) = name.split('.').next().and_then(|id| id.parse::<SessionId>().ok()) else { continue };
@@ -344,7 +314,7 @@ fn write_note(stage: &Path, object: &Path, note: &Note) -> io::Result<()> {
 /// # Errors
 /// As `open`.
 pub(super) fn temporary(stage: &Path) -> io::Result<NamedTempFile> {
-    tempfile::Builder::new().prefix(FETCHED).tempfile_in(stage)
+    tempfile::Builder::new().prefix(fetched::FRESH).tempfile_in(stage)
 }
 
 /// As [`write_durably`], for a file of the vault: written in the stage.

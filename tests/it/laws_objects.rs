@@ -65,7 +65,7 @@ fn a_file_that_is_held_has_a_second_name_until_the_stage_is_cleared() {
 #[test]
 fn files_of_the_stage_are_new_and_ours_and_no_child_inherits_them() {
     let place = Place::new();
-    let (path, fetched) = Vault::new_fetched(&place.vault.stage_path()).unwrap();
+    let (path, fetched) = claude_session_sync::store::fetched::new(&place.vault.stage_path()).unwrap();
     let (name, staged) = place.vault.new_staged(id()).unwrap();
     let both = [path.file_name().unwrap().to_str().unwrap().to_owned(), name];
     assert!(both.iter().all(|name| place.staged().contains(name)) && place.staged().len() == 2, "{both:?}");

@@ -156,6 +156,8 @@ mod pass_live;
 #[cfg(test)]
 mod pass_places;
 #[cfg(test)]
+mod pass_resumed;
+#[cfg(test)]
 mod pass_side_files;
 #[cfg(test)]
 mod pass_time;

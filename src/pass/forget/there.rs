@@ -21,8 +21,8 @@ use crate::reconcile::fork;
 use crate::reconcile::manifest::{Part, SessionId};
 use crate::reconcile::report::{Forgetting, Forgotten};
 use crate::state::ReplicaMemory;
+use crate::store::fetched;
 use crate::store::read::LineEnds;
-use crate::store::vault::Vault;
 
 /// Most sessions that one put is told to forget.
 const MOST: usize = 1000;
@@ -101,7 +101,7 @@ impl Seen {
             member.sessions.retain(|session, _| !dates.contains_key(session));
             member.elsewhere.retain(|session, _| !dates.contains_key(session));
         }
-        let discard = |staged: Option<&Path>| staged.map_or(Ok(()), Vault::discard_fetched);
+        let discard = |staged: Option<&Path>| staged.map_or(Ok(()), fetched::discard);
         let fetched = self.fetches.extract_if(.., |fetch| dates.contains_key(&fetch.session)).map(|fetch| fetch.staged);
         let kept = self.leftovers.extract_if(.., |leftover| dates.contains_key(&leftover.session)).map(|leftover| leftover.staged);
         fetched.chain(kept).collect::<Vec<_>>().into_iter().try_for_each(|staged| discard(staged.as_deref()))

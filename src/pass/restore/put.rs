@@ -15,11 +15,12 @@ use crate::reconcile::restore::{Standing, Time, time};
 use crate::reconcile::transcript::{Content, Digest, Moment};
 use crate::store::apply::{Applied, Deferral, Expected, Job, apply};
 use crate::store::archive::{Here as LastHere, Place, SideContent};
+use crate::store::fetched;
 use crate::store::live::registry;
 use crate::store::read;
 use crate::store::repositories::Clones;
 use crate::store::tree::Tree;
-use crate::store::vault::{Note, Reason, Vault};
+use crate::store::vault::{Note, Reason};
 
 impl Work {
     /// The session comes back where it was.
@@ -89,7 +90,7 @@ impl Work {
         let place = self.belongs(origin);
         let done = self.ready(id, &lines, &staged).and_then(|()| self.transcript(&project, id, &lines, &staged)).and_then(|()| self.settle(id, &lines, place));
         let done = done.and_then(|()| self.note_fork(origin, version));
-        let discarded = Vault::discard_fetched(&staged).map_err(disk("the stage"));
+        let discarded = fetched::discard(&staged).map_err(disk("the stage"));
         done.and(discarded)?;
         Ok(Did::Restored(restored))
     }
