@@ -27,6 +27,7 @@ use crate::pass::target::Target;
 use crate::reconcile::manifest::{Part, SessionId};
 use crate::reconcile::plan::{Member, Presence, Side, Standing, Step, Window};
 use crate::reconcile::project::RepositoryId;
+use crate::reconcile::relation::Lines;
 use crate::reconcile::report::{Action, ActionResult, Conflict, Forgetting, Forgotten, Left, Report};
 use crate::reconcile::transcript::{Digest, Moment};
 use crate::state::{Held, State};
@@ -34,6 +35,9 @@ use crate::store::read;
 
 /// Days that the client keeps sessions if its settings do not say.
 pub const DEFAULT_RETENTION: u32 = 30;
+
+/// So many hours into the future no clock goes wrong by itself.
+const FAR_AHEAD: i64 = 24;
 
 /// What may be installed where.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -262,6 +266,9 @@ impl Round {
     fn tell(&mut self, _repository: &RepositoryId, group: &Group, plan: &GroupPlan) {
         for (id, planned) in &plan.sessions {
             let title = planned.winner.title.clone();
+            if let Some(ahead) = (!planned.losers.is_empty()).then(|| self.ahead(&planned.winner)).flatten() {
+                self.report.notes.push(format!("a copy won whose dates lie in the future: {id}, by {ahead} h; what lost is kept"));
+            }
             for loser in &planned.losers {
                 let lost_at = loser.members.iter().map(|member| group.members[*member].name.clone()).collect();
                 let fork = loser.fork.as_ref().map(|fork| fork.id);
@@ -279,6 +286,13 @@ impl Round {
         for (id, why) in &plan.unplanned {
             self.report.left.push(Left { at: "here".to_owned(), session: *id, title: None, word: "unproven".to_owned(), why: why.clone() });
         }
+    }
+
+    /// By how many hours the newest time in a content lies ahead of this machine's clock, if by more than clocks are off.
+    fn ahead(&self, lines: &Lines) -> Option<i64> {
+        let Moment(newest) = lines.content.newest_message.max(lines.content.newest)?;
+        let hours = newest.saturating_sub(self.now.timestamp_micros()) / 3_600_000_000;
+        (hours >= FAR_AHEAD).then_some(hours)
     }
 
     /// Installs here what the plans say. A plan whose losers cannot be kept first is not carried out.

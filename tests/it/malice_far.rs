@@ -199,5 +199,7 @@ fn a_session_that_is_dated_into_the_future_wins_and_the_loser_is_kept() {
     let ran = world.sync(&[]);
     assert!([0, 3].contains(&ran.code), "{ran:?}");
     assert!(world.displaced(&id(1)).contains(&mine) || world.archived(&id(1)) == Some(mine.clone()), "what lost is kept here");
+    let told = format!("a copy won whose dates lie in the future: {}, by 4379", id(1));
+    assert!(ran.report().notes.iter().any(|note| note.starts_with(&told) && note.ends_with(" h; what lost is kept")), "{ran:?}");
     assert_eq!(world.here.bytes(&id(1)), good.bytes(&id(1)));
 }
