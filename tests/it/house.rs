@@ -212,6 +212,12 @@ fn readme(kind: &str) -> Vec<String> {
 }
 
 #[test]
+fn the_readme_says_what_is_out_of_reach() {
+    let text = fs::read_to_string(root().join("README.md")).unwrap();
+    assert!(text.contains("A transcript is as trustworthy as its codespace."));
+}
+
+#[test]
 fn every_command_of_the_readme_exists() {
     let mut seen = 0;
     for line in readme("sh").iter().flat_map(|block| block.lines()) {
