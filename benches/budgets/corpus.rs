@@ -46,26 +46,6 @@ const WORDS: [&str; 24] = [
     "today",
 ];
 
-/// How large a corpus is.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Shape {
-    pub(crate) sessions: u32,
-    /// Each line is so many times shorter than in the client's first turn.
-    pub(crate) shorter: usize,
-}
-
-impl Shape {
-    /// As the client writes them.
-    pub(crate) const fn real(sessions: u32) -> Self {
-        Self { sessions, shorter: 1 }
-    }
-
-    /// So short that ten thousand fit on any disk, six times over.
-    pub(crate) const fn short(sessions: u32) -> Self {
-        Self { sessions, shorter: 64 }
-    }
-}
-
 /// What was written.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Written {
@@ -74,12 +54,12 @@ pub(crate) struct Written {
 }
 
 /// Writes the sessions of a working directory, two hours old, and a second apart.
-pub(crate) fn write(claude: &Path, cwd: &Path, shape: Shape) -> Written {
+pub(crate) fn write(claude: &Path, cwd: &Path, sessions: u32) -> Written {
     let project = claude.join("projects").join(encode(&cwd.display().to_string()));
     fs::create_dir_all(&project).unwrap();
     fs::create_dir_all(claude.join("sessions")).unwrap();
     let mut written = Written::default();
-    for number in 0..shape.sessions {
+    for number in 0..sessions {
         let then = SystemTime::now() - Duration::from_secs(7200 + u64::from(number));
         let mut put = |path: PathBuf, content: String, mode: u32| {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -93,21 +73,21 @@ pub(crate) fn write(claude: &Path, cwd: &Path, shape: Shape) -> Written {
         let folder = project.join(id(number));
         // Every second session has a large output of a tool, every eighth an agent below it.
         if number % 2 == 0 {
-            put(folder.join("tool-results/toolu_01.txt"), words(number, 32_000 / shape.shorter), 0o644);
+            put(folder.join("tool-results/toolu_01.txt"), words(number, 32_000), 0o644);
         }
         if number % 8 == 0 {
-            let lines: String = FIRST_TURN[..14].iter().enumerate().map(|(at, bytes)| line(number, at, bytes / shape.shorter, cwd, then)).collect();
+            let lines: String = FIRST_TURN[..14].iter().enumerate().map(|(at, bytes)| line(number, at, *bytes, cwd, then)).collect();
             put(folder.join("subagents/agent-0a1b2c3d.jsonl"), lines, 0o600);
             put(folder.join("subagents/agent-0a1b2c3d.meta.json"), "{\"agentType\":\"explore\"}\n".to_owned(), 0o644);
         }
-        put(project.join(format!("{}.jsonl", id(number))), turn(number, shape.shorter, cwd, then), 0o600);
+        put(project.join(format!("{}.jsonl", id(number))), turn(number, cwd, then), 0o600);
     }
     written
 }
 
 /// The transcript of a session of one turn.
-fn turn(number: u32, shorter: usize, cwd: &Path, then: SystemTime) -> String {
-    FIRST_TURN.iter().enumerate().map(|(at, bytes)| line(number, at, bytes / shorter, cwd, then)).collect()
+fn turn(number: u32, cwd: &Path, then: SystemTime) -> String {
+    FIRST_TURN.iter().enumerate().map(|(at, bytes)| line(number, at, *bytes, cwd, then)).collect()
 }
 
 /// One line of about that length. The first ones and the last have neither a working directory nor a time, as with the client.

@@ -7,7 +7,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::corpus::Shape;
 use crate::local::World;
 use crate::measure::run;
 
@@ -77,7 +76,7 @@ fn noted(text: &str) -> BTreeMap<String, String> {
 /// The least of a few runs: hash maps are seeded anew in each.
 fn instructions() -> u64 {
     let world = World::new();
-    world.corpus(Shape::real(200));
+    world.corpus(200);
     let sync = ["sync", "box", "--json"];
     // The first brings them, the second notes that they are here.
     (0..2).for_each(|_| drop(run(&mut world.program(&sync))));

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use claude_session_sync::reconcile::project::encode;
 
-use crate::corpus::{Shape, Written, words, write};
+use crate::corpus::{Written, words, write};
 use crate::e2e_world::put_clone;
 use crate::measure::{Table, calls, median, milliseconds, run};
 
@@ -39,8 +39,8 @@ impl World {
         self.0.path().canonicalize().unwrap().join(below)
     }
 
-    pub(crate) fn corpus(&self, shape: Shape) -> Written {
-        write(&self.path("far/.claude"), &self.path("far/workspaces/widget"), shape)
+    pub(crate) fn corpus(&self, sessions: u32) -> Written {
+        write(&self.path("far/.claude"), &self.path("far/workspaces/widget"), sessions)
     }
 
     pub(crate) fn environment(&self) -> BTreeMap<String, String> {
@@ -62,9 +62,9 @@ fn rest(file: &Path) {
 
 /// The rows without a line.
 pub(crate) fn rows(table: &mut Table) {
-    unchanged(table, Shape::real(200), "50 ms");
+    unchanged(table, 200, "50 ms");
     if std::env::var_os("BENCH_MANY").is_some() {
-        unchanged(table, Shape::short(10_000), "1 s, 64 MB");
+        unchanged(table, 10_000, "1 s, 64 MB");
     } else {
         println!("10,000 sessions: left out without BENCH_MANY=1");
     }
@@ -75,10 +75,10 @@ pub(crate) fn rows(table: &mut Table) {
     table.row("start of --version", "3 ms", milliseconds(version.wall), format!("`true` {}", milliseconds(nothing.wall)));
 }
 
-fn unchanged(table: &mut Table, shape: Shape, budget: &str) {
+fn unchanged(table: &mut Table, sessions: u32, budget: &str) {
     let world = World::new();
-    let Written { files, bytes } = world.corpus(shape);
-    let label = format!("{} sessions ({files} files, {:.1} MB)", shape.sessions, bytes as f64 / 1e6);
+    let Written { files, bytes } = world.corpus(sessions);
+    let label = format!("{sessions} sessions ({files} files, {:.1} MB)", bytes as f64 / 1e6);
     let sync = || run(&mut world.program(&["sync", "box", "--json"])).0;
     let first = sync();
     let copied = run(Command::new("cp").arg("-a").arg(world.path("far/.claude/projects")).arg(world.path("copy"))).0;
@@ -100,7 +100,7 @@ fn unchanged(table: &mut Table, shape: Shape, budget: &str) {
 fn large(table: &mut Table) {
     let megabytes: u64 = if std::env::var_os("BENCH_LARGE").is_some() { 2048 } else { 256 };
     let world = World::new();
-    world.corpus(Shape::real(1));
+    world.corpus(1);
     let files = crate::e2e_world::files(&world.path("far/.claude/projects"));
     let file = files.iter().find(|file| file.parent().is_some_and(|parent| parent.ends_with(encode(&world.path("far/workspaces/widget").to_string_lossy()))));
     let file = file.unwrap();

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::api::TOKEN;
-use crate::corpus::{Shape, Written, words, write};
+use crate::corpus::{Written, words, write};
 use crate::e2e_world::{Laptop, id};
 use crate::measure::{Cost, Table, calls, median, middle, milliseconds, run};
 use crate::others::{ONE_BY_ONE, Others, Tool};
@@ -48,13 +48,13 @@ struct Line {
     others: Others,
     _others_here: tempfile::TempDir,
     written: Written,
-    shape: Shape,
+    sessions: u32,
     grown: u32,
 }
 
 impl Line {
     /// `None`: something is missing. Where `LINK_PORT` is set, over the link that leads there.
-    fn with(shape: Shape) -> Option<Self> {
+    fn with(sessions: u32) -> Option<Self> {
         let mut laptop = Laptop::new()?;
         let door = laptop.codespace(NAME)?.port();
         let port = std::env::var("LINK_PORT").map_or(door, |port| {
@@ -64,11 +64,11 @@ impl Line {
         laptop.gh.entry(NAME, serde_json::json!({ "port": port }));
         // The first pass makes the key, and the stand-in lets it in.
         run(&mut laptop.command(&["sync", "--json"]));
-        let written = write(&laptop.claude_at(NAME), &laptop.root_at(NAME), shape);
+        let written = write(&laptop.claude_at(NAME), &laptop.root_at(NAME), sessions);
         laptop.at(NAME).give(&laptop.claude_at(NAME));
         let others_here = tempfile::tempdir().unwrap();
         let others = Others::of(&laptop, NAME, port, others_here.path());
-        Some(Self { laptop, others, _others_here: others_here, written, shape, grown: 0 })
+        Some(Self { laptop, others, _others_here: others_here, written, sessions, grown: 0 })
     }
 
     fn counted(&self, once: impl FnOnce() -> Cost) -> Taken {
@@ -100,7 +100,7 @@ impl Line {
     /// One session of the codespace grows by a line, and rests.
     fn grow(&mut self) -> PathBuf {
         let project = claude_session_sync::reconcile::project::encode(&self.laptop.root_at(NAME).to_string_lossy());
-        let number = self.grown % self.shape.sessions;
+        let number = self.grown % self.sessions;
         let file = self.laptop.claude_at(NAME).join("projects").join(project).join(format!("{}.jsonl", id(number)));
         self.grown += 1;
         let line = format!("{{\"type\":\"attachment\",\"x\":\"{}\"}}\n", words(self.grown, GROWTH - 30));
@@ -110,13 +110,13 @@ impl Line {
 }
 
 /// The rows of one corpus. `tools` are those beside it.
-fn corpus(table: &mut Table, shape: Shape, tools: &[Tool], on: &str) {
-    let Some(mut line) = Line::with(shape) else {
+fn corpus(table: &mut Table, sessions: u32, tools: &[Tool], on: &str) {
+    let Some(mut line) = Line::with(sessions) else {
         println!("no sshd, no gh stand-in, or not root: the rows over a line{on} are left out");
         return;
     };
     let Written { files, bytes } = line.written;
-    let label = format!("{} sessions ({files} files, {:.1} MB){on}", shape.sessions, bytes as f64 / 1e6);
+    let label = format!("{sessions} sessions ({files} files, {:.1} MB){on}", bytes as f64 / 1e6);
     let gh = median(RUNS, || line.fresh()).wall;
     let first = line.pass();
     table.row(&format!("first sync, {label}"), "1 connection, <= 4 channels", first.told(), format!("{} a fresh connection", first.times(gh)));
@@ -160,7 +160,7 @@ fn growth(table: &mut Table, line: &mut Line, (tools, label): (&[Tool], &str), i
     let more = own.down.saturating_sub(idle.down);
     let what = format!("one session grew by {GROWTH} B, {label}");
     let bytes = format!("{} a fresh connection; {more} B more came than when nothing changed, {} B more went", own.times(gh), own.up.saturating_sub(idle.up));
-    table.row(&what, "k + 4 KiB, compressed on the line", own.told(), bytes);
+    table.row(&what, "k + 4 KiB, compressed on the line; 1.15 x", own.told(), bytes);
     let others: Vec<(Tool, Taken)> = tools.iter().copied().zip(medians).collect();
     beside(table, &what, &others, &own, 1);
 }
@@ -204,10 +204,10 @@ pub(crate) fn rows(table: &mut Table) {
     for tool in Tool::ALL.iter().filter(|tool| !tools.contains(tool)) {
         println!("{} is not installed: left out", tool.name());
     }
-    corpus(table, Shape::real(1), &[], "");
-    corpus(table, Shape::real(200), &tools, "");
+    corpus(table, 1, &[], "");
+    corpus(table, 200, &tools, "");
     if std::env::var_os("BENCH_MANY").is_some() {
-        corpus(table, Shape::short(10_000), &tools, "");
+        corpus(table, 10_000, &tools, "");
     } else {
         println!("10,000 sessions over a line: left out without BENCH_MANY=1");
     }
@@ -216,5 +216,5 @@ pub(crate) fn rows(table: &mut Table) {
 /// The same over a link with a length, by [`crate::link`].
 pub(crate) fn rows_of_link(table: &mut Table, on: &str) {
     let tools: Vec<Tool> = Tool::ALL.into_iter().filter(|tool| tool.is_here()).collect();
-    corpus(table, Shape::real(200), &tools, on);
+    corpus(table, 200, &tools, on);
 }
