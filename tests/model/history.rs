@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::dice::Dice;
-use crate::memory::{Kind, Trouble};
+use crate::faulty::{Kind, Trouble};
 
 /// How a world begins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

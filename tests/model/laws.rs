@@ -71,11 +71,9 @@ fn second_pass(play: &mut Play<'_>, all: &[usize], healed: &[Files]) -> Result<(
     if let Some(visit) = report.visits.iter().find(|visit| (visit.bytes_in, visit.bytes_out, visit.channels) != (0, 0, 1)) {
         return broken(9, format!("{}: {} bytes in, {} out, {} channels", visit.name, visit.bytes_in, visit.bytes_out, visit.channels));
     }
-    for place in &play.world.places {
-        if let Place::Memory(store) = place
-            && store.lock().unwrap().calls != ["list"]
-        {
-            return broken(9, format!("calls: {:?}", store.lock().unwrap().calls));
+    for at in play.world.far().filter(|at| matches!(play.world.places[*at], Place::Memory(_))) {
+        if play.world.asked(at) != ["list"] {
+            return broken(9, format!("calls: {:?}", play.world.asked(at)));
         }
     }
     if after != healed {

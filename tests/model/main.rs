@@ -16,6 +16,8 @@
 #[path = "../it/dice.rs"]
 mod dice;
 #[cfg(test)]
+mod faulty;
+#[cfg(test)]
 mod history;
 #[cfg(test)]
 mod known;
@@ -41,9 +43,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use faulty::{Kind, Trouble};
 use history::{History, Step, Way, Words};
 use known::Broken;
-use memory::{Kind, Trouble};
 use play::{Tally, play};
 use world::{Ground, Made};
 
@@ -137,11 +139,11 @@ fn run(count: u64, made: Made, (most_steps, most_far): (u64, u64)) -> Tally {
         panic!("seed {seed} ({made:?}): {broken}\nshortened: {}", serde_json::to_string(&shortest).unwrap());
     }
     let tally = total.into_inner().unwrap();
-    let Tally { histories, steps, passes, displaced, forks, lines } = tally;
+    let Tally { histories, steps, passes, broken, displaced, forks, lines } = tally;
     // Past the capture of test output: the figures belong to the run.
     let _ = writeln!(
         std::io::stderr(),
-        "FIGURE histories with members in {made:?}, seeds {first} to {}: {histories} of {steps} steps and {passes} passes, {lines} lines shown, \
+        "FIGURE histories with members in {made:?}, seeds {first} to {}: {histories} of {steps} steps and {passes} passes, {broken} of them broken, {lines} lines shown, \
          {displaced} copies displaced, {forks} forks, {} s",
         first + count - 1,
         began.elapsed().as_secs()
@@ -155,13 +157,15 @@ fn a_pass_that_a_member_breaks_at_any_call_in_any_way_is_made_good_by_the_next()
     let pass = |trouble| Step::Pass { members: u8::MAX, direction: Way::Both, trouble };
     let mut ground = Ground::new();
     for kind in [Kind::Refused, Kind::Lost, Kind::Half, Kind::CrashBefore, Kind::CrashAfter] {
-        for (member, call) in (1..=2).flat_map(|member| (1..=4).map(move |call| (member, call))) {
+        let calls = (1..=2).flat_map(|member| (1..=4).map(move |call| (member, call)));
+        for ((member, call), made) in calls.flat_map(|call| [(call, Made::Memory), (call, Made::Directories)]) {
             // Something to fetch, something to send, a copy on either side that is displaced.
             let before = [say(0, 0), pass(None), say(0, 0), say(1, 0), say(1, 0), say(2, 1), say(2, 0)];
             let steps = before.into_iter().chain([pass(Some((member, Trouble { call, kind }))), say(1, 1)]).collect();
             let history = History { far: 2, unregistered: None, salt: 0, steps };
-            if let Err(broken) = played(&mut ground, &history, Made::Memory) {
-                panic!("{kind:?} at call {call} of member {member}: {broken}");
+            match played(&mut ground, &history, made) {
+                Ok(tally) => assert_eq!(tally.broken, 1, "{kind:?} at call {call} of member {member} ({made:?}) never came"),
+                Err(broken) => panic!("{kind:?} at call {call} of member {member} ({made:?}): {broken}"),
             }
         }
     }

@@ -7,17 +7,17 @@ use std::io::{Read as _, Seek as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use claude_session_sync::codespace::replica::{FarPath, Getting, HashWant, Hashes, Parcel, Range, Replica, VisitError, Visited};
+use claude_session_sync::codespace::replica::{FarPath, Getting, HashWant, Hashes, Parcel, Range, Replica, Visited};
 use claude_session_sync::codespace::ssh::Counts;
 use claude_session_sync::codespace::wire::{
-    self, Dropped, FarFile, Forgotten, Listing, Live, Nonce, Operation, Outcome, PutAnswer, PutFile, Root, Token, VaultName, VaultObject, WireError,
+    self, Dropped, FarFile, Forgotten, Listing, Live, Nonce, Operation, Outcome, PutAnswer, PutFile, Root, Token, VaultName, VaultObject,
 };
 use claude_session_sync::reconcile::manifest::{ProjectName, SessionId, StorePath};
 use claude_session_sync::reconcile::transcript::Digest;
 use futures_util::future::LocalBoxFuture;
-use tokio::sync::Notify;
 use uuid::Uuid;
 
+use crate::faulty::framed;
 use crate::lines::complete;
 
 /// Where the clone of a replica in memory lies.
@@ -49,8 +49,6 @@ pub(crate) struct Store {
     pub(crate) witness: Option<PathBuf>,
     /// What was displaced although it was not there.
     pub(crate) unwitnessed: Vec<String>,
-    /// Calls by name since this was last emptied.
-    pub(crate) calls: Vec<&'static str>,
     pub(crate) counter: u64,
 }
 
@@ -113,21 +111,12 @@ impl Store {
         Some(Digest::of(bytes.get(..length)?).0)
     }
 
-    /// The answer to a GET as it goes over the wire.
     fn send(&self, wants: &[Range], nonce: &Nonce) -> Vec<u8> {
-        let mut answer = format!("\ncss1 {}\n", nonce.as_str()).into_bytes();
-        for Range { path, offset, length } in wants {
+        let piece = |Range { path, offset, length }: &Range| {
             let span = usize::try_from(*offset).unwrap()..usize::try_from(offset + length).unwrap();
-            match self.bytes(path).and_then(|bytes| bytes.get(span)) {
-                Some(bytes) => {
-                    answer.extend(format!("data {length}\n").into_bytes());
-                    answer.extend_from_slice(bytes);
-                }
-                None => answer.extend(b"gone 0\n"),
-            }
-        }
-        answer.extend(format!("end {}\n", nonce.as_str()).into_bytes());
-        answer
+            self.bytes(path).and_then(|bytes| bytes.get(span))
+        };
+        framed(wants.iter().map(piece), nonce)
     }
 
     fn install(&mut self, file: &PutFile) -> Outcome {
@@ -174,10 +163,10 @@ impl Store {
         self.vault.insert(name.parse().unwrap(), old.bytes);
     }
 
-    fn put(&mut self, parcel: &Parcel, files: &[PutFile], replica: Uuid) -> PutAnswer {
+    fn put(&mut self, parcel: &Parcel, replica: Uuid) -> PutAnswer {
         let replica = *self.replica.get_or_insert(replica);
         let forgets = parcel.forgets.iter().map(|forget| (forget.session, self.forget(forget.session))).collect();
-        let outcomes = files.iter().map(|file| (file.n, self.install(file))).collect();
+        let outcomes = parcel.files.iter().map(|file| (file.n, self.install(file))).collect();
         let drops = parcel.drops.iter().map(|drop| {
             let fits = self.vault.get(&drop.name).is_some_and(|bytes| bytes.len() as u64 == drop.size);
             if fits {
@@ -212,131 +201,48 @@ fn holds(vault: &Path, session: SessionId, bytes: &[u8]) -> bool {
     displaced.chain([archived]).any(|path| fs::read(path).is_ok_and(|kept| kept.starts_with(bytes)))
 }
 
-/// What goes wrong at a member, once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(crate) enum Kind {
-    /// The call fails, and nothing was done.
-    Refused,
-    /// The call does its work, and the answer is lost.
-    Lost,
-    /// Half of the work is done, half of the answer comes.
-    Half,
-    /// This process dies before the call.
-    CrashBefore,
-    /// This process dies after the work was done there.
-    CrashAfter,
-}
-
-/// At which call, from 1 on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(crate) struct Trouble {
-    pub(crate) call: u32,
-    pub(crate) kind: Kind,
-}
-
 /// A way to a store in memory.
+#[derive(Debug)]
 pub(crate) struct Memory {
     store: Arc<Mutex<Store>>,
-    trouble: Option<Trouble>,
-    died: Arc<Notify>,
     made: u32,
 }
 
-impl std::fmt::Debug for Memory {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Memory").field("trouble", &self.trouble).finish_non_exhaustive()
-    }
-}
-
 impl Memory {
-    /// `died` is told when this process is to die.
-    pub(crate) fn new(store: Arc<Mutex<Store>>, trouble: Option<Trouble>, died: Arc<Notify>) -> Self {
-        Self { store, trouble, died, made: 0 }
+    pub(crate) fn new(store: Arc<Mutex<Store>>) -> Self {
+        Self { store, made: 0 }
     }
 
-    /// Counts the call; gives what is to go wrong with it.
-    fn called(&mut self, verb: &'static str) -> (Option<Kind>, MutexGuard<'_, Store>) {
+    /// Counts the call.
+    fn called(&mut self) -> MutexGuard<'_, Store> {
         self.made += 1;
-        let kind = self.trouble.filter(|trouble| trouble.call == self.made).map(|trouble| trouble.kind);
-        let mut store = self.store.lock().unwrap();
-        store.calls.push(verb);
-        (kind, store)
+        self.store.lock().unwrap()
     }
-}
-
-fn broken() -> VisitError {
-    VisitError::Answer(WireError::EndedEarly)
-}
-
-/// The end of a call: its answer, a broken line, or the end of this process.
-async fn end<T>(died: &Notify, kind: Option<Kind>, answer: Option<T>) -> Result<T, VisitError> {
-    match kind {
-        Some(Kind::CrashBefore | Kind::CrashAfter) => {
-            died.notify_one();
-            std::future::pending().await
-        }
-        Some(Kind::Refused | Kind::Lost | Kind::Half) => Err(broken()),
-        None => answer.ok_or_else(broken),
-    }
-}
-
-/// Breaks an answer off in the middle of its bytes; nothing else is wrong with the call then.
-fn cut(answer: &mut Vec<u8>) -> Option<Kind> {
-    answer.truncate(answer.len() / 2 + 30);
-    None
-}
-
-/// Whether the work of a call with this trouble is done.
-fn works(kind: Option<Kind>) -> bool {
-    !matches!(kind, Some(Kind::Refused | Kind::CrashBefore))
 }
 
 impl Replica for Memory {
     fn list<'a>(&'a mut self, _folders: &'a [String], _agent: Option<Uuid>) -> Visited<'a, Listing> {
-        let died = Arc::clone(&self.died);
-        let (kind, store) = self.called("list");
-        let listing = store.listing();
-        Box::pin(async move { end(&died, kind, Some(listing)).await })
+        let listing = self.called().listing();
+        Box::pin(std::future::ready(Ok(listing)))
     }
 
     fn hash<'a>(&'a mut self, wants: &'a [HashWant], ahead: &'a [Range]) -> Visited<'a, (Hashes, Getting)> {
-        let died = Arc::clone(&self.died);
-        let (kind, store) = self.called("hash");
+        let store = self.called();
         let hashes: wire::Hashes = wants.iter().map(|want| (want.clone(), store.hash(want))).collect();
         let nonce = Nonce::random();
-        let mut bytes = store.send(ahead, &nonce);
-        let kind = match kind {
-            Some(Kind::Half) if !ahead.is_empty() => cut(&mut bytes),
-            other => other,
-        };
-        Box::pin(async move {
-            end(&died, kind, Some(())).await?;
-            Ok((hashes.into(), Getting::from_stream(std::io::Cursor::new(bytes), &nonce).await?))
-        })
+        let bytes = store.send(ahead, &nonce);
+        Box::pin(async move { Ok((hashes.into(), Getting::from_stream(std::io::Cursor::new(bytes), &nonce).await?)) })
     }
 
     fn get<'a>(&'a mut self, wants: &'a [Range]) -> Visited<'a, Getting> {
-        let died = Arc::clone(&self.died);
-        let (kind, store) = self.called("get");
         let nonce = Nonce::random();
-        let mut answer = store.send(wants, &nonce);
-        let kind = match kind {
-            Some(Kind::Half | Kind::Lost) => cut(&mut answer),
-            other => other,
-        };
-        Box::pin(async move {
-            end(&died, kind, Some(())).await?;
-            Getting::from_stream(std::io::Cursor::new(answer), &nonce).await
-        })
+        let bytes = self.called().send(wants, &nonce);
+        Box::pin(async move { Getting::from_stream(std::io::Cursor::new(bytes), &nonce).await })
     }
 
     fn put(&mut self, parcel: Parcel, replica: Uuid, _need_kib: u64) -> Visited<'_, PutAnswer> {
-        let died = Arc::clone(&self.died);
-        let (kind, mut store) = self.called("put");
-        let half = parcel.files.len() / 2;
-        let files = if kind == Some(Kind::Half) { &parcel.files[..half] } else { &parcel.files };
-        let answer = works(kind).then(|| store.put(&parcel, files, replica));
-        Box::pin(async move { end(&died, kind, answer).await })
+        let answer = self.called().put(&parcel, replica);
+        Box::pin(std::future::ready(Ok(answer)))
     }
 
     fn counts(&self) -> Counts {

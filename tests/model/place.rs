@@ -243,13 +243,6 @@ impl Place {
         open.into_iter().for_each(|session| self.set_live(session, false));
     }
 
-    /// What a pass asked is no longer known.
-    pub(crate) fn forget_calls(&self) {
-        if let Self::Memory(store) = self {
-            store.lock().unwrap().calls.clear();
-        }
-    }
-
     /// This side's clock.
     pub(crate) fn set_clock(&self, clock: i64) {
         if let Self::Memory(store) = self {

@@ -10,10 +10,10 @@ use claude_session_sync::reconcile::report::{Outcome, Report};
 use claude_session_sync::reconcile::restore::Form;
 use serde_json::json;
 
+use crate::faulty::Trouble;
 use crate::history::{At, History, Step, Way, Which, Words};
 use crate::known::{Broken, Displaced, Known, broken, transcripts};
 use crate::laws::{born, live_is_left_alone};
-use crate::memory::Trouble;
 use crate::place::{Files, Place, below};
 use crate::told::told;
 use crate::world::{Ended, Ground, Made, Spoilt, World};
@@ -24,6 +24,8 @@ pub(crate) struct Tally {
     pub(crate) histories: u64,
     pub(crate) steps: u64,
     pub(crate) passes: u64,
+    /// Passes in which a call went wrong.
+    pub(crate) broken: u64,
     pub(crate) displaced: u64,
     pub(crate) forks: u64,
     pub(crate) lines: u64,
@@ -34,6 +36,7 @@ impl Tally {
         self.histories += other.histories;
         self.steps += other.steps;
         self.passes += other.passes;
+        self.broken += other.broken;
         self.displaced += other.displaced;
         self.forks += other.forks;
         self.lines += other.lines;
@@ -306,7 +309,6 @@ impl Play<'_> {
             }
         }
         self.tally.passes += 1;
-        self.world.places.iter().for_each(Place::forget_calls);
         let ended = self.world.pass(members, way, trouble);
         let after = self.files();
         // What a member that broke off had open is not known.
@@ -338,14 +340,14 @@ impl Play<'_> {
     }
 
     /// Law 7: what broke while it was read ends the visit, and is said to have failed.
-    fn nothing_is_asked_in_vain(&self, trouble: Option<(At, Trouble)>, ended: &Ended) -> Result<(), Broken> {
+    fn nothing_is_asked_in_vain(&mut self, trouble: Option<(At, Trouble)>, ended: &Ended) -> Result<(), Broken> {
         let Some((at, Trouble { call, kind })) = trouble else { return Ok(()) };
-        let Place::Memory(store) = &self.world.places[usize::from(at)] else { return Ok(()) };
-        let calls = store.lock().unwrap().calls.clone();
+        let calls = self.world.asked(at.into());
         let (name, call) = (format!("box{at}"), usize::try_from(call).unwrap());
         if calls.len() > call {
             return broken(7, format!("{name} was asked for more after call {call} broke ({kind:?}): {calls:?}"));
         }
+        self.tally.broken += u64::from(calls.len() == call);
         let Ended::Report(report) = ended else { return Ok(()) };
         match report.visits.iter().find(|visit| visit.name == name) {
             Some(visit) if calls.len() == call && !matches!(visit.outcome, Outcome::Failed(_)) => {

@@ -8,17 +8,20 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use claude_session_sync::codespace::replica::Replica;
+use claude_session_sync::codespace::replica::{Far, Replica};
+use claude_session_sync::codespace::ssh;
 use claude_session_sync::config::Config;
 use claude_session_sync::lock::{Alone, Lock};
 use claude_session_sync::pass::opener::Opener;
 use claude_session_sync::pass::{LOCK_PATIENCE, Options, PassError, Setting, run};
 use claude_session_sync::paths::{Environment, Paths};
 use claude_session_sync::reconcile::report::Report;
+use futures_util::FutureExt as _;
 use tokio::sync::Notify;
 
+use crate::faulty::{Calls, Faulty, Trouble};
 use crate::history::{At, History, Way};
-use crate::memory::{Memory, Store, Trouble};
+use crate::memory::{Memory, Store};
 use crate::place::{Directory, Place};
 
 /// What far members are made of.
@@ -96,6 +99,34 @@ fn git_clone(at: &Path) {
     }
 }
 
+/// What a way to a far member leads to.
+enum Door {
+    Memory(Arc<Mutex<Store>>),
+    Script(Box<Script>),
+}
+
+/// The program's own script, as a pass runs it that finds this machine in its configuration.
+struct Script {
+    command: Vec<String>,
+    claude: String,
+    workspaces: String,
+    setting: ssh::Setting,
+}
+
+impl Door {
+    fn open(&self) -> Box<dyn Replica> {
+        match self {
+            Self::Memory(store) => Box::new(Memory::new(Arc::clone(store))),
+            Self::Script(script) => {
+                let Script { command, claude, workspaces, setting } = &**script;
+                // Nothing is waited for: a command is run by each call anew.
+                let connection = ssh::Connection::open(ssh::Target::Command(command.clone()), setting).now_or_never().unwrap().unwrap();
+                Box::new(Far::new(connection, Some(claude.clone()), Some(workspaces.clone())))
+            }
+        }
+    }
+}
+
 /// How a pass ended.
 #[derive(Debug)]
 pub(crate) enum Ended {
@@ -136,8 +167,13 @@ pub(crate) struct World<'a> {
     pub(crate) skews: Vec<i64>,
     /// The true time, in seconds since 1970.
     pub(crate) clock: i64,
+    made: Made,
+    /// Opens the far members so that each call is counted, and may go wrong.
+    opener: Opener,
     trouble: Arc<Mutex<Option<(At, Trouble)>>>,
     died: Arc<Notify>,
+    /// What each far member was asked, by number, from 0 on; of real ones, in a pass that is to go wrong.
+    asked: Vec<Calls>,
 }
 
 impl<'a> World<'a> {
@@ -153,42 +189,53 @@ impl<'a> World<'a> {
         let clock = BEGAN - 4 * 86_400;
         let mut text = format!("[github]\nenabled = false\n[[repository]]\nname = \"acme/widget\"\npath = {:?}\n", here.clone.display().to_string());
         let mut places = vec![Place::Directory(here)];
-        let (mut stores, mut names) = (Vec::new(), Vec::new());
+        let mut doors = Vec::new();
+        let workspaces = ground.clones.join("far").display().to_string();
+        let setting_of_far = ssh::Setting {
+            programs: ssh::Programs::default(),
+            environment: ssh::Environment::from_pairs([("PATH".into(), path.clone().into())]),
+            runtime: paths.runtime.clone(),
+            ready_deadline: ssh::READY_DEADLINE,
+            purpose: ssh::Purpose::Visit,
+        };
         for number in 1..=history.far {
             let name = format!("box{number}");
             let mut command = vec!["false".to_owned()];
             let far = root.join(&name);
+            let claude = far.join(".claude").display().to_string();
             match made {
                 Made::Memory => {
                     let witness = Some(paths.data.join("vault"));
                     let store = Store { registry: history.unregistered != Some(number), clock, witness, ..Store::default() };
                     let store = Arc::new(Mutex::new(store));
-                    stores.push(Arc::clone(&store));
+                    doors.push(Door::Memory(Arc::clone(&store)));
                     places.push(Place::Memory(store));
                 }
                 Made::Directories => {
                     command = ["env".to_owned(), "-i".to_owned(), format!("HOME={}", far.display()), format!("PATH={path}")].to_vec();
+                    let (claude, workspaces, setting) = (claude.clone(), workspaces.clone(), setting_of_far.clone());
+                    doors.push(Door::Script(Box::new(Script { command: command.clone(), claude, workspaces, setting })));
                     places.push(Place::Directory(Directory::make(far.join(".claude"), ground.clones.join("far/widget"))));
                 }
             }
-            let workspaces = ground.clones.join("far").display().to_string();
             text += &format!("[[machine]]\nname = {name:?}\ncommand = {command:?}\nrepositories = [\"acme/widget\"]\nworkspaces = {workspaces:?}\n");
-            text += &format!("claude = {:?}\n", far.join(".claude").display().to_string());
-            names.push(name);
+            text += &format!("claude = {claude:?}\n");
         }
         let config = Config::parse(&text, Path::new("config.toml"), &home).unwrap();
         let (trouble, died) = (Arc::new(Mutex::new(None)), Arc::new(Notify::new()));
         let mut setting = Setting::new(config, paths, environment);
-        if made == Made::Memory {
-            let (trouble, died) = (Arc::clone(&trouble), Arc::clone(&died));
-            setting.opener = Some(Opener::new(move |name| {
-                let at = names.iter().position(|other| other == name).unwrap();
-                let trouble = trouble.lock().unwrap().filter(|(of, _)| usize::from(*of) == at + 1).map(|(_, trouble)| trouble);
-                Ok(Box::new(Memory::new(Arc::clone(&stores[at]), trouble, Arc::clone(&died))) as Box<dyn Replica>)
-            }));
-        }
+        let asked: Vec<Calls> = doors.iter().map(|_| Calls::default()).collect();
+        let opener = {
+            let (trouble, died, asked) = (Arc::clone(&trouble), Arc::clone(&died), asked.clone());
+            Opener::new(move |name| {
+                let at: usize = name.strip_prefix("box").unwrap().parse().unwrap();
+                let trouble = trouble.lock().unwrap().filter(|(of, _)| usize::from(*of) == at).map(|(_, trouble)| trouble);
+                Ok(Box::new(Faulty::new(doors[at - 1].open(), trouble, Arc::clone(&died), Arc::clone(&asked[at - 1]))))
+            })
+        };
+        setting.opener = (made == Made::Memory).then(|| opener.clone());
         let skews = vec![0; places.len()];
-        let world = Self { ground, root, setting, places, skews, clock, trouble, died };
+        let world = Self { ground, root, setting, places, skews, clock, made, opener, trouble, died, asked };
         world.seed_state();
         world
     }
@@ -262,6 +309,9 @@ impl<'a> World<'a> {
         for at in self.far() {
             self.places[at].set_clock(self.clock_at(at));
         }
+        self.asked.iter().for_each(|calls| calls.lock().unwrap().clear());
+        // A pass that nothing disturbs finds its own way to real members.
+        self.setting.opener = (self.made == Made::Memory || trouble.is_some()).then(|| self.opener.clone());
         *self.trouble.lock().unwrap() = trouble;
         let direction = match way {
             Way::Both => Direction::Both,
@@ -280,8 +330,9 @@ impl<'a> World<'a> {
                 () = died.notified() => Ended::Died,
             }
         });
+        *self.trouble.lock().unwrap() = None;
         if matches!(ended, Ended::Died) {
-            self.wait_for_lock();
+            self.wait_for_locks();
             self.restart();
         }
         if self.ground.asked.is_none() {
@@ -290,13 +341,25 @@ impl<'a> World<'a> {
         ended
     }
 
+    /// What a place was asked in the last pass, by name.
+    pub(crate) fn asked(&self, at: usize) -> Vec<&'static str> {
+        self.asked[at - 1].lock().unwrap().clone()
+    }
+
     /// A process takes its threads with it; here they come to the end of their step, which is when the lock is free. That is soon: whoever
-    /// takes it with patience looks only each 50 ms.
-    fn wait_for_lock(&self) {
+    /// takes it with patience looks only each 50 ms. A script that was at work elsewhere is killed, and lets go of the lock there at its end.
+    fn wait_for_locks(&self) {
         let began = Instant::now();
         while let Err(error) = self.block_on(Lock::take(&self.setting.paths.state, Alone::Pass, Duration::ZERO)) {
             assert!(began.elapsed() < LOCK_PATIENCE, "{error}");
             std::thread::sleep(Duration::from_micros(100));
+        }
+        for place in &self.places[1..] {
+            if let Place::Directory(Directory { claude, .. }) = place
+                && let Ok(lock) = fs::File::open(claude.join(".claude-session-sync/lock"))
+            {
+                lock.lock().unwrap();
+            }
         }
     }
 
