@@ -128,6 +128,15 @@ pub(crate) enum Way {
     Push,
 }
 
+/// How large histories are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Size {
+    /// The least of three dice.
+    Any,
+    /// One in twenty has any size, and the others are small: a pass over real directories takes as long as ten others.
+    MostlySmall,
+}
+
 impl Dice {
     fn byte(&mut self) -> u8 {
         self.next().to_le_bytes()[0]
@@ -141,14 +150,18 @@ impl Dice {
 }
 
 impl History {
-    /// The history of a seed, with at most so many steps and far members.
-    pub(crate) fn of(seed: u64, most_steps: u64, most_far: u64) -> Self {
+    /// The history of a seed: up to 60 steps, and up to four far members.
+    pub(crate) fn of(seed: u64, size: Size) -> Self {
         let mut dice = Dice(seed);
+        // Short ones are the more: what can break seldom needs many steps, and each costs the two clean passes at its end anyway.
+        let (most_far, more) = match size {
+            Size::Any => (4, (0..3).map(|_| dice.roll(57)).min().unwrap_or(0)),
+            Size::MostlySmall if dice.roll(20) == 0 => (4, dice.roll(57)),
+            Size::MostlySmall => (2, (0..3).map(|_| dice.roll(9)).min().unwrap_or(0)),
+        };
         let far = u8::try_from(1 + dice.roll(most_far)).unwrap();
         let unregistered = (dice.roll(4) == 0).then(|| u8::try_from(1 + dice.roll(far.into())).unwrap());
-        // Short ones are the more: what can break seldom needs many steps, and each costs the two clean passes at its end anyway.
-        let count = 4 + (0..3).map(|_| dice.roll(most_steps - 3)).min().unwrap_or(0);
-        let steps = (0..count).map(|_| Self::step(&mut dice, far)).collect();
+        let steps = (0..4 + more).map(|_| Self::step(&mut dice, far)).collect();
         Self { far, unregistered, salt: seed, steps }
     }
 

@@ -15,33 +15,9 @@ use crate::history::{At, History, Step, Way, Which, Words};
 use crate::known::{Broken, Displaced, Known, broken, transcripts};
 use crate::laws::{born, live_is_left_alone};
 use crate::place::{Files, Place, below};
+use crate::tally::Tally;
 use crate::told::told;
 use crate::world::{Ended, Ground, Made, Spoilt, World};
-
-/// What a run of histories comes to.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Tally {
-    pub(crate) histories: u64,
-    pub(crate) steps: u64,
-    pub(crate) passes: u64,
-    /// Passes in which a call went wrong.
-    pub(crate) broken: u64,
-    pub(crate) displaced: u64,
-    pub(crate) forks: u64,
-    pub(crate) lines: u64,
-}
-
-impl Tally {
-    pub(crate) fn add(&mut self, other: Self) {
-        self.histories += other.histories;
-        self.steps += other.steps;
-        self.passes += other.passes;
-        self.broken += other.broken;
-        self.displaced += other.displaced;
-        self.forks += other.forks;
-        self.lines += other.lines;
-    }
-}
 
 /// A history in the middle of its play.
 pub(crate) struct Play<'a> {
@@ -56,7 +32,7 @@ pub(crate) struct Play<'a> {
 pub(crate) fn play(ground: &mut Ground, history: &History, made: Made) -> Result<Tally, Broken> {
     let world = World::new(ground, history, made);
     let known = Known::new(world.places.len());
-    let mut play = Play { world, known, tally: Tally { histories: 1, ..Tally::default() }, words: 0, salt: history.salt };
+    let mut play = Play { world, known, tally: Tally::of_one(history), words: 0, salt: history.salt };
     for step in &history.steps {
         play.tally.steps += 1;
         play.step(step)?;
