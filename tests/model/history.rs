@@ -85,7 +85,18 @@ pub(crate) enum Step {
     /// A clock is set, so many hours ahead of the true time.
     Skew {
         at: At,
-        hours: i8,
+        hours: i16,
+    },
+    /// Every file of a session is given a time: so many days ahead of that side's clock.
+    Touch {
+        at: At,
+        which: Which,
+        days: i16,
+    },
+    /// The settings there say for how many days the client keeps sessions.
+    Keep {
+        at: At,
+        days: u8,
     },
     /// The client deletes what was written to more than so many hours ago, by its clock.
     Sweep {
@@ -142,6 +153,12 @@ impl Dice {
         self.next().to_le_bytes()[0]
     }
 
+    /// How far a clock is off: a day at most, or up to twelve.
+    fn hours(&mut self) -> i16 {
+        let most = if self.roll(2) == 0 { 30 } else { 288 };
+        i16::try_from(self.roll(2 * most + 1)).unwrap() - i16::try_from(most).unwrap()
+    }
+
     fn trouble(&mut self, far: u8) -> Option<(At, Trouble)> {
         let kind = [Kind::Refused, Kind::Lost, Kind::Half, Kind::CrashBefore, Kind::CrashAfter][self.below(5)];
         let (at, call) = (u8::try_from(self.roll(far.into())).unwrap() + 1, u32::try_from(self.roll(4)).unwrap() + 1);
@@ -169,15 +186,17 @@ impl History {
         let (at, which) = (u8::try_from(dice.roll(u64::from(far) + 1)).unwrap(), dice.byte());
         let words = [Words::User, Words::User, Words::User, Words::Assistant, Words::Assistant, Words::System, Words::Title, Words::Noise];
         match dice.roll(100) {
-            0..36 => Step::Say { at, which, words: if dice.roll(30) == 0 { Words::Old } else { words[dice.below(8)] } },
-            36..42 => Step::Tear { at, which },
+            0..34 => Step::Say { at, which, words: if dice.roll(30) == 0 { Words::Old } else { words[dice.below(8)] } },
+            34..36 => Step::Touch { at, which, days: [-30_000, -40, -30, -20, -8, -6, -1, 1, 6, 8, 40, 30_000][dice.below(12)] },
+            36..41 => Step::Tear { at, which },
+            41 => Step::Keep { at, days: [0, 1, 2, 5, 8, 14, 60][dice.below(7)] },
             42..47 => Step::Rewrite { at, which, keep: dice.byte() % 4 },
             47..51 => Step::Truncate { at, which, keep: dice.byte() },
             51..55 => Step::Side { at, which, lines: dice.roll(2) == 0 },
             55..59 => Step::Delete { at, which },
             59 => Step::Wipe { at },
             60 => Step::Rebuild { at },
-            61..64 => Step::Skew { at, hours: i8::try_from(dice.roll(61)).unwrap() - 30 },
+            61..64 => Step::Skew { at, hours: dice.hours() },
             64..66 => Step::Sweep { at, hours: dice.byte() % 48 },
             66 => Step::Forget { which },
             67..69 => Step::Restore { which },

@@ -41,6 +41,11 @@ pub(crate) fn newest_message(content: &[u8]) -> Option<i64> {
     split(content).map(moment).filter(|(_, message)| *message).filter_map(|(time, _)| time).max()
 }
 
+/// Every time that a line tells, in microseconds since 1970.
+pub(crate) fn moments(content: &[u8]) -> impl Iterator<Item = i64> {
+    split(content).filter_map(|line| moment(line).0)
+}
+
 /// The messages: the lines of user and assistant.
 pub(crate) fn messages(content: &[u8]) -> impl Iterator<Item = &[u8]> {
     split(content).filter(|line| moment(line).1)

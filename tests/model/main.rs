@@ -36,6 +36,8 @@ mod tally;
 #[cfg(test)]
 mod told;
 #[cfg(test)]
+mod window;
+#[cfg(test)]
 mod world;
 
 use std::io::Write as _;

@@ -43,6 +43,8 @@ pub(crate) struct Store {
     /// Without one, who wrote a moment ago is live.
     pub(crate) registry: bool,
     pub(crate) forgotten: BTreeSet<SessionId>,
+    /// For how many days its client keeps sessions, if the settings say.
+    pub(crate) kept: Option<u32>,
     /// Its clock, in seconds since 1970.
     pub(crate) clock: i64,
     /// This machine's vault, in which what is displaced here must lie first.
@@ -65,6 +67,14 @@ impl Store {
         self.files.insert(path.clone(), File { bytes, inode, modified, changed });
     }
 
+    /// Somebody gives a file a time.
+    pub(crate) fn touch(&mut self, path: &StorePath, time: i64) {
+        let changed = self.next();
+        if let Some(file) = self.files.get_mut(path) {
+            (file.modified, file.changed) = (time, changed);
+        }
+    }
+
     pub(crate) fn is_live(&self, session: SessionId) -> bool {
         if self.registry {
             return self.live.contains(&session);
@@ -83,7 +93,7 @@ impl Store {
             claude: "/home/far/.claude".to_owned(),
             replica: self.replica,
             clock: self.clock,
-            retention_days: None,
+            retention_days: self.kept,
             registry: self.registry,
             live: self.live.iter().filter(|_| self.registry).map(|session| Live { session: *session, updated_at: 0, status: None }).collect(),
             files: files.collect(),

@@ -37,6 +37,7 @@ pub(crate) enum Place {
 pub(crate) struct Directory {
     pub(crate) claude: PathBuf,
     pub(crate) clone: PathBuf,
+    kept: Option<u32>,
     live: BTreeMap<SessionId, u32>,
 }
 
@@ -45,7 +46,7 @@ impl Directory {
     pub(crate) fn make(claude: PathBuf, clone: PathBuf) -> Self {
         fs::create_dir_all(claude.join("sessions")).unwrap();
         fs::create_dir_all(claude.join("projects")).unwrap();
-        Self { claude, clone, live: BTreeMap::new() }
+        Self { claude, clone, kept: None, live: BTreeMap::new() }
     }
 
     fn file(&self, path: &StorePath) -> PathBuf {
@@ -167,6 +168,35 @@ impl Place {
         }
     }
 
+    /// A file is given a time, as a copy from elsewhere gives it one.
+    pub(crate) fn touch(&mut self, path: &StorePath, time: i64) {
+        match self {
+            Self::Memory(store) => store.lock().unwrap().touch(path, time),
+            Self::Directory(directory) => {
+                let file = fs::OpenOptions::new().write(true).open(directory.file(path)).unwrap();
+                file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(time).unwrap())).unwrap();
+            }
+        }
+    }
+
+    /// For how many days the client keeps sessions, if its settings say.
+    pub(crate) fn kept(&self) -> Option<u32> {
+        match self {
+            Self::Memory(store) => store.lock().unwrap().kept,
+            Self::Directory(directory) => directory.kept,
+        }
+    }
+
+    pub(crate) fn keep_for(&mut self, days: u32) {
+        match self {
+            Self::Memory(store) => store.lock().unwrap().kept = Some(days),
+            Self::Directory(directory) => {
+                fs::write(directory.claude.join("settings.json"), json!({ "cleanupPeriodDays": days }).to_string()).unwrap();
+                directory.kept = Some(days);
+            }
+        }
+    }
+
     /// The client, or a person, deletes a session.
     pub(crate) fn delete(&mut self, session: SessionId) {
         match self {
@@ -195,7 +225,7 @@ impl Place {
         match self {
             Self::Memory(store) => {
                 let mut store = store.lock().unwrap();
-                (store.replica, store.live) = (None, BTreeSet::new());
+                (store.replica, store.live, store.kept) = (None, BTreeSet::new(), None);
                 store.files.clear();
                 store.vault.clear();
                 store.forgotten.clear();

@@ -17,6 +17,7 @@ use crate::laws::{born, live_is_left_alone};
 use crate::place::{Files, Place, below};
 use crate::tally::Tally;
 use crate::told::told;
+use crate::window::without;
 use crate::world::{Ended, Ground, Made, Spoilt, World};
 
 /// A history in the middle of its play.
@@ -99,7 +100,7 @@ impl Play<'_> {
     }
 
     /// Whether this machine knows where a session belongs, whatever it holds.
-    fn is_archived(&self, session: SessionId) -> bool {
+    pub(crate) fn is_archived(&self, session: SessionId) -> bool {
         self.world.vault().join("archive").join(session.file_name()).exists()
     }
 
@@ -170,6 +171,11 @@ impl Play<'_> {
                 let at = self.at(at);
                 self.world.skews[at] = i64::from(hours) * 3600;
             }
+            Step::Touch { at, which, days } => self.touch(at, which, days),
+            Step::Keep { at, days } => {
+                let at = self.at(at);
+                self.world.places[at].keep_for(days.into());
+            }
             Step::Sweep { at, hours } => self.sweep(at, hours),
             Step::Forget { which } => self.forget(which),
             Step::Restore { which } => self.restore(which),
@@ -217,6 +223,15 @@ impl Play<'_> {
         let line = self.line(at, session, Words::User);
         let before = if lines { self.bytes(at, session, &part) } else { Vec::new() };
         self.write(at, session, &part, [before, line].concat());
+    }
+
+    /// None before 1970: such a file is passed over, and said to be.
+    fn touch(&mut self, at: At, which: Which, days: i16) {
+        let at = self.at(at);
+        let Some(session) = self.there(at, which) else { return };
+        let time = (self.world.clock_at(at) + i64::from(days) * 86_400).max(0);
+        let files = self.world.places[at].files();
+        files.into_keys().filter(|path| path.session == session).for_each(|path| self.world.places[at].touch(&path, time));
     }
 
     fn sweep(&mut self, at: At, hours: u8) {
@@ -277,7 +292,7 @@ impl Play<'_> {
         way: Way,
         trouble: Option<(At, Trouble)>,
     ) -> Result<(Option<Report>, Vec<Files>), Broken> {
-        let live = self.live(before);
+        let (live, unread) = (self.live(before), self.unread(before));
         for (at, files) in before.iter().enumerate() {
             self.known.lay(at, files);
             if self.known.is_empty(files) {
@@ -305,8 +320,10 @@ impl Play<'_> {
         for at in 0..self.world.places.len() {
             self.known.lay(at, &after[at]);
             if visited(at) {
-                self.known.show(&before[at]);
-                self.known.learn(at, &after[at]);
+                let (read, known) = (without(&before[at], &unread[at]), without(&after[at], &unread[at]));
+                self.known.show(&read);
+                self.known.doubt(at, &after[at]);
+                self.known.learn(at, &known);
             } else {
                 self.known.doubt(at, &before[at]);
                 self.known.doubt(at, &after[at]);

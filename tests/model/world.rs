@@ -185,8 +185,7 @@ impl<'a> World<'a> {
         let path = ground.path.clone();
         let environment: Environment = [("HOME", home.display().to_string()), ("PATH", path.clone())].into_iter().collect();
         let paths = Paths::of(&environment).unwrap();
-        // Far enough in the past of its passes that nothing here is as young as their clock.
-        let clock = BEGAN - 4 * 86_400;
+        let clock = BEGAN;
         let mut text = format!("[github]\nenabled = false\n[[repository]]\nname = \"acme/widget\"\npath = {:?}\n", here.clone.display().to_string());
         let mut places = vec![Place::Directory(here)];
         let mut doors = Vec::new();
@@ -294,8 +293,9 @@ impl<'a> World<'a> {
         self.clock + self.skews[at]
     }
 
+    /// The time of a pass: what this machine's clock shows.
     pub(crate) fn now(&self) -> DateTime<Utc> {
-        DateTime::from_timestamp(BEGAN, 0).unwrap()
+        DateTime::from_timestamp(self.clock_at(0), 0).unwrap()
     }
 
     /// Runs something of the program to its end.
