@@ -62,14 +62,22 @@ impl Written {
     }
 }
 
-/// One pass after the other, as long as there are any to be made.
-fn keeps_asking(agent: &Agent, made: &AtomicUsize, rounds: usize) {
+/// One pass after the other, as long as there are any to be made. In how many the visit went to its end, and in how many of these
+/// something was moved.
+fn keeps_asking(agent: &Agent, made: &AtomicUsize, rounds: usize) -> (usize, usize) {
+    let (mut good, mut moved) = (0, 0);
     let mut last = Value::Null;
     while made.fetch_add(1, Ordering::Relaxed) < rounds {
         agent.ask("sync");
         let status = agent.until("a pass is over", |status| status["doing"]["is"] == "idle" && status["last_pass"]["began"] != last);
         last = status["last_pass"]["began"].clone();
+        let summary = status["last_pass"]["summary"].as_str().unwrap_or_default();
+        if status["last_pass"]["good"] == true && summary.starts_with("1 visited:") {
+            good += 1;
+            moved += usize::from(summary.contains("came here") || summary.contains("went there"));
+        }
     }
+    (good, moved)
 }
 
 #[test]
@@ -86,11 +94,9 @@ fn two_agents_and_passes_by_hand_over_one_store_lose_nothing_while_clients_write
     let client = world.here.open(&Talk::begun(&id(OPEN), &world.here.at("widget"), 5, "open"));
     let agents = ["first", "second"].map(|name| agent(&world, &api, name));
     let (mut by_hand, mut gave_way, mut turn) = (0, 0, 0);
-    std::thread::scope(|scope| {
-        for agent in &agents {
-            let made = &made;
-            scope.spawn(move || keeps_asking(agent, made, rounds));
-        }
+    let passes: Vec<(usize, usize)> = std::thread::scope(|scope| {
+        let made = &made;
+        let asking: Vec<_> = agents.iter().map(|agent| scope.spawn(move || keeps_asking(agent, made, rounds))).collect();
         while made.load(Ordering::Relaxed) < rounds {
             turn += 1;
             let text = format!("turn {turn}");
@@ -109,6 +115,7 @@ fn two_agents_and_passes_by_hand_over_one_store_lose_nothing_while_clients_write
             // Asserts that no session lies twice.
             drop((world.here.sessions(), far.sessions()));
         }
+        asking.into_iter().map(|asking| asking.join().unwrap()).collect()
     });
     drop(client);
     for agent in agents {
@@ -125,5 +132,11 @@ fn two_agents_and_passes_by_hand_over_one_store_lose_nothing_while_clients_write
     let lost: BTreeSet<&String> = written.iter().filter(|line| !left.contains(*line)).collect();
     assert!(lost.is_empty(), "{} of {} lines lost, the first {:?}", lost.len(), written.len(), lost.first());
     assert_eq!(world.here.sessions(), far.sessions());
-    figure(&format!("{rounds} passes of two agents, {by_hand} by hand ({gave_way} gave way), {} lines in {turn} turns, none lost", written.len()));
+    let (good, moved) = passes.iter().fold((0, 0), |all, of_one| (all.0 + of_one.0, all.1 + of_one.1));
+    let lines = written.len();
+    figure(&format!(
+        "{rounds} passes of two agents, {good} of them good, {moved} moved something; {by_hand} by hand ({gave_way} gave way), {lines} lines in {turn} turns, none lost"
+    ));
+    assert!(good * 4 > rounds * 3, "most passes are good: {passes:?} of {rounds}");
+    assert!(passes.iter().all(|(_, moved)| *moved > 0), "each of them moved something: {passes:?}");
 }
