@@ -58,9 +58,12 @@ fn every_check_has_its_target_its_entry_and_its_seeds() {
 
 #[test]
 fn no_seed_and_nothing_like_one_breaks_a_promise_of_a_parser() {
-    let (mut runs, mut broken, mut dice) = (0_u64, Vec::new(), Dice(0x9e37_79b9_7f4a_7c15));
+    let (mut seeds, mut runs, mut broken, mut dice) = (0, 0_u64, Vec::new(), Dice(0x9e37_79b9_7f4a_7c15));
     for (name, _) in checks::ALL {
-        for seed in names(&fuzz().join("seeds").join(name), "") {
+        let of_parser = names(&fuzz().join("seeds").join(name), "");
+        assert!(!of_parser.is_empty(), "{name} has no seed");
+        seeds += of_parser.len();
+        for seed in of_parser {
             let bytes = fs::read(fuzz().join("seeds").join(name).join(&seed)).unwrap();
             let changed = (0..CHANGES).map(|_| worse(&bytes, &mut dice)).collect::<Vec<_>>();
             for input in [bytes].into_iter().chain(changed) {
@@ -72,5 +75,5 @@ fn no_seed_and_nothing_like_one_breaks_a_promise_of_a_parser() {
         }
     }
     assert_eq!(broken, Vec::<String>::new());
-    figure(&format!("{runs} inputs for {} parsers", checks::ALL.len()));
+    figure(&format!("{runs} inputs from {seeds} seeds for {} parsers", checks::ALL.len()));
 }
