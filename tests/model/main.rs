@@ -42,7 +42,7 @@ mod world;
 
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -196,21 +196,29 @@ fn no_history_with_real_directories_breaks_a_law() {
 fn every_history_that_ever_broke_a_law_keeps_them_now() {
     let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/model-seeds");
     let mut ground = Ground::new();
-    let mut names: Vec<_> = std::fs::read_dir(kept).into_iter().flatten().map(|entry| entry.unwrap().path()).collect();
-    names.sort();
-    // Another file, or the same with so many salts.
+    // Another file, whatever its name, or the same with so many salts.
     let salts = number("CLAUDE_SESSION_SYNC_SALTS").unwrap_or(1);
-    if let Ok(one) = std::env::var("CLAUDE_SESSION_SYNC_HISTORY") {
-        names = vec![one.into()];
-    }
-    for path in names.into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "json")) {
-        let history: History = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let names: Vec<PathBuf> = match std::env::var_os("CLAUDE_SESSION_SYNC_HISTORY") {
+        Some(one) => vec![one.into()],
+        None => {
+            let entries = std::fs::read_dir(&kept).unwrap().map(|entry| entry.unwrap().path());
+            let mut names: Vec<_> = entries.filter(|path| path.extension().is_some_and(|extension| extension == "json")).collect();
+            names.sort();
+            names
+        }
+    };
+    let mut histories = 0;
+    for path in &names {
+        let history: History = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
         for salt in (0..salts).map(|more| history.salt.wrapping_add(more)) {
             for made in [Made::Memory, Made::Directories] {
                 if let Err(broken) = played(&mut ground, &History { salt, ..history.clone() }, made) {
                     panic!("{}, salt {salt} ({made:?}): {broken}", path.display());
                 }
+                histories += 1;
             }
         }
     }
+    let _ = writeln!(std::io::stderr(), "FIGURE {} kept histories, played {histories} times: in memory and with directories, {salts} salts each", names.len());
+    assert!(histories > 0, "no history is kept in {}", kept.display());
 }
