@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use claude_session_sync::reconcile::report::{Outcome, Report};
 
+use crate::malice_store::canaries;
 use crate::remote_far::write_program;
 use crate::skip::have;
 use crate::talk::{Talk, id};
@@ -61,8 +62,7 @@ pub(crate) fn behind(world: &mut World, text: &str) {
 fn hostile_names_are_passed_over_listed_in_plain_text_and_harm_nobody() {
     let (world, bad, good) = two();
     let project = bad.transcript(&bad.at("widget"), &id(2)).parent().unwrap().to_owned();
-    let canary = world.root().join("canary");
-    let run = format!("$(touch {0}); `touch {0}` '; touch {0}; '", canary.display()).replace('/', "\u{2215}");
+    let run = "$(touch canary); `touch canary` '; touch canary; '";
     let long = "x".repeat(250);
     let names: Vec<&[u8]> = vec![
         b"-oProxyCommand=id.jsonl",
@@ -104,7 +104,7 @@ fn hostile_names_are_passed_over_listed_in_plain_text_and_harm_nobody() {
     assert_eq!(visit(&report, "bad").outcome, Outcome::Visited, "{ran:?}");
     the_good_go_on(&world, &good, &whole);
     assert_eq!(world.here.bytes(&id(2)), bad.bytes(&id(2)), "what is well named came");
-    assert!(!canary.exists());
+    assert_eq!(canaries(&world.root()), Vec::<PathBuf>::new(), "something was run");
     assert!(visit(&report, "bad").skipped.len() >= names.len() / 2, "{:?}", visit(&report, "bad").skipped);
     // In words, too, no byte can move a cursor; and nothing of it lies anywhere here.
     assert!(ran.out.contains("\\u{1b}[31mred"), "escaped");
