@@ -1,7 +1,8 @@
 //! Desktop notices: a person is told what only a person can mend.
 //!
 //! Promises: at most one a day for each cause, also over a restart of the agent; a notice that cannot be shown costs nothing.
-//! Never: a notice for what heals by itself, or text that a program could take for an option, markup or a script.
+//! Never: a notice for what heals by itself, text that a program could take for an option, markup or a script, or a character that is
+//! not shown but acts.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,6 +15,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::process::Command;
 
 use super::status::Concern;
+use crate::reconcile::plain::visible;
 
 /// One a cause and day.
 const AGAIN_AFTER: TimeDelta = TimeDelta::days(1);
@@ -67,12 +69,13 @@ impl Shower {
     }
 }
 
-/// A concern for a person, in two lines.
+/// A concern for a person: a line that says it, and the lines that mend it, each of them [`visible`].
 #[must_use]
 pub fn text(concern: &Concern) -> String {
     let name = concern.name.as_ref().map(|name| format!("{name}: ")).unwrap_or_default();
-    let hint = concern.hint.as_ref().map(|hint| format!("\n{hint}")).unwrap_or_default();
-    format!("{name}{}{hint}", concern.message)
+    let said = format!("{name}{}", concern.message);
+    let lines: Vec<_> = [said.as_str()].into_iter().chain(concern.hint.iter().flat_map(|hint| hint.lines())).map(visible).collect();
+    lines.join("\n")
 }
 
 /// Which causes were told, and when.
@@ -138,6 +141,22 @@ mod tests {
         assert!(again.note(&login, at(-1000)), "a clock that was set back silences nobody");
         fs::write(&file, "{").unwrap();
         assert!(Book::open(&file).note(&login, at(0)), "an unreadable book is an empty one");
+    }
+
+    #[test]
+    fn what_somebody_else_says_is_shown_without_a_character_that_acts_and_on_its_own_line() {
+        let active = "\u{1b}[31mRED\u{7}\u{9b}2J\u{202e}\u{2028}\r\n\0\u{200b}end";
+        let foreign = Concern { message: active.to_owned(), hint: Some(format!("one\ntwo {active}")), ..concern(FaultKind::Other, Some(active)) };
+        for shower in [Shower::NotifySend("notify-send".into()), Shower::Osascript("osascript".into())] {
+            let (_, arguments) = shower.command(&super::text(&foreign));
+            let shown = arguments.last().unwrap();
+            assert!(shown.lines().all(|line| !line.chars().any(crate::reconcile::plain::is_active)), "{shown:?}");
+            assert!(!shown.contains('\u{200b}'), "{shown:?}");
+            // The hint alone may have several lines.
+            let lines: Vec<&str> = shown.lines().collect();
+            assert_eq!(lines.len(), 4, "{lines:?}");
+            assert!(lines[0].starts_with("\\u{1b}[31mRED") && lines[0].matches("RED").count() == 2 && lines[1] == "one", "{lines:?}");
+        }
     }
 
     #[test]
