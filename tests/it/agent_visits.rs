@@ -18,9 +18,9 @@ const BOX: &str = "silver-box-x5q7";
 /// A schedule that never rings within a test, and looks that come each second.
 const LOOKS: &str = "[schedule]\nevery = \"0 0 1 1 *\"\nlook = \"1s\"\njitter = \"0s\"\n";
 /// A pass every second, and no look.
-const PASSES: &str = "[schedule]\nevery = \"* * * * * *\"\nlook = \"0s\"\njitter = \"0s\"\n";
+pub(crate) const PASSES: &str = "[schedule]\nevery = \"* * * * * *\"\nlook = \"0s\"\njitter = \"0s\"\n";
 
-fn agent(laptop: &Laptop) -> Agent {
+pub(crate) fn agent(laptop: &Laptop) -> Agent {
     Agent::start(&mut laptop.command(&["run"]), &laptop.home().join(".cache/claude-session-sync/run"))
 }
 
@@ -35,7 +35,7 @@ fn log(laptop: &Laptop) -> String {
 }
 
 /// Puts a stand-in of notify-send on the agent's PATH; what it was asked to show.
-fn shower(laptop: &Laptop) -> impl Fn() -> String + use<> {
+pub(crate) fn shower(laptop: &Laptop) -> impl Fn() -> String + use<> {
     let (shown, program) = (laptop.home().join("shown"), laptop.gh.dir().join("notify-send"));
     fs::write(&program, format!("#!/bin/sh\nprintf '%s\\n' \"$*\" >>{}\n", shown.display())).unwrap();
     fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();

@@ -8,12 +8,14 @@ use std::process::Output;
 use claude_session_sync::reconcile::plain::is_active;
 use serde_json::json;
 
+use crate::agent_visits::{PASSES, agent, shower};
 use crate::api::Answer;
-use crate::e2e_world::Laptop;
+use crate::e2e_world::{Laptop, put_session};
 use crate::figures::figure;
 use crate::remote_far::write_program;
 use crate::rows::row;
 use crate::talk::{Talk, id};
+use crate::wait::reached;
 use crate::world::World;
 
 /// Red, a window title, C1, a line turned around, a line separator, a carriage return, a backspace, DEL.
@@ -164,4 +166,67 @@ fn nothing_that_github_or_gh_says_acts_on_a_terminal() {
     assert!(laptop.gh.calls().iter().all(|call| call.argv.iter().all(|word| !word.starts_with("-oProxyCommand"))), "the name became an option");
     figure(&format!("{runs} runs, the text shown {shown} times, escaped"));
     assert!(shown > 5, "it was shown: {shown}");
+}
+
+#[test]
+fn nothing_that_reaches_a_notice_acts_on_what_shows_it_nor_what_an_agent_that_runs_says_of_itself() {
+    let Some(laptop) = Laptop::new() else { return };
+    laptop.configure(PASSES);
+    for (name, says) in
+        [("box-1", "check if an SSH server is installed"), ("box-2", "Permission denied (publickey)"), ("box-3", "Host key verification failed")]
+    {
+        let mut listed = row(name, "acme/widget", "Available");
+        listed["display_name"] = ACTIVE.into();
+        laptop.api.put(listed);
+        laptop.gh.entry(name, json!({"fail": format!("{says}. {ACTIVE}"), "code": 255}));
+    }
+    let shown = shower(&laptop);
+    let agent = agent(&laptop);
+    let mut heard = 0;
+    let mut hears = |laptop: &Laptop| {
+        for arguments in [&["status"][..], &["status", "--json"], &["doctor", "--offline"]] {
+            heard += is_tame(&format!("{arguments:?}"), &laptop.command(arguments).output().unwrap());
+        }
+    };
+    agent.until("each place has its concern", |status| status["concerns"].as_array().is_some_and(|concerns| concerns.len() == 3));
+    hears(&laptop);
+    for (code, about) in [(401, "login"), (403, "scope")] {
+        laptop.api.always("GET", "/user/codespaces", Answer::error(code, ACTIVE));
+        agent.until("the list is refused", |status| status["concerns"].as_array().unwrap().iter().any(|concern| concern["about"] == about));
+        hears(&laptop);
+    }
+    laptop.configure(&format!("[schedule]\nevery = {}\n", serde_json::to_string(ACTIVE).unwrap()));
+    agent.signal(nix::sys::signal::Signal::SIGHUP);
+    agent.until("the configuration is wrong", |status| status["config"]["problem"].is_string());
+    hears(&laptop);
+    reached("all of it was shown", || shown().matches("--app-name=").count() >= 6);
+    let notices = shown();
+    assert!(notices.lines().all(|line| !line.chars().any(is_active)), "{}", notices.escape_debug());
+    let told = notices.matches("RED").count();
+    figure(&format!("{} notices, the text in them {told} times, and {heard} times in what the agent says, escaped", notices.matches("--app-name=").count()));
+    assert!(told > 0 && heard > 0, "{}", notices.escape_debug());
+    drop(agent);
+    log_is_tame(laptop.home());
+}
+
+#[test]
+fn nothing_of_a_codespace_that_is_connected_to_acts_on_a_terminal_but_what_its_command_says() {
+    let Some(mut laptop) = Laptop::new() else { return };
+    let Some(codespace) = laptop.codespace("box-1") else { return };
+    let claude = codespace.home().join(".claude");
+    let talk = talk(1, &laptop.root_at("box-1").display().to_string(), ACTIVE);
+    let session = put_session(&claude, &laptop.root_at("box-1"), 1, std::str::from_utf8(&talk.bytes).unwrap());
+    let odd = format!("{ACTIVE}.jsonl").replace('/', "");
+    fs::write(session.with_file_name(&odd), "{}\n").unwrap();
+    laptop.at("box-1").give(&claude);
+    laptop.session(2, "here", 30);
+    let mut shown = 0;
+    for arguments in
+        [&["connect", "box-1", "--", "true"][..], &["connect", "box-1", "--", "exit", "3"], &["status"], &["sync", "box-1"], &["logs", "--level", "trace"]]
+    {
+        shown += is_tame(&format!("{arguments:?}"), &laptop.command(arguments).output().unwrap());
+    }
+    log_is_tame(laptop.home());
+    figure(&format!("the text shown {shown} times, escaped"));
+    assert!(shown > 0);
 }
