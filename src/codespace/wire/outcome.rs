@@ -122,7 +122,7 @@ impl PutAnswer {
                 "removed" => Forgotten::Removed,
                 "noted" => Forgotten::Noted,
                 "live" => Forgotten::Live,
-                _ => Forgotten::Failed(escaped(what.strip_prefix("failed")?.trim().as_bytes(), LONGEST_FAR_TEXT)),
+                _ => Forgotten::Failed(reason(what.strip_prefix("failed")?)),
             };
             let asked = request.forgets.iter().any(|forget| forget.session == session);
             return (asked && self.forgets.insert(session, what).is_none()).then_some(());
@@ -141,9 +141,16 @@ impl PutAnswer {
             ["changed"] => Outcome::Changed,
             ["exists"] => Outcome::Exists,
             ["bad"] => Outcome::Bad,
-            ["failed", ..] => Outcome::Failed(escaped(what.strip_prefix("failed")?.trim().as_bytes(), LONGEST_FAR_TEXT)),
+            ["failed", ..] => Outcome::Failed(reason(what.strip_prefix("failed")?)),
             _ => return None,
         };
         self.outcomes.insert(n, outcome).is_none().then_some(())
+    }
+}
+
+fn reason(text: &str) -> String {
+    match text.trim() {
+        "" => "the far side does not say why".to_owned(),
+        text => escaped(text.as_bytes(), LONGEST_FAR_TEXT),
     }
 }
