@@ -127,7 +127,7 @@ impl Recording {
                 Some(file) => self.steps.push(Step::Synced(*file)),
                 None => self.steps.push(Step::SyncedNames(path)),
             },
-            "open" | "openat" | "creat" => self.opened(call, path),
+            "open" | "openat" | "openat2" | "creat" => self.opened(call, path),
             "write" | "pwrite64" | "writev" | "copy_file_range" | "sendfile" | "splice" | "ftruncate" | "ioctl" => self.written(call, &path),
             "mkdir" | "mkdirat" => self.changes(Change::Made(path)),
             "rmdir" | "unlink" | "unlinkat" => self.changes(Change::Removed(path)),
@@ -138,7 +138,7 @@ impl Recording {
             "renameat2" if call.argument & 2 == 2 => self.changes(Change::Exchanged(path, call.paths[1].clone())),
             "rename" | "renameat" | "renameat2" => self.changes(Change::Moved(path, call.paths[1].clone())),
             // Times and permissions are no content.
-            "setxattr" | "fsetxattr" | "utimensat" | "chmod" | "fchmod" | "fchmodat" | "chown" | "fchown" | "fchownat" => {}
+            "setxattr" | "fsetxattr" | "utimensat" | "utimes" | "chmod" | "fchmod" | "fchmodat" | "fchmodat2" | "chown" | "fchown" | "fchownat" => {}
             other => drop(self.unknown.insert(other)),
         }
     }

@@ -210,6 +210,8 @@ mod stepper;
 #[cfg(test)]
 mod strace;
 #[cfg(test)]
+mod system_calls;
+#[cfg(test)]
 mod talk;
 #[cfg(test)]
 mod tmux;
