@@ -1,17 +1,23 @@
 //! Killed in front of every call that changes something, here and on the far side; then killed again during the recovery.
 //!
-//! The real program, from outside ([`crate::stepper`]). A step is a call and what it is about; a point is one such call of one run.
-//! Every step is killed at its first point, and at as many others as `CLAUDE_SESSION_SYNC_CRASH_POINTS` says (a number, or `all`; else
-//! 20); `CLAUDE_SESSION_SYNC_CRASH_AGAIN` says how many recoveries are killed once more, by turns here and on the far side.
+//! The real program, from outside ([`crate::stepper`]), at its points ([`crate::points`]): every step is killed at its first point, and
+//! at as many others as `CLAUDE_SESSION_SYNC_CRASH_POINTS` says (a number, or `all`; else 20). `CLAUDE_SESSION_SYNC_CRASH_AGAIN` says how
+//! many recoveries are killed once more, by turns here and on the far side: a verb that is said again, and the pass behind it (a number;
+//! or `all`, and then each at some points that are spread over it). What is counted was killed.
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::crash_world::{DELETED, FORGOTTEN, Prepared, quick};
 use crate::figures::figure;
+use crate::points::{Passed, Point, Tried, chosen, points};
 use crate::stepper::{self, Ended, Stop, Then};
 use crate::talk::id;
+
+/// At how many points each recovery is killed where all are.
+const POINTS_OF_A_RECOVERY: usize = 4;
 
 /// Who is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,80 +49,66 @@ impl Victim {
     }
 }
 
-/// How many points, or all of them.
-pub(crate) fn chosen(variable: &str, usual: usize) -> usize {
-    match std::env::var(variable) {
-        Ok(word) if word == "all" => usize::MAX,
-        Ok(word) => word.parse().unwrap_or_else(|_| panic!("{variable} is a number, or `all`: {word}")),
-        Err(_) => usual,
-    }
-}
-
-/// A call of a run: its step, and the how-manieth of that step. The order of other threads and processes does not change it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Point {
-    pub(crate) step: String,
-    pub(crate) nth: usize,
-}
-
 /// Runs a command; at the given point the victim is killed. The calls that it came by.
 fn run(prepared: &Prepared, arguments: &[&str], victim: Victim, kill_at: Option<&Point>) -> (Ended, Vec<Point>) {
-    let mut calls: Vec<Point> = Vec::new();
-    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-    let scratch = quick();
+    let (mut passed, scratch) = (Passed::default(), quick());
     let command = prepared.world.command(&[], arguments);
     let ended = stepper::run(&command, scratch.path(), &mut |call, stop| {
-        let is_over = kill_at.is_some() && calls.last() == kill_at;
+        let is_over = kill_at.is_some() && passed.calls.last() == kill_at;
         let counts_now = stop == Stop::Before && !is_over;
         let Some(step) = counts_now.then(|| prepared.step(call, victim.is_far())).flatten().filter(|step| victim.meets(step)) else { return Then::On };
-        let nth = counts.entry(step.clone()).or_default();
-        calls.push(Point { step, nth: *nth });
-        *nth += 1;
-        if calls.last() == kill_at { victim.then() } else { Then::On }
+        if passed.is_at(step, kill_at) { victim.then() } else { Then::On }
     });
-    (ended, calls)
+    let was_killed = kill_at.is_some() && passed.calls.last() == kill_at;
+    assert!(!was_killed || victim != Victim::Here || ended.code.is_none(), "it was to be killed at {kill_at:?}: {}", ended.said);
+    (ended, passed.calls)
 }
 
-/// The points to be killed at: of each step the first, and more, evenly.
-pub(crate) fn points(calls: &[Point], more: usize) -> Vec<Point> {
-    let stride = calls.len().checked_div(more).map_or(usize::MAX, |stride| stride.max(1));
-    let chosen = calls.iter().enumerate().filter(|(at, point)| point.nth == 0 || at % stride == 0 && more > 0);
-    chosen.map(|(_, point)| point.clone()).collect()
-}
-
-/// One command, and what it is to be killed at.
-struct Case {
-    arguments: Vec<String>,
-    victim: Victim,
-}
-
-/// Kills it at its points, on both processors, and so many of its recoveries once more; says how many there were.
+/// Kills it at its points, and so many of its recoveries once more; says how many there were.
 fn every_step(what: &str, victim: Victim, again: usize, prepare: &(dyn Fn(&mut Prepared) -> Vec<String> + Sync)) {
-    const WORKERS: usize = 2;
-    let began = std::time::Instant::now();
     let (more, again) = (chosen("CLAUDE_SESSION_SYNC_CRASH_POINTS", 20), chosen("CLAUDE_SESSION_SYNC_CRASH_AGAIN", again));
-    let work = |worker: usize| {
+    let world = || {
         let mut prepared = Prepared::everything();
-        let case = Case { arguments: prepare(&mut prepared), victim };
-        case.work(&mut prepared, (worker, WORKERS), more, again)
+        let case = Case { arguments: prepare(&mut prepared), victim, prepared };
+        case.expecting()
     };
-    let done: Vec<(Vec<Point>, BTreeSet<String>, usize, usize)> = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..WORKERS).map(|worker| scope.spawn(move || work(worker))).collect();
-        workers.into_iter().map(|worker| worker.join().unwrap()).collect()
-    });
-    let all: BTreeSet<&String> = done.iter().flat_map(|(calls, ..)| calls).map(|point| &point.step).collect();
-    let killed: BTreeSet<&String> = done.iter().flat_map(|(_, killed, ..)| killed).collect();
-    let (points, recoveries) = done.iter().fold((0, 0), |(points, again), of| (points + of.2, again + of.3));
-    let missed: Vec<_> = all.difference(&killed).collect();
+    // Of each point: the how-manieth whose recovery is killed, and at how many points that is.
+    let look = |case: &Case| {
+        let calls = case.calls();
+        let points = points(&calls, more);
+        let (every, many) = ((points.len() / again.max(1)).max(1), if again == usize::MAX { POINTS_OF_A_RECOVERY } else { 1 });
+        let points = points.into_iter().enumerate().map(|(at, point)| (point, (at / every, if again > 0 && at % every == 0 { many } else { 0 })));
+        (calls, points.collect())
+    };
+    let (verbs, passes) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let attempt = |case: &Case, at: usize, (point, again): &(Point, (usize, usize))| {
+        let Some([of_verbs, of_passes]) = case.attempt(at, point, *again) else { return false };
+        verbs.fetch_add(of_verbs, Ordering::Relaxed);
+        passes.fetch_add(of_passes, Ordering::Relaxed);
+        true
+    };
+    let tried = Tried::of(world, look, attempt);
+    let (verbs, passes) = (verbs.into_inner(), passes.into_inner());
     let line = format!(
-        "{what}, {victim:?}: {} calls, {} steps, killed at {points} points, {recoveries} recoveries killed again, {} s",
-        done[0].0.len(),
-        all.len(),
-        began.elapsed().as_secs()
+        "{what}, {victim:?}: {} calls, {} steps, killed at {} points ({} never met), {} recoveries killed again ({verbs} verbs, {passes} passes), {} s",
+        tried.calls.len(),
+        tried.steps().len(),
+        tried.met.len(),
+        tried.missed.len(),
+        verbs + passes,
+        tried.seconds
     );
     figure(&line);
-    assert!(missed.is_empty(), "never killed at: {missed:#?}");
-    assert!(points > 3, "{line}");
+    tried.misses_no_step();
+    assert!(tried.met.len() > 3, "{line}");
+    assert!(again == 0 || passes > 0 && (verbs > 0 || what == "sync"), "{line}");
+}
+
+/// One command in a world, and who is killed in it.
+struct Case {
+    prepared: Prepared,
+    arguments: Vec<String>,
+    victim: Victim,
 }
 
 impl Case {
@@ -124,63 +116,81 @@ impl Case {
         self.arguments.iter().map(String::as_str).collect()
     }
 
-    fn work(&self, prepared: &mut Prepared, (worker, workers): (usize, usize), more: usize, again: usize) -> (Vec<Point>, BTreeSet<String>, usize, usize) {
-        prepared.expect(&self.words());
-        prepared.put_back();
-        let (ended, calls) = run(prepared, &self.words(), self.victim, None);
+    fn is_pass(&self) -> bool {
+        self.arguments[0] == "sync"
+    }
+
+    fn expecting(mut self) -> Self {
+        let arguments = self.arguments.clone();
+        self.prepared.expect(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        self
+    }
+
+    /// Those of a run in which nobody is killed.
+    fn calls(&self) -> Vec<Point> {
+        self.prepared.put_back();
+        let (ended, calls) = run(&self.prepared, &self.words(), self.victim, None);
         assert_eq!(ended.code, Some(0), "{}", ended.said);
-        let points = points(&calls, more);
-        let mine: Vec<Point> = points.into_iter().enumerate().filter(|(at, _)| at % workers == worker).map(|(_, point)| point).collect();
-        let (mut killed, mut twice) = (BTreeSet::new(), 0);
-        let every = (mine.len() * workers / again.max(1)).max(1);
-        for (count, point) in mine.iter().enumerate() {
-            prepared.put_back();
-            let (ended, came_by) = run(prepared, &self.words(), self.victim, Some(point));
-            if came_by.last() != Some(point) {
-                continue;
-            }
-            assert!(self.victim != Victim::Here || ended.code.is_none(), "it was to be killed at {point:?}: {}", ended.said);
-            killed.insert(point.step.clone());
-            let when = format!("killed at {point:?}");
-            prepared.holds(&when);
-            if again > 0 && count % every == 0 {
-                let crashed = prepared.copy();
-                let victim = if twice % 2 == 0 { Victim::Here } else { Victim::Far };
-                twice += self.killed_again(prepared, crashed.path(), &when, (victim, count));
-                prepared.put_back_from(crashed.path());
-            }
-            self.recover(prepared, &when);
-            prepared.is_healed(&when);
-            if count % 8 == 0 {
-                prepared.forgets_its_leftovers(&when);
-            }
+        calls
+    }
+
+    /// Kills it there, and its recovery at so many points. How many verbs and passes of recoveries were killed; nothing where the run
+    /// did not come by the point.
+    fn attempt(&self, at: usize, point: &Point, (turn, again): (usize, usize)) -> Option<[usize; 2]> {
+        let prepared = &self.prepared;
+        prepared.put_back();
+        if !run(prepared, &self.words(), self.victim, Some(point)).1.ends_with(std::slice::from_ref(point)) {
+            return None;
         }
-        (calls, killed, mine.len(), twice)
+        let when = format!("killed at {point:?}");
+        prepared.holds(&when);
+        let mut killed = [0, 0];
+        if again > 0 {
+            let crashed = prepared.copy();
+            let victim = if turn % 2 == 0 { Victim::Here } else { Victim::Far };
+            let sync = prepared.world.arguments(&[]);
+            if !self.is_pass() {
+                killed[0] = self.killed_again(crashed.path(), &when, (&self.words(), self.victim), (at, again));
+            }
+            killed[1] = self.killed_again(crashed.path(), &when, (&sync, victim), (at, again));
+            prepared.put_back_from(crashed.path());
+        }
+        self.recover(&when);
+        prepared.is_healed(&when);
+        if at.is_multiple_of(8) {
+            prepared.forgets_its_leftovers(&when);
+        }
+        Some(killed)
     }
 
     /// A verb is said again, for which nobody else finishes it; then two passes.
-    fn recover(&self, prepared: &Prepared, when: &str) {
-        if self.arguments[0] != "sync" {
-            let _ = prepared.world.command(&[], &self.words()).output().unwrap();
+    fn recover(&self, when: &str) {
+        if !self.is_pass() {
+            let _ = self.prepared.world.command(&[], &self.words()).output().unwrap();
         }
         for pass in ["first", "second"] {
-            let ran = prepared.world.sync(&[]);
+            let ran = self.prepared.world.sync(&[]);
             assert_eq!(ran.code, 0, "{when}, {pass} pass: {ran:?}");
         }
     }
 
-    /// The recovery itself is killed at one of its points, another one each time.
-    fn killed_again(&self, prepared: &Prepared, crashed: &Path, when: &str, (victim, seed): (Victim, usize)) -> usize {
-        let sync = prepared.world.arguments(&[]);
-        let (_, calls) = run(prepared, &sync, victim, None);
-        let Some(point) = calls.get(seed * 7919 % calls.len().max(1)) else { return 0 };
+    /// What is said in a recovery is itself killed at some of its points, spread over it, others each time. At how many it was.
+    fn killed_again(&self, crashed: &Path, when: &str, (words, victim): (&[&str], Victim), (at, many): (usize, usize)) -> usize {
+        let prepared = &self.prepared;
         prepared.put_back_from(crashed);
-        let (ended, _) = run(prepared, &sync, victim, Some(point));
-        let when = format!("{when}, and again, {victim:?}, at {point:?} ({:?})", ended.code);
-        prepared.holds(&when);
-        self.recover(prepared, &when);
-        prepared.is_healed(&when);
-        1
+        let (_, calls) = run(prepared, words, victim, None);
+        let spread: BTreeSet<usize> = (0..many.min(calls.len())).map(|nth| (at * 7919 + nth * calls.len() / many) % calls.len()).collect();
+        let mut killed = 0;
+        for point in spread.into_iter().map(|at| &calls[at]) {
+            prepared.put_back_from(crashed);
+            let (ended, came_by) = run(prepared, words, victim, Some(point));
+            let when = format!("{when}, and {} again, {victim:?}, at {point:?} ({:?})", words[0], ended.code);
+            prepared.holds(&when);
+            self.recover(&when);
+            prepared.is_healed(&when);
+            killed += usize::from(came_by.last() == Some(point));
+        }
+        killed
     }
 }
 
@@ -210,11 +220,11 @@ fn forget_killed_at_any_step_is_finished_by_saying_it_again_and_takes_nothing_el
         ["forget".to_owned(), id(FORGOTTEN), "--yes".to_owned()].to_vec()
     };
     // The other machine is told by the next pass: its steps are those of a pass.
-    every_step("forget", Victim::Here, 2, &forget);
+    every_step("forget", Victim::Here, 4, &forget);
 }
 
 #[test]
 fn restore_killed_at_any_step_leaves_nothing_or_the_whole_session() {
     let restore = |_: &mut Prepared| ["restore".to_owned(), id(DELETED), "--json".to_owned()].to_vec();
-    every_step("restore", Victim::Here, 2, &restore);
+    every_step("restore", Victim::Here, 4, &restore);
 }

@@ -11,9 +11,9 @@ use std::time::Instant;
 
 use nix::libc::{EACCES, EDQUOT, EINTR, EIO, ENOSPC, EPERM, EROFS};
 
-use crate::crash_steps::{Point, chosen, points};
 use crate::crash_world::{Prepared, quick};
 use crate::figures::figure;
+use crate::points::{Point, chosen, points};
 use crate::stepper::{self, Call, Ended, Stop, Then};
 
 /// Which calls are refused.

@@ -164,6 +164,8 @@ mod pass_time;
 #[cfg(test)]
 mod pass_transcripts;
 #[cfg(test)]
+mod points;
+#[cfg(test)]
 mod power_cut;
 #[cfg(test)]
 mod quiet_model;

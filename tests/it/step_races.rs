@@ -1,17 +1,17 @@
 //! In front of any step of a pass the world may go on: the machine slept, and clients wrote on both sides. What is no longer as it was
 //! seen is left for the next pass, and no line is lost.
 //!
-//! Every step is met at its first call; as many other calls as `CLAUDE_SESSION_SYNC_CRASH_POINTS` says (a number, or `all`; else none).
+//! Every step is met at its first call ([`crate::points`]); as many other calls as `CLAUDE_SESSION_SYNC_CRASH_POINTS` says (a number, or
+//! `all`; else none).
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::OpenOptions;
 use std::io::Write as _;
-use std::time::Instant;
 
-use crate::crash_steps::{Point, chosen, points};
 use crate::crash_world::{Prepared, quick};
 use crate::figures::figure;
+use crate::points::{Passed, Point, Tried, chosen, points};
 use crate::races::{lines, places};
 use crate::stepper::{self, Ended, Stop, Then};
 use crate::world::files;
@@ -35,59 +35,52 @@ fn clients_write(prepared: &Prepared, when: &str) -> Vec<String> {
 
 /// One pass, in the middle of which clients write. The calls that it came by, and what was written.
 fn run(prepared: &Prepared, far: bool, meet: Option<&Point>) -> (Ended, Vec<Point>, Vec<String>) {
-    let (mut calls, mut counts, mut written, scratch) = (Vec::new(), BTreeMap::<String, usize>::new(), Vec::new(), quick());
+    let (mut passed, mut written, scratch) = (Passed::default(), Vec::new(), quick());
     let command = prepared.world.command(&[], &prepared.world.arguments(&[]));
     let ended = stepper::run(&command, scratch.path(), &mut |call, stop| {
         let Some(step) = (stop == Stop::Before).then(|| prepared.step(call, far)).flatten() else { return Then::On };
-        let nth = counts.entry(step.clone()).or_default();
-        calls.push(Point { step, nth: *nth });
-        *nth += 1;
-        if meet.is_some() && calls.last() == meet {
+        if passed.is_at(step, meet) {
             written = clients_write(prepared, "meanwhile");
         }
         Then::On
     });
-    (ended, calls, written)
+    (ended, passed.calls, written)
 }
 
-fn work(far: bool, (worker, workers): (usize, usize)) -> (usize, BTreeSet<String>) {
-    let prepared = Prepared::everything();
+/// A pass in which clients write there; whether it came by.
+fn attempt(prepared: &Prepared, far: bool, point: &Point) -> bool {
     prepared.put_back();
-    let (_, calls, _) = run(&prepared, far, None);
-    let mut met = BTreeSet::new();
-    for point in points(&calls, chosen("CLAUDE_SESSION_SYNC_CRASH_POINTS", 0)).iter().skip(worker).step_by(workers) {
-        prepared.put_back();
-        let places = places(&prepared.world, &prepared.far);
-        let forgotten = |line: &String| prepared.is_forgotten(line);
-        let mut shown: BTreeSet<String> = lines(&places).into_iter().filter(|line| !forgotten(line)).collect();
-        let (ended, _, written) = run(&prepared, far, Some(point));
-        if written.is_empty() {
-            continue;
-        }
-        assert!([Some(0), Some(3)].contains(&ended.code), "{point:?}: {}", ended.said);
-        shown.extend(written.into_iter().filter(|line| !forgotten(line)));
-        for pass in ["first", "second", "third"] {
-            let ran = prepared.world.sync(&[]);
-            assert_eq!(ran.code, 0, "{point:?}, {pass} pass: {ran:?}");
-        }
-        let left = lines(&places);
-        let lost: Vec<&String> = shown.iter().filter(|line| !left.contains(*line)).collect();
-        assert!(lost.is_empty(), "{point:?}: {} lines lost, the first {}", lost.len(), lost[0]);
-        met.insert(point.step.clone());
+    let places = places(&prepared.world, &prepared.far);
+    let forgotten = |line: &String| prepared.is_forgotten(line);
+    let mut shown: BTreeSet<String> = lines(&places).into_iter().filter(|line| !forgotten(line)).collect();
+    let (ended, _, written) = run(prepared, far, Some(point));
+    if written.is_empty() {
+        return false;
     }
-    (calls.len(), met)
+    assert!([Some(0), Some(3)].contains(&ended.code), "{point:?}: {}", ended.said);
+    shown.extend(written.into_iter().filter(|line| !forgotten(line)));
+    for pass in ["first", "second", "third"] {
+        let ran = prepared.world.sync(&[]);
+        assert_eq!(ran.code, 0, "{point:?}, {pass} pass: {ran:?}");
+    }
+    let left = lines(&places);
+    let lost: Vec<&String> = shown.iter().filter(|line| !left.contains(*line)).collect();
+    assert!(lost.is_empty(), "{point:?}: {} lines lost, the first {}", lost.len(), lost[0]);
+    true
 }
 
 fn every_step(far: bool) {
-    const WORKERS: usize = 2;
-    let began = Instant::now();
-    let done: Vec<_> = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..WORKERS).map(|worker| scope.spawn(move || work(far, (worker, WORKERS)))).collect();
-        workers.into_iter().map(|worker| worker.join().unwrap()).collect()
-    });
-    let met: BTreeSet<_> = done.iter().flat_map(|(_, met)| met).collect();
-    figure(&format!("{} calls, clients wrote in front of {} steps, {} s", done[0].0, met.len(), began.elapsed().as_secs()));
-    assert!(met.len() > 20, "{met:?}");
+    let look = |prepared: &Prepared| {
+        prepared.put_back();
+        let (_, calls, _) = run(prepared, far, None);
+        let points = points(&calls, chosen("CLAUDE_SESSION_SYNC_CRASH_POINTS", 0));
+        (calls, points.into_iter().map(|point| (point, ())).collect())
+    };
+    let tried = Tried::of(Prepared::everything, look, |prepared, _, (point, ())| attempt(prepared, far, point));
+    let (calls, steps, met, missed) = (tried.calls.len(), tried.steps().len(), tried.met.len(), tried.missed.len());
+    figure(&format!("{calls} calls, {steps} steps, clients wrote in front of {met} points ({missed} never met), {} s", tried.seconds));
+    tried.misses_no_step();
+    assert!(steps > 20, "{steps}");
 }
 
 #[test]
