@@ -1,18 +1,19 @@
 //! A disk that is full after any page, and one that is read-only, here and on the far side. After each: nothing lost, nothing half, the
 //! next pass completes. What a single refused call does is asked elsewhere.
 //!
-//! `$CLAUDE_SESSION_SYNC_FILLINGS` is how often the disk is filled, else 20.
+//! `$CLAUDE_SESSION_SYNC_FILLINGS` is how often each of the two disks is filled, else 20.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::figures::figure;
+use crate::remote_far::write_program;
 use crate::remote_put::SmallDisk;
 use crate::skip::skip_unless_root;
 use crate::talk::{Talk, id};
-use crate::world::{Bytes, Ran, Side, World, files};
+use crate::world::{Bytes, PATH, Ran, Side, World, files};
 
 fn fillings() -> usize {
     std::env::var("CLAUDE_SESSION_SYNC_FILLINGS").ok().and_then(|text| text.parse().ok()).unwrap_or(20)
@@ -20,31 +21,37 @@ fn fillings() -> usize {
 
 /// A world in which every kind of change is to be made: a create, an append and a replacement, each way, with side files.
 struct Busy {
-    /// Where the store here lies, if that is a disk of its own; goes before the world.
-    disk: Option<SmallDisk>,
+    /// The disk of one store, and so of the vault and the stage beside it; goes before the world.
+    disk: SmallDisk,
     world: World,
     far: Side,
     talks: BTreeMap<u32, Talk>,
-    lost: Vec<(String, Bytes)>,
+    /// The copies that lost in this round: the fork that each becomes, and its bytes.
+    lost: [(String, Bytes); 2],
     round: u32,
 }
 
 impl Busy {
-    /// With the store here, and so vault and stage, on a small disk.
-    fn on_a_small_disk() -> Option<Self> {
+    /// With the store here, or the one there, on a small disk.
+    fn on_a_small_disk(of: fn(&World, &Side) -> PathBuf) -> Option<Self> {
         let (world, far) = World::with_box();
-        let disk = SmallDisk::mount(world.here.claude.clone(), "24m")?;
+        let at = of(&world, &far);
+        let disk = SmallDisk::mount(at.clone(), "24m")?;
         for name in ["sessions", "projects"] {
-            fs::create_dir(world.here.claude.join(name)).unwrap();
+            fs::create_dir(at.join(name)).unwrap();
         }
-        Some(Self::of(world, far, Some(disk)))
-    }
-
-    fn of(world: World, far: Side, disk: Option<SmallDisk>) -> Self {
         let talks = (1..=4).map(|n| (n, Talk::begun(&id(n), &world.here.at("widget"), 600, &format!("talk {n}")))).collect::<BTreeMap<_, _>>();
         talks.values().for_each(|talk| drop(world.here.put(talk)));
         world.passes();
-        Self { disk, world, far, talks, lost: Vec::new(), round: 0 }
+        Some(Self { disk, world, far, talks, lost: Default::default(), round: 0 })
+    }
+
+    fn here() -> Option<Self> {
+        Self::on_a_small_disk(|world, _| world.here.claude.clone())
+    }
+
+    fn there() -> Option<Self> {
+        Self::on_a_small_disk(|_, far| far.claude.clone())
     }
 
     fn changes(&mut self) {
@@ -60,24 +67,27 @@ impl Busy {
             at.put_side(&talk, "tool-results/note.txt", "n".repeat(10 + self.round as usize).as_bytes(), 1);
             self.talks.insert(n, talk);
         }
-        // Both went on with the third; the far one is the newer.
-        let (loser, winner) = (line(&self.talks[&3], &format!("{text}, lost")), line(&self.talks[&3], &format!("{text}, won")));
-        self.world.here.goes_on(&loser);
-        self.far.goes_on(&winner);
-        self.lost.push((loser.fork_id(), loser.bytes.clone()));
-        self.talks.insert(3, winner);
+        // Both went on with the third and the fourth; of the third the far one is the newer, of the fourth the one here.
+        let sides = [(3, [&self.world.here, &self.far]), (4, [&self.far, &self.world.here])];
+        self.lost = sides.map(|(n, [older, newer])| {
+            let (loser, winner) = (line(&self.talks[&n], &format!("{text}, lost")), line(&self.talks[&n], &format!("{text}, won")));
+            older.goes_on(&loser);
+            newer.goes_on(&winner);
+            self.talks.insert(n, winner);
+            (loser.fork_id(), loser.bytes)
+        });
     }
 
     /// Every conversation is whole on its own side, and what lost is somewhere.
     fn is_whole(&self, what: &str) {
-        for (n, at) in [(1, &self.world.here), (2, &self.far)] {
-            assert_eq!(at.bytes(&id(n)), self.talks[&n].bytes, "{what}");
+        for (n, at) in [(1, &self.world.here), (2, &self.far), (3, &self.far), (4, &self.world.here)] {
+            assert_eq!(at.bytes(&id(n)), self.talks[&n].bytes, "{n}, {what}");
         }
-        let (fork, loser) = self.lost.last().unwrap();
-        let here = self.world.here.bytes(&id(3));
-        let vault = if self.disk.is_some() { self.world.here.claude.join(".claude-session-sync") } else { self.world.data() }.join("vault");
-        let kept = !self.world.here.paths(fork).is_empty() || files(&vault).values().any(|(_, bytes)| bytes == loser);
-        assert!(here == *loser || kept, "the copy that lost is nowhere: {what}");
+        let vaults = [self.world.data(), self.world.here.claude.join(".claude-session-sync"), self.far.claude.join(".claude-session-sync")];
+        for ((fork, loser), (n, at)) in self.lost.iter().zip([(3, &self.world.here), (4, &self.far)]) {
+            let kept = || vaults.iter().any(|own| files(&own.join("vault")).values().any(|(_, bytes)| bytes == loser));
+            assert!(at.bytes(&id(n)) == *loser || !at.paths(fork).is_empty() || kept(), "the copy of {n} that lost is nowhere: {what}");
+        }
     }
 
     fn mends(&self, what: &str) {
@@ -89,11 +99,44 @@ impl Busy {
         for talk in self.talks.values() {
             assert_eq!((self.world.here.bytes(&talk.id), self.far.bytes(&talk.id)), (talk.bytes.clone(), talk.bytes.clone()), "{what}");
         }
-        let (fork, loser) = self.lost.last().unwrap();
-        for side in [&self.world.here, &self.far] {
+        for ((fork, loser), side) in self.lost.iter().flat_map(|lost| [(lost, &self.world.here), (lost, &self.far)]) {
             assert!(side.bytes(fork).starts_with(loser), "the fork is not at {}: {what}", side.name);
         }
         assert_eq!(self.world.here.sessions(), self.far.sessions(), "{what}");
+    }
+
+    /// A pass while so many pages of the disk are free; how it ended.
+    fn is_full_after(&mut self, pages: u64) -> i32 {
+        let filler = self.disk.at().join("filler");
+        self.changes();
+        let disk = rustix::fs::statvfs(self.disk.at()).unwrap();
+        let free = disk.f_bavail * disk.f_frsize;
+        fs::write(&filler, vec![b'f'; usize::try_from(free.saturating_sub(pages * 4096)).unwrap()]).unwrap();
+        let what = format!("{pages} pages free");
+        let ran = Ran::of(&mut self.world.command(&["timeout", "60"], &self.world.arguments(&[])));
+        assert!([0, 1, 3].contains(&ran.code), "{what}: {ran:?}");
+        let said = ["No space left", "disk full", "the disk"].iter().any(|words| ran.out.contains(words) || ran.err.contains(words));
+        assert!(ran.code == 0 || said, "nobody is told why: {what}: {ran:?}");
+        self.is_whole(&what);
+        fs::remove_file(&filler).unwrap();
+        self.mends(&what);
+        ran.code
+    }
+
+    /// From now on the far side cannot ask how much room there is, as if others had taken it since: only the writing tells.
+    fn knows_of_no_room_there(&mut self) {
+        let tools = self.world.root().join("tools");
+        fs::create_dir(&tools).unwrap();
+        write_program(&tools.join("df"), "#!/bin/sh\nexit 1\n");
+        self.world.reach("box", |command| *command.last_mut().unwrap() = format!("PATH={}:{PATH}", tools.display()));
+    }
+
+    fn fills(mut self) {
+        let codes: Vec<i32> = (0..12).chain((12..).step_by(40)).take(fillings()).map(|pages| self.is_full_after(pages)).collect();
+        let failed = codes.iter().filter(|code| **code != 0).count();
+        figure(&format!("{} fillings, {failed} passes failed", codes.len()));
+        assert!(failed >= 5, "the disk was full: {failed}");
+        assert!(codes.len() < 16 || codes.last() == Some(&0), "in the end there was room: {codes:?}");
     }
 }
 
@@ -115,7 +158,7 @@ impl Drop for ReadOnly<'_> {
 
 #[test]
 fn a_store_here_that_is_read_only_is_said_in_one_line_and_left_as_it_is() {
-    let Some(mut busy) = Busy::on_a_small_disk() else { return skip_unless_root("cannot mount a tmpfs here") };
+    let Some(mut busy) = Busy::here() else { return skip_unless_root("cannot mount a tmpfs here") };
     busy.changes();
     let (here, there) = (files(&busy.world.here.claude), busy.far.sessions());
     let claude = busy.world.here.claude.clone();
@@ -132,12 +175,7 @@ fn a_store_here_that_is_read_only_is_said_in_one_line_and_left_as_it_is() {
 
 #[test]
 fn a_store_there_that_is_read_only_is_said_in_one_line_and_its_news_come_home() {
-    let (world, far) = World::with_box();
-    let Some(disk) = SmallDisk::mount(far.claude.clone(), "24m") else { return skip_unless_root("cannot mount a tmpfs here") };
-    for name in ["sessions", "projects"] {
-        fs::create_dir(far.claude.join(name)).unwrap();
-    }
-    let mut busy = Busy::of(world, far, Some(disk));
+    let Some(mut busy) = Busy::there() else { return skip_unless_root("cannot mount a tmpfs here") };
     busy.changes();
     let there = files(&busy.far.claude);
     let claude = busy.far.claude.clone();
@@ -155,23 +193,14 @@ fn a_store_there_that_is_read_only_is_said_in_one_line_and_its_news_come_home() 
 
 #[test]
 fn a_disk_here_that_is_full_after_any_page_loses_nothing() {
-    let Some(mut busy) = Busy::on_a_small_disk() else { return skip_unless_root("cannot mount a tmpfs here") };
-    let filler = busy.world.here.claude.join("filler");
-    let (mut failed, mut points) = (0, 0);
-    for pages in (0..12).chain((12..).step_by(40)).take(fillings()) {
-        busy.changes();
-        let disk = rustix::fs::statvfs(&busy.world.here.claude).unwrap();
-        let free = disk.f_bavail * disk.f_frsize;
-        fs::write(&filler, vec![b'f'; usize::try_from(free.saturating_sub(pages * 4096)).unwrap()]).unwrap();
-        let what = format!("{pages} pages free");
-        let ran = Ran::of(&mut busy.world.command(&["timeout", "60"], &busy.world.arguments(&[])));
-        assert!([0, 1, 3].contains(&ran.code), "{what}: {ran:?}");
-        failed += u32::from(ran.code != 0);
-        points += 1;
-        busy.is_whole(&what);
-        fs::remove_file(&filler).unwrap();
-        busy.mends(&what);
-    }
-    figure(&format!("{points} fillings, {failed} passes failed"));
-    assert!(failed >= 5, "the disk was full: {failed}");
+    let Some(busy) = Busy::here() else { return skip_unless_root("cannot mount a tmpfs here") };
+    busy.fills();
+}
+
+#[test]
+fn a_disk_there_that_is_full_after_any_page_loses_nothing() {
+    let Some(mut busy) = Busy::there() else { return skip_unless_root("cannot mount a tmpfs here") };
+    assert!(busy.is_full_after(3) != 0, "it is asked beforehand, and nothing is begun");
+    busy.knows_of_no_room_there();
+    busy.fills();
 }

@@ -260,6 +260,10 @@ impl SmallDisk {
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(&at).output();
         mounted.is_ok_and(|output| output.status.success()).then(|| Self(at))
     }
+
+    pub(crate) fn at(&self) -> &std::path::Path {
+        &self.0
+    }
 }
 
 impl Drop for SmallDisk {
