@@ -1,20 +1,24 @@
-//! The line breaks: after every byte of a recorded visit, and at many places of real ones, by its end, by an error, by silence and by
-//! a trickle; and the far command is killed there. After each: nothing lost, nothing half, the next pass completes.
+//! The line breaks: after every byte of a recorded visit, and at many places of real ones, by its end, by a reset, by silence and by a
+//! trickle; and the far command is killed there. After each: nothing lost, nothing half, the next pass completes.
 //!
-//! `$CLAUDE_SESSION_SYNC_CUTS` is how many places are tried in each direction and way, else 250 (`all`: every byte). After some of them
-//! in a row a clean pass completes what they broke.
+//! `$CLAUDE_SESSION_SYNC_CUTS` is how many places of a visit of more than 64 KiB are tried in each direction and way, else 150 (`all`:
+//! every byte); half of them are spread, half of them random by `$CLAUDE_SESSION_SYNC_SEED`. After some of them in a row a clean pass
+//! completes what they broke. A twentieth of them is silence, in which the program's clock goes twenty times as fast: its limits are of
+//! minutes.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::Path;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use claude_session_sync::codespace::wire::{Answer, FarPath, HashWant, Hashes, Listing, Nonce, Operation, PutAnswer, PutRequest, Range, Request, WireError};
 use tokio::io::{AsyncRead, AsyncWriteExt as _, ReadBuf};
 
+use crate::dice::Dice;
 use crate::figures::figure;
 use crate::remote_far::{Far, ranges};
 use crate::remote_script::A;
@@ -182,7 +186,7 @@ impl Growing {
     /// Something for each direction.
     fn grows(&mut self) {
         self.round += 1;
-        let text = format!("round {}", self.round);
+        let text = format!("round {}, {}", self.round, "more ".repeat(ROUND / 5));
         for (n, at) in [(1, &self.world.here), (2, &self.far)] {
             let talk = self.talks.get_mut(&n).unwrap();
             *talk = talk.clone().line(&serde_json::json!({"type": "user", "timestamp": chrono::Utc::now(), "message": {"role": "user", "content": text}}));
@@ -223,76 +227,144 @@ impl Growing {
 
 /// So many breaks in a row are mended by one clean pass.
 const IN_A_ROW: usize = 10;
+/// So many rows are of one world: every visit makes it larger.
+const ROWS: usize = 5;
+/// At least so many bytes are new each time in each direction.
+const ROUND: usize = 66 << 10;
 
-/// How many places are tried of this many bytes.
-fn places(bytes: u64, seed: u64) -> Vec<u64> {
-    let wanted = std::env::var("CLAUDE_SESSION_SYNC_CUTS").unwrap_or_else(|_| "250".to_owned());
-    if wanted == "all" {
-        return (0..bytes).collect();
-    }
-    let wanted: u64 = wanted.parse().unwrap();
-    // Half of them spread evenly, half of them by chance, the same in every run.
-    let mut dice = seed | 1;
-    let chance = (0..wanted / 2).map(|_| {
-        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (dice >> 33) % bytes
-    });
-    let even = (0..wanted - wanted / 2).map(|n| n * bytes / wanted.max(1) * 2);
-    even.chain(chance).collect()
+/// How a real line breaks.
+#[derive(Debug, Clone, Copy)]
+struct Break {
+    direction: &'static str,
+    how: &'static str,
 }
 
-fn breaks(direction: &str, how: &str, seed: u64) {
-    if !have("setsid", "--version") {
-        return;
-    }
-    let mut growing = Growing::new();
-    let count = growing.world.root().join("count");
-    let cutter = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/cutter.sh").display().to_string();
-    let words = |limit: u64| [cutter.clone(), count.display().to_string(), limit.to_string(), direction.to_owned(), how.to_owned()];
-    let through = |growing: &mut Growing, before: &BTreeMap<String, Bytes>, limit: u64| {
+impl Break {
+    /// One visit through a line that breaks after so many bytes. How it ended, and how many bytes went through.
+    fn visit(self, growing: &mut Growing, before: &BTreeMap<String, Bytes>, limit: u64) -> (Ran, u64) {
+        let Self { direction, how } = self;
+        let count = growing.world.root().join("count");
         let _ = fs::remove_file(&count);
         growing.grows();
-        growing.world.reach("box", |command| command.extend(words(limit)));
-        let ran = Ran::of(&mut growing.world.command(&["timeout", "60"], &growing.world.arguments(&[])));
-        growing.world.reach("box", |command| command.truncate(command.len() - 5));
-        growing.nothing_is_half(before, &format!("{direction} {how} after {limit}: {ran:?}"));
-        (ran, fs::read_to_string(&count).unwrap_or_default().trim().parse::<u64>().unwrap_or(0))
-    };
-    // The first goes through whole, and says how many bytes there are.
-    let mut before = growing.all();
-    let (ran, bytes) = through(&mut growing, &before, 1 << 40);
-    assert!(ran.code == 0 && bytes > 500, "{bytes}: {ran:?}");
-    let places = places(bytes, seed);
-    let mut failed = 0;
-    for row in places.chunks(IN_A_ROW) {
-        for limit in row {
-            let (ran, _) = through(&mut growing, &before, *limit);
-            assert!([0, 1, 3].contains(&ran.code), "{direction} {how} after {limit}: {ran:?}");
-            failed += u32::from(ran.code != 0);
-        }
-        growing.mends(&format!("{direction} {how} after {row:?}"));
-        before = growing.all();
+        let cutter = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/cutter.py").display().to_string();
+        let words = ["python3", &cutter, &count.display().to_string(), &limit.to_string(), direction, how].map(str::to_owned);
+        let length = words.len();
+        growing.world.reach("box", |command| drop(command.splice(0..0, words)));
+        // Silence lasts until the visit has had enough of it.
+        let fast: &[&str] = &["timeout", "120", "faketime", "-f", "+0 x20"];
+        let watched = if how == "silence" && limit < WHOLE { fast } else { &fast[..2] };
+        let ran = Ran::of(&mut growing.world.command(watched, &growing.world.arguments(&[])));
+        growing.world.reach("box", |command| drop(command.drain(..length)));
+        let what = format!("{direction} {how} after {limit}: {ran:?}");
+        growing.nothing_is_half(before, &what);
+        assert!([0, 1, 3].contains(&ran.code), "{what}");
+        // Of an answer that had begun nobody says more than that it ended early.
+        let why = match (direction, how) {
+            (_, "silence") => "sent nothing for",
+            ("up", "reset") => "reset by peer",
+            _ => "",
+        };
+        assert!(ran.code == 0 || ran.out.contains(why), "{what}");
+        (ran, fs::read_to_string(&count).unwrap_or_default().trim().parse().unwrap_or(0))
     }
-    figure(&format!("{} places of {bytes} bytes, {direction}, {how}: {failed} visits failed, every clean pass completed", places.len()));
-    assert!(failed * 2 > u32::try_from(places.len()).unwrap(), "most of them broke a visit: {failed}");
+
+    /// How many bytes go this way in a visit that is left alone.
+    fn whole(self) -> u64 {
+        let mut growing = Growing::new();
+        let before = growing.all();
+        let (ran, bytes) = self.visit(&mut growing, &before, WHOLE);
+        assert!(ran.code == 0 && bytes > 64 << 10, "{bytes}: {ran:?}");
+        bytes
+    }
+
+    /// Breaks visits at these places of one world; how many failed.
+    fn tries(self, places: &[u64], in_a_row: usize) -> usize {
+        let mut growing = Growing::new();
+        let mut failed = 0;
+        for row in places.chunks(in_a_row) {
+            let before = growing.all();
+            failed += row.iter().filter(|limit| self.visit(&mut growing, &before, **limit).0.code != 0).count();
+            growing.mends(&format!("{self:?} after {row:?}"));
+        }
+        failed
+    }
+}
+
+/// More than any visit has.
+const WHOLE: u64 = 1 << 40;
+
+/// So many places of this many bytes.
+fn places(wanted: Option<usize>, bytes: u64, seed: u64) -> Vec<u64> {
+    let Some(wanted) = wanted else { return (0..bytes).collect() };
+    let mut dice = Dice(seed);
+    let spread = (0..wanted - wanted / 2).map(|n| n as u64 * bytes / (wanted - wanted / 2) as u64);
+    spread.chain((0..wanted / 2).map(|_| dice.roll(bytes))).collect()
+}
+
+fn breaks(direction: &'static str, how: &'static str) {
+    let is_silent = how == "silence";
+    if !have("python3", "--version") || is_silent && !have("faketime", "--version") {
+        return;
+    }
+    let (broken, wanted) = (Break { direction, how }, std::env::var("CLAUDE_SESSION_SYNC_CUTS").unwrap_or_else(|_| "150".to_owned()));
+    let seed = std::env::var("CLAUDE_SESSION_SYNC_SEED").map_or(3, |seed| seed.parse().unwrap());
+    let wanted: Option<usize> = if wanted == "all" { is_silent.then_some(400) } else { Some(wanted.parse().unwrap()) };
+    let bytes = broken.whole();
+    let places = places(wanted.map(|wanted| if is_silent { (wanted / 20).max(2) } else { wanted }), bytes, seed);
+    // Of a silence most is waiting: each has a world of its own, and all of them wait together.
+    let (of_one, workers) = if is_silent { (1, 10) } else { (ROWS * IN_A_ROW, 2) };
+    let (worlds, next) = (places.chunks(of_one).collect::<Vec<_>>(), AtomicUsize::new(0));
+    let work = || {
+        let mut failed = 0;
+        while let Some(places) = worlds.get(next.fetch_add(1, Ordering::Relaxed)) {
+            failed += broken.tries(places, IN_A_ROW);
+        }
+        failed
+    };
+    let failed: usize = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().map(|worker| worker.join().unwrap()).sum()
+    });
+    figure(&format!("{} places of {bytes} bytes, {direction}, {how}, seed {seed}: {failed} visits failed, every clean pass completed", places.len()));
+    assert!(failed * 2 > places.len(), "most of them broke a visit: {failed}");
 }
 
 #[test]
 fn a_line_that_ends_on_its_way_here_costs_nothing_but_time() {
-    breaks("down", "close", 3);
+    breaks("down", "close");
 }
 
 #[test]
 fn a_far_command_that_is_killed_while_it_speaks_costs_nothing_but_time() {
-    breaks("down", "kill", 5);
+    breaks("down", "kill");
 }
 
 #[test]
 fn a_line_that_ends_on_its_way_there_costs_nothing_but_time() {
-    breaks("up", "close", 7);
+    breaks("up", "close");
 }
 
 #[test]
 fn a_far_command_that_is_killed_while_it_listens_costs_nothing_but_time() {
-    breaks("up", "kill", 11);
+    breaks("up", "kill");
+}
+
+#[test]
+fn a_connection_that_is_reset_on_its_way_here_costs_nothing_but_time() {
+    breaks("down", "reset");
+}
+
+#[test]
+fn a_connection_that_is_reset_on_its_way_there_costs_nothing_but_time() {
+    breaks("up", "reset");
+}
+
+#[test]
+fn a_line_that_goes_silent_on_its_way_here_ends_the_visit_and_costs_nothing_but_time() {
+    breaks("down", "silence");
+}
+
+#[test]
+fn a_line_that_goes_silent_on_its_way_there_ends_the_visit_and_costs_nothing_but_time() {
+    breaks("up", "silence");
 }
