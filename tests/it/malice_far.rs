@@ -108,7 +108,11 @@ fn whatever_a_far_side_lies_about_nothing_false_is_taken_and_the_others_go_on() 
         ("what was displaced", lie("put", "outcomes", r"\Z", &format!("\n1 grew ../{object} 9")), Words("in `outcomes`")),
         ("a drop that nobody asked for", lie("put", "outcomes", r"\Z", &format!("\ndrop {object} done")), Words("in `outcomes`")),
         ("its stamps", lie("put", "outcomes", r"(\d+) done \d+ \d+", r"\1 done 1 2"), Nothing),
-        ("that nothing was kept", lie("put", "outcomes", r"(\d+) done [^\n]*", r"\1 failed"), Words("00000001-51c4-4e00-8a05-674dde6aa368 at bad: the far side does not say why")),
+        (
+            "that nothing was kept",
+            lie("put", "outcomes", r"(\d+) done [^\n]*", r"\1 failed"),
+            Words("00000001-51c4-4e00-8a05-674dde6aa368 at bad: the far side does not say why"),
+        ),
         ("its replica", lie("put", "replica", ".+", "../../etc/passwd"), Words("`replica` is no UUID")),
         ("how long it keeps a session", lie("list", "retention", ".*", "0"), Words("2 older sessions stay where they are (--days N takes them along)")),
         ("who visits", lie("list", "agents", ".*", &format!("99999999999 {}", id(3))), Nothing),
