@@ -87,7 +87,7 @@ follow() {
     done
 }
 
-# How each line ended. Of what nobody wrote to since, its token goes to who asks for it by fd 8. What stat says comes in the order of the lines, without what is not there any more.
+# How each line ended. What stat says comes in the order of the lines, without what is not there any more.
 report() {
     # shellcheck disable=SC2046
     set -- $(cd "$projects" && stats "$(each path "done")" "$stat_flag" "$inode $size $modified $changed $name")
@@ -95,11 +95,7 @@ report() {
         row "$line"
         case $verdict:${1:-} in
             "done:"*" ./$path")
-                token=${1% ./"$path"}
-                printf "%s done %s\n" "$number" "$token"
-                case $token in
-                    *" $length "*" "*) printf "%s\n" "${token% *}" >&8 ;;
-                esac
+                printf "%s done %s\n" "$number" "${1% ./"$path"}"
                 shift
                 ;;
             "done:"*) printf "%s failed vanished\n" "$number" ;;
@@ -150,11 +146,30 @@ name_replica() {
     [ -n "$replica" ] || mv -f replica-id "$own/replica-id" || fail "cannot write $own/replica-id"
 }
 
-# What was installed, as it is now: so every agent can tell what is pushed from what the user writes. The newest are enough; a note
-# that is lost costs one visit.
+# What was installed and has the length that it was given, as it is now: so every agent can tell what is pushed from what the user writes.
+# The newest are enough; a note that is lost costs one visit.
 note_pushed() {
-    [ -s "$stage/installed" ] && [ ! -d "$own/pushed" ] || return 0
-    { list_pushed && cat "$stage/installed"; } | tail -n 2000 >"$stage/pushed" && mv -f "$stage/pushed" "$own/pushed"
+    case $outcomes in
+        *" done "*) ;;
+        *) return 0 ;;
+    esac
+    [ ! -d "$own/pushed" ] || return 0
+    {
+        list_pushed
+        # There is one outcome for each line, and in its place.
+        # shellcheck disable=SC2086
+        set -- $outcomes
+        for line in $lines; do
+            row "$line"
+            case $1 in
+                "$number done "*" $length "*" "*)
+                    token=${1#* done }
+                    printf "%s\n" "${token% *}"
+                    ;;
+            esac
+            shift
+        done
+    } | tail -n 2000 >"$stage/pushed" && mv -f "$stage/pushed" "$own/pushed"
 }
 
 # What the plan says of all files, before the first of them.
@@ -222,7 +237,7 @@ verb_put() {
     esac
     [ -z "$abroad" ] || follow
     outcomes=$(
-        [ -z "$lines" ] || report 8>"$stage/installed"
+        [ -z "$lines" ] || report
         drop
         [ -z "$forgets" ] || printf "%s\n" "$forgets"
     )
