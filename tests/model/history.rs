@@ -142,15 +142,19 @@ pub(crate) enum Way {
 /// How large histories are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Size {
-    /// The least of three dice.
+    /// One in six has any size, and the others are shorter.
     Any,
-    /// One in twenty has any size, and the others are small: a pass over real directories takes as long as ten others.
+    /// One in forty has any size, and the others are small: a pass over real directories takes as long as ten others.
     MostlySmall,
 }
 
 impl Dice {
     fn byte(&mut self) -> u8 {
         self.next().to_le_bytes()[0]
+    }
+
+    fn least_of_three(&mut self, below: u64) -> u64 {
+        (0..3).map(|_| self.roll(below)).min().unwrap_or(0)
     }
 
     /// How far a clock is off: a day at most, or up to twelve.
@@ -172,9 +176,10 @@ impl History {
         let mut dice = Dice(seed);
         // Short ones are the more: what can break seldom needs many steps, and each costs the two clean passes at its end anyway.
         let (most_far, more) = match size {
-            Size::Any => (4, (0..3).map(|_| dice.roll(57)).min().unwrap_or(0)),
-            Size::MostlySmall if dice.roll(20) == 0 => (4, dice.roll(57)),
-            Size::MostlySmall => (2, (0..3).map(|_| dice.roll(9)).min().unwrap_or(0)),
+            Size::Any if dice.roll(6) == 0 => (4, dice.roll(57)),
+            Size::Any => (4, dice.least_of_three(29)),
+            Size::MostlySmall if dice.roll(40) == 0 => (4, dice.roll(57)),
+            Size::MostlySmall => (2, dice.least_of_three(9)),
         };
         let far = u8::try_from(1 + dice.roll(most_far)).unwrap();
         let unregistered = (dice.roll(4) == 0).then(|| u8::try_from(1 + dice.roll(far.into())).unwrap());

@@ -32,7 +32,7 @@ impl Tally {
     pub(crate) fn is_tame(&self) -> bool {
         let of_each = |count: u64, so_many: u64| count * so_many > self.histories;
         let some = of_each(self.displaced, 4) && of_each(self.forks, 25) && of_each(self.broken, 100);
-        let many = of_each(self.displaced, 1) && of_each(self.forks, 10) && self.longest > 40 && !self.far.contains(&0);
+        let many = of_each(self.displaced, 2) && of_each(self.forks, 10) && self.longest > 40 && !self.far.contains(&0);
         !some || (self.histories >= 1000 && !many)
     }
 
