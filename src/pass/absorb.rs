@@ -49,7 +49,7 @@ pub fn absorb(seen: &mut Seen, name: &str, here: &mut Here, bases: &Bases, sourc
     for fetch in fetches {
         let known = seen.members[fetch.member].sessions.get(&fetch.session);
         let Some(shown) = known.map(|session| format!("{}/{}", session.project, fetch.part.path(fetch.session))) else { continue };
-        let modified = known.and_then(|session| part_of(session, &fetch.part)).map_or(0, |part| part.stamp.modified);
+        let modified = known.and_then(|session| session.part(&fetch.part)).map_or(0, |part| part.stamp.modified);
         let (held, source) = match settle(&fetch, modified, here, sources) {
             Ok(Some(settled)) => settled,
             Ok(None) => {
@@ -96,13 +96,6 @@ fn may_be_placed(here: &Here, bases: &Bases, id: SessionId, far_path: &str) -> b
     let brought = |project: &ProjectName| *project == ProjectName::of(far_path) && !std::path::Path::new(far_path).exists();
     let own = here.sessions.get(&id).map(|session| &session.project);
     bases.place(id).is_none() && !here.refused.contains_key(&id) && own.is_none_or(brought)
-}
-
-fn part_of<'a>(session: &'a super::member::FarSession, part: &Part) -> Option<&'a super::member::FarPart> {
-    match part {
-        Part::Transcript => session.transcript.as_ref(),
-        Part::Side(side) => session.side.get(side),
-    }
 }
 
 /// The digest under which a content is found.

@@ -239,10 +239,7 @@ impl Work<'_> {
         let beside = session.or_else(|| origin.and_then(|origin| there.sessions.get(&origin)));
         let below = self.placement.below.get(&id).map_or("", String::as_str);
         let project = beside.map(|session| session.project.clone()).or_else(|| there.directory_for(below)).ok_or("no clone of the repository there")?;
-        let part = session.and_then(|session| match &step.part {
-            Part::Transcript => session.transcript.as_ref(),
-            Part::Side(side) => session.side.get(side),
-        });
+        let part = session.and_then(|session| session.part(&step.part));
         let base = if let StepKind::Advance(length) = step.kind { length } else { 0 };
         let source: &PathBuf = self.sources.find(step.target.digest).ok_or("its bytes are not here")?;
         let operation = match (step.kind, part) {

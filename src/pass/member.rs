@@ -45,6 +45,17 @@ pub struct FarSession {
     pub refused: bool,
 }
 
+impl FarSession {
+    /// One of its files.
+    #[must_use]
+    pub fn part(&self, part: &Part) -> Option<&FarPart> {
+        match part {
+            Part::Transcript => self.transcript.as_ref(),
+            Part::Side(side) => self.side.get(side),
+        }
+    }
+}
+
 /// A replica that has a repository, seen from that repository's group.
 #[derive(Debug)]
 pub struct FarMember {

@@ -280,11 +280,7 @@ impl Seen {
     /// In which project directory the file lies there that a fetch is of, and its inode.
     fn lies(&self, fetch: &Fetch) -> Option<(ProjectName, u64)> {
         let session = self.members[fetch.member].sessions.get(&fetch.session)?;
-        let part = match &fetch.part {
-            Part::Transcript => session.transcript.as_ref(),
-            Part::Side(side) => session.side.get(side),
-        };
-        Some((session.project.clone(), part?.stamp.inode))
+        Some((session.project.clone(), session.part(&fetch.part)?.stamp.inode))
     }
 }
 

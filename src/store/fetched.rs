@@ -1,8 +1,7 @@
 //! Files of the stage for what is fetched.
 //!
-//! A long one is written into a file whose name says of what: the session, and a digest over the very file there,
-//! where in it the bytes begin, and what they follow. If the line breaks, or this process dies, the next visit that wants the same goes on
-//! behind what is here.
+//! A long one is written into a file whose name says of what: the session, and a digest over the very file there, where in it the bytes
+//! begin, and what they follow. If the line breaks, or this process dies, the next visit that wants the same goes on behind what is here.
 //!
 //! Promises: nothing here is proved, and nothing is concluded from it: what is put together from it is hashed as a whole, and what then
 //! does not fit is gone by the next pass. It is only copied from, and never bears the name of a live file, so it may go without a further

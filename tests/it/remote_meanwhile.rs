@@ -1,12 +1,12 @@
 //! PUT, while somebody else works in the same store: whatever happens between a look and what is done after it.
 
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use claude_session_sync::codespace::wire::{Nonce, Operation, Outcome, PutAnswer, PutRequest, Request};
 
-use crate::remote_far::{Far, TOOLS, Tools, names, open, program, skip_unless_root, wait};
-use crate::remote_put::{B, SmallDisk, append, put, transcript, vault, with_transcript};
+use crate::remote_far::{Far, TOOLS, Tools, names, open, program, wait};
+use crate::remote_put::{B, append, put, transcript, vault, with_projects_abroad, with_transcript};
 use crate::remote_script::{A, Living};
 
 /// A far side whose `name` does something first, once.
@@ -89,13 +89,8 @@ fn what_is_written_right_after_is_not_taken_for_what_was_put() {
 #[test]
 fn what_is_written_at_the_last_moment_is_in_the_vault_across_devices_too() {
     for tools in [Tools::Dash, Tools::Bash] {
-        let far = Far::with("dash", tools).unwrap();
-        let other = far.home.path().join("other");
-        std::fs::create_dir(&other).unwrap();
-        let Some(disk) = SmallDisk::mount(other.clone(), "4m") else { return skip_unless_root("projects/ on another device", "cannot mount a tmpfs here") };
-        symlink(&other, far.claude.join("projects")).unwrap();
-        std::fs::create_dir(far.claude.join("sessions")).unwrap();
-        far.plant(&transcript(A), b"one\n");
+        let Some((far, disk)) = with_projects_abroad(tools) else { continue };
+        let other = disk.at();
         interfering(&far, "mv", &format!("printf 'late\\n' >>{}", other.join(transcript(A)).display()));
         let answer = put(&far, vec![append(&far)]);
         let Outcome::Done { grew: Some(grown), .. } = &answer.outcomes[&1] else { panic!("{tools:?}: {answer:?}") };

@@ -300,16 +300,26 @@ fn a_full_disk_is_said_and_changes_nothing() {
     }
 }
 
+/// The same, with `projects/` on a device of its own; `None` where none can be mounted, which is said.
+pub(crate) fn with_projects_abroad(tools: Tools) -> Option<(Far, SmallDisk)> {
+    let far = Far::with("dash", tools)?;
+    let other = far.home.path().join("other");
+    std::fs::create_dir(&other).unwrap();
+    let Some(disk) = SmallDisk::mount(other.clone(), "4m") else {
+        skip_unless_root("projects/ on another device", "cannot mount a tmpfs here");
+        return None;
+    };
+    symlink(&other, far.claude.join("projects")).unwrap();
+    std::fs::create_dir(far.claude.join("sessions")).unwrap();
+    far.plant(&transcript(A), b"one\n");
+    Some((far, disk))
+}
+
 #[test]
 fn projects_on_another_device_are_written_as_safely() {
     for tools in TOOLS {
-        let Some(far) = Far::with("dash", tools) else { continue };
-        let other = far.home.path().join("other");
-        std::fs::create_dir(&other).unwrap();
-        let Some(disk) = SmallDisk::mount(other.clone(), "4m") else { return skip_unless_root("projects/ on another device", "cannot mount a tmpfs here") };
-        symlink(&other, far.claude.join("projects")).unwrap();
-        std::fs::create_dir(far.claude.join("sessions")).unwrap();
-        far.plant(&transcript(A), b"one\n");
+        let Some((far, disk)) = with_projects_abroad(tools) else { continue };
+        let other = disk.at();
         let create = far.file(2, Operation::Create, &format!("-new/{B}/a/b.txt"), b"x\n", b"x\n");
         let bad = PutFile { sha256: [0; 32], ..far.file(3, Operation::Create, &transcript(B), b"x\n", b"x\n") };
         let answer = put(&far, vec![append(&far), create, bad]);

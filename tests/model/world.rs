@@ -358,7 +358,10 @@ impl<'a> World<'a> {
             if let Place::Directory(Directory { claude, .. }) = place
                 && let Ok(lock) = fs::File::open(claude.join(".claude-session-sync/lock"))
             {
-                lock.lock().unwrap();
+                while lock.try_lock().is_err() {
+                    assert!(began.elapsed() < 6 * LOCK_PATIENCE, "a script that was killed goes on");
+                    std::thread::sleep(Duration::from_micros(100));
+                }
             }
         }
     }

@@ -232,10 +232,10 @@ verb_put() {
             rm -rf "$stage/data" "$stage/new"
             ;;
     esac
+    [ -z "$abroad" ] || follow
     case "$named$lines$nl" in
         yes* | *" done$nl"*) settle || lines=$(doubt "done") ;;
     esac
-    [ -z "$abroad" ] || follow
     outcomes=$(
         [ -z "$lines" ] || report
         drop
