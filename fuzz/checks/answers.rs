@@ -51,7 +51,7 @@ fn read<T>(bytes: &[u8], reading: impl AsyncFnOnce(Answer<&[u8]>) -> Result<T, W
 }
 
 pub(super) fn list(bytes: &[u8]) {
-    let Some(listing) = read(bytes, async |answer| Listing::read(answer).await) else { return };
+    let Some(listing) = read(bytes, async |mut answer| Listing::read(&mut answer).await) else { return };
     is_plain(&listing.claude);
     assert!(listing.claude.starts_with('/'));
     for file in &listing.files {
@@ -139,7 +139,7 @@ pub(super) fn put(bytes: &[u8]) {
         drops: vec![drop.clone()],
         forgets: vec![forget],
     };
-    let Some(read) = read(bytes, async |answer| PutAnswer::read(answer, &request).await) else { return };
+    let Some(read) = read(bytes, async |mut answer| PutAnswer::read(&mut answer, &request).await) else { return };
     assert_eq!(read.outcomes.keys().copied().collect::<Vec<_>>(), [1, 3]);
     assert_eq!(read.drops.keys().collect::<Vec<_>>(), [&drop.name]);
     assert_eq!(read.forgets.keys().map(ToString::to_string).collect::<Vec<_>>(), [FORGOTTEN]);

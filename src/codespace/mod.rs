@@ -1,5 +1,6 @@
 //! The far side: which codespaces run, how one is reached without starting it, and what is asked of it.
 
+mod call;
 pub mod failure;
 pub mod github;
 pub mod guard;

@@ -1,5 +1,5 @@
-//! A far replica: list, hash, get and put. [`Replica`] is what a pass needs of one; [`Far`] does it over one connection, each call
-//! on a channel of its own.
+//! A far replica: list, hash, get and put. [`Replica`] is what a pass needs of one; [`Far`] does it over one connection, and on one
+//! channel as long as that stands.
 //!
 //! Promises: every phase has a deadline or an idle limit; an answer is taken whole or not at all. Never: a second connection.
 //!
@@ -13,11 +13,10 @@ use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
 use tokio::io::AsyncRead;
-use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use super::failure::Failure;
-use super::ssh::{ChannelEnd, Connection, Counts, SshError};
+use super::call::{Call, Calls, Stream};
+use super::ssh::{Connection, Counts, SshError};
 pub use super::wire::{FarPath, HashWant, Range};
 
 use super::wire::{self, Answer, Fetched, Listing, Nonce, PutAnswer, PutRequest, Request, RequestError, WireError};
@@ -38,8 +37,6 @@ const SLOW_DISK: u64 = 8 << 20;
 const WORKING: Duration = Duration::from_secs(600);
 /// A slow line takes so many bytes in a second.
 const SLOW_LINE: u64 = 64 << 10;
-/// How long a channel may take to close once its answer was whole.
-const CLOSING: Duration = Duration::from_secs(10);
 
 /// Why a visit ended early.
 #[derive(Debug, thiserror::Error)]
@@ -160,7 +157,7 @@ pub struct Parcel {
 /// A far replica that is connected.
 #[derive(Debug)]
 pub struct Far {
-    connection: Connection,
+    calls: Calls,
     /// As the configuration has it.
     claude: Option<String>,
     /// As the listing has it.
@@ -175,38 +172,23 @@ impl Far {
     /// Over this connection. `claude` is its claude directory, if it is known beforehand; `workspaces` replaces `/workspaces`.
     #[must_use]
     pub fn new(connection: Connection, claude: Option<String>, workspaces: Option<String>) -> Self {
-        Self { connection, claude, listed_claude: String::new(), workspaces, agent: None, listed: 0 }
+        Self { calls: Calls::over(connection), claude, listed_claude: String::new(), workspaces, agent: None, listed: 0 }
     }
 
     /// The same replica over the same connection, for somebody who knows nothing of it yet.
     #[must_use]
     pub fn share(&self) -> Self {
-        Self::new(self.connection.share(), self.claude.clone(), self.workspaces.clone())
+        Self::new(self.connection().share(), self.claude.clone(), self.workspaces.clone())
     }
 
     /// The connection, for what is no visit.
     #[must_use]
     pub fn connection(&self) -> &Connection {
-        &self.connection
+        self.calls.connection()
     }
 
     fn directory(&self) -> String {
         self.listed_claude.clone()
-    }
-
-    async fn call(&self, request: Request, idle: Duration) -> Result<Call, VisitError> {
-        let nonce = Nonce::random();
-        let word = request.word(&nonce)?;
-        let channel = self.connection.channel(&request.verb().script(), word.as_deref()).await?;
-        let stdin = channel.stdin.into_blocking_fd().map_err(VisitError::Here)?;
-        let said = nonce.clone();
-        // A request is written beside the reading, so that neither side waits for the other with full pipes.
-        let writing =
-            word.is_none().then(|| tokio::task::spawn_blocking(move || request.write(&said, &mut io::BufWriter::with_capacity(64 << 10, File::from(stdin)))));
-        match Answer::open(Box::new(channel.stdout) as Stream, &nonce, idle).await {
-            Ok(answer) => Ok(Call { answer, rest: Rest { end: channel.end, writing } }),
-            Err(error) => Err(Rest { end: channel.end, writing }.blame(error).await),
-        }
     }
 }
 
@@ -220,8 +202,9 @@ impl Replica for Far {
                 agent,
             };
             self.agent = agent;
-            let (answer, rest) = self.call(request, WALKING).await?.split();
-            let listing = rest.judge(Listing::read(answer).await).await?;
+            let mut call = self.calls.call(request, WALKING).await?;
+            let read = Listing::read(&mut call.answer).await;
+            let listing = call.judge(read).await?;
             self.listed_claude.clone_from(&listing.claude);
             let sizes = listing.files.iter().map(|file| file.stamp.size).chain(listing.vault.iter().map(|object| object.size));
             self.listed = sizes.fold(0, u64::saturating_add);
@@ -232,19 +215,16 @@ impl Replica for Far {
     fn hash<'a>(&'a mut self, wants: &'a [HashWant], ahead: &'a [Range]) -> Visited<'a, (Hashes, Getting)> {
         Box::pin(async move {
             let request = Request::Hash { claude: self.directory(), wants: wants.to_vec(), ahead: ahead.to_vec() };
-            let (mut answer, rest) = self.call(request, hashing(self.listed)).await?.split();
-            match wire::Hashes::read(&mut answer, wants).await {
-                Ok(hashes) => Ok((Hashes(hashes), Getting { answer, rest: Some(rest) })),
-                Err(error) => Err(rest.blame(error).await),
+            let mut call = self.calls.call(request, hashing(self.listed)).await?;
+            match wire::Hashes::read(&mut call.answer, wants).await {
+                Ok(hashes) => Ok((Hashes(hashes), Getting(call))),
+                Err(error) => Err(call.blame(error).await),
             }
         })
     }
 
     fn get<'a>(&'a mut self, wants: &'a [Range]) -> Visited<'a, Getting> {
-        Box::pin(async move {
-            let (answer, rest) = self.call(Request::Get { claude: self.directory(), wants: wants.to_vec() }, IDLE).await?.split();
-            Ok(Getting { answer, rest: Some(rest) })
-        })
+        Box::pin(async move { Ok(Getting(self.calls.call(Request::Get { claude: self.directory(), wants: wants.to_vec() }, IDLE).await?)) })
     }
 
     fn put(&mut self, parcel: Parcel, replica: Uuid, need_kib: u64) -> Visited<'_, PutAnswer> {
@@ -253,17 +233,18 @@ impl Replica for Far {
             let need_kib = (!files.is_empty()).then_some(need_kib);
             let sent = files.iter().map(|file| file.data.len).fold(0, u64::saturating_add);
             let request = PutRequest { claude: self.directory(), replica: Some(replica), agent: self.agent, need_kib, files, drops, forgets };
-            let (answer, rest) = self.call(Request::Put(request.clone()), WORKING + Duration::from_secs(sent / SLOW_LINE)).await?.split();
-            rest.judge(PutAnswer::read(answer, &request).await).await
+            let mut call = self.calls.call(Request::Put(request.clone()), WORKING + Duration::from_secs(sent / SLOW_LINE)).await?;
+            let read = PutAnswer::read(&mut call.answer, &request).await;
+            call.judge(read).await
         })
     }
 
     fn counts(&self) -> Counts {
-        self.connection.counts()
+        self.connection().counts()
     }
 
     fn close(self: Box<Self>) -> LocalBoxFuture<'static, ()> {
-        Box::pin(self.connection.close())
+        Box::pin(self.calls.close())
     }
 }
 
@@ -278,61 +259,8 @@ fn hashing(bytes: u64) -> Duration {
     WORKING.min(HASHING + Duration::from_secs(bytes / SLOW_DISK))
 }
 
-/// The bytes of an answer, wherever they come from.
-type Stream = Box<dyn AsyncRead + Send + Unpin>;
-
-struct Call {
-    answer: Answer<Stream>,
-    rest: Rest,
-}
-
-impl Call {
-    fn split(self) -> (Answer<Stream>, Rest) {
-        (self.answer, self.rest)
-    }
-}
-
-/// What is left of a call once its answer is being read.
-#[derive(Debug)]
-struct Rest {
-    end: ChannelEnd,
-    /// What is written meanwhile; none where the request went with the script.
-    writing: Option<JoinHandle<Result<(), RequestError>>>,
-}
-
-impl Rest {
-    /// A whole answer stands; for a broken one, the channel's own end usually says why.
-    async fn judge<T>(self, read: Result<T, WireError>) -> Result<T, VisitError> {
-        match read {
-            Ok(value) => {
-                self.end.finish(CLOSING).await?;
-                if let Some(writing) = self.writing {
-                    writing.await.unwrap_or(Ok(()))?;
-                }
-                Ok(value)
-            }
-            Err(error) => Err(self.blame(error).await),
-        }
-    }
-
-    async fn blame(self, error: WireError) -> VisitError {
-        let early = matches!(error, WireError::EndedEarly | WireError::NoMarker { .. } | WireError::Read(_));
-        if !early {
-            return error.into();
-        }
-        match self.end.finish(CLOSING).await {
-            Err(ended @ (SshError::MasterGone | SshError::Failed(Failure::Transient(_)))) => ended.into(),
-            Ok(finished) if !finished.stderr.is_empty() => WireError::Far(format!("{error}: {}", finished.stderr)).into(),
-            _ => error.into(),
-        }
-    }
-}
-
 /// Ranges on their way here.
-pub struct Getting {
-    answer: Answer<Stream>,
-    rest: Option<Rest>,
-}
+pub struct Getting(Call);
 
 impl fmt::Debug for Getting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -346,7 +274,7 @@ impl Getting {
     /// # Errors
     /// When it does not begin as an answer with this nonce does.
     pub async fn from_stream(stream: impl AsyncRead + Send + Unpin + 'static, nonce: &Nonce) -> Result<Self, VisitError> {
-        Ok(Self { answer: Answer::open(Box::new(stream) as Stream, nonce, IDLE).await?, rest: None })
+        Ok(Self(Call::from_answer(Answer::open(Box::new(stream) as Stream, nonce, IDLE).await?)))
     }
 
     /// The next range of the request into this file; false where it is no longer to be had.
@@ -355,7 +283,7 @@ impl Getting {
     /// Whatever breaks the channel or the answer, or keeps the file from being written.
     pub async fn next(&mut self, want: &Range, file: File) -> Result<bool, VisitError> {
         let mut file = tokio::fs::File::from_std(file);
-        let fetched = self.answer.fetch(want, &mut file).await?;
+        let fetched = self.0.answer.fetch(want, &mut file).await?;
         tokio::io::AsyncWriteExt::flush(&mut file).await.map_err(VisitError::Here)?;
         Ok(fetched == Fetched::Data)
     }
@@ -364,12 +292,9 @@ impl Getting {
     ///
     /// # Errors
     /// When there is more, or less.
-    pub async fn finish(self) -> Result<(), VisitError> {
-        let ended = self.answer.finish().await;
-        match self.rest {
-            Some(rest) => rest.judge(ended).await,
-            None => Ok(ended?),
-        }
+    pub async fn finish(mut self) -> Result<(), VisitError> {
+        let ended = self.0.answer.finish().await;
+        self.0.judge(ended).await
     }
 
     /// Leaves the rest where it is.

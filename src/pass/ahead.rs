@@ -1,6 +1,6 @@
 //! Bytes that a visit asks for together with the digests that will say whether it needs them.
 //!
-//! To ask for them only then is one more way there and back, and one more channel. Most of what is new is a session that somebody went
+//! To ask for them only then is one more way there and back. Most of what is new is a session that somebody went
 //! on with, so what is asked for is what lies behind all that is known here of a file, or all of a file that is not known at all.
 //!
 //! Promises: a visit asks for at most [`MOST`] bytes in vain. Nothing is concluded from them: they are used where the digests would have

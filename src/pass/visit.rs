@@ -152,8 +152,7 @@ impl Seen {
         self.listing.vault.iter().take(leftovers::MOST).map(|object| HashWant { path: FarPath::Vault(object.name.clone()), first: None }).collect()
     }
 
-    /// Finds out what of the far vault may go, in a visit that installs something. Costs a channel only if none was spent on
-    /// digests yet.
+    /// Finds out what of the far vault may go, in a visit that installs something. Asks only if nobody asked for digests before.
     ///
     /// # Errors
     /// As [`Replica::hash`].

@@ -3,6 +3,7 @@
 use nix::sys::signal::{Signal, kill};
 
 use crate::connect::{BOX, client, tunnels, world};
+use crate::connection::state;
 use crate::e2e_world::{Laptop, id, transcripts};
 use crate::rows::row;
 use crate::tmux::Pane;
@@ -120,7 +121,7 @@ fn a_window_that_is_closed_does_not_keep_the_last_visit_from_happening() {
 
 #[test]
 fn a_command_that_is_suspended_goes_on_in_front_and_leaves_the_keyboard_alone_meanwhile() {
-    let Some((_laptop, pane)) = at_terminal() else { return };
+    let Some((laptop, pane)) = at_terminal() else { return };
     pane.run(&format!("connect {BOX} -- 'echo up-$((40+2)); exec cat'"));
     pane.shows("up-42");
     pane.key("C-z");
@@ -130,6 +131,7 @@ fn a_command_that_is_suspended_goes_on_in_front_and_leaves_the_keyboard_alone_me
         pane.shows(&format!("local-{word}-42"));
     }
     pane.line("fg; echo ended-$?.");
+    reached("it goes on", || client(&laptop).is_some_and(|ssh| state(ssh) != "T"));
     pane.line("for-the-far-side");
     reached("the far cat answers", || pane.screen().matches("for-the-far-side").count() == 2);
     pane.key("C-d");

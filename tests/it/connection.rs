@@ -342,7 +342,7 @@ async fn a_command_reaches_a_far_machine_without_a_master() {
     assert_eq!(missing.channel("true", None).await.unwrap_err().to_string(), "cannot run /nowhere/docker");
 }
 
-fn state(pid: Pid) -> String {
+pub(crate) fn state(pid: Pid) -> String {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_else(|_| ") Z".to_owned());
     stat.rsplit(')').next().unwrap().split_whitespace().next().unwrap().to_owned()
 }

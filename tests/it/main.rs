@@ -180,6 +180,8 @@ mod remote_far;
 #[cfg(test)]
 mod remote_forget;
 #[cfg(test)]
+mod remote_listens;
+#[cfg(test)]
 mod remote_meanwhile;
 #[cfg(test)]
 mod remote_notes;
@@ -251,5 +253,7 @@ mod way;
 mod wire_answers;
 #[cfg(test)]
 mod wire_bounds;
+#[cfg(test)]
+mod wire_streams;
 #[cfg(test)]
 mod world;

@@ -133,7 +133,7 @@ fn a_far_side_that_ends_at_any_byte_leaves_nothing_half_and_the_next_pass_mends_
     for cut in [0, 1, 20, 60, 150, 400, 700, 5_000, 48_000] {
         let (mut world, bad, good) = two();
         let whole = everything(&[&world.here, &bad, &good]);
-        behind(&mut world, &format!("exec 3>&1; \"$@\" | head -c {cut} >&3\n"));
+        behind(&mut world, &format!("\"$@\" | {{ dd bs=1 count={cut} 2>/dev/null; kill -9 $$; }}\n"));
         let ran = world.sync(&[]);
         let report = ran.report();
         assert_eq!(ran.code, 3, "cut at {cut}: {ran:?}");
@@ -153,7 +153,7 @@ fn a_far_side_that_stops_taking_bytes_has_the_old_file_or_the_new() {
     for cut in [0, 10, 600, 1_500, 20_000, 60_000] {
         let (mut world, bad, good) = two();
         // The far script reads only so many bytes of what it is sent, then sees the end.
-        behind(&mut world, &format!("head -c {cut} | \"$@\"\n"));
+        behind(&mut world, &format!("dd bs=1 count={cut} 2>/dev/null | \"$@\"\n"));
         let whole = everything(&[&world.here, &bad, &good]);
         let ran = world.sync(&[]);
         assert!([0, 3].contains(&ran.code), "{ran:?}");
@@ -172,7 +172,7 @@ fn answers_that_are_garbage_end_that_visit_and_no_other() {
     let answers = [
         "true",
         "exit 3",
-        "echo hello; cat >/dev/null",
+        "echo hello",
         "head -c 200000 /dev/zero; cat >/dev/null",
         "printf '\\033[2Jno\\n' >&2; exit 255",
         // The marker is right and what follows is not: a listing is asked for beside the script.
@@ -181,7 +181,7 @@ fn answers_that_are_garbage_end_that_visit_and_no_other() {
         "printf %s \"$5\" | { read -r verb nonce; printf '\\ncss1 %s\\nend %s\\ntrailing' \"$nonce\" \"$nonce\"; }; cat >/dev/null",
         "printf %s \"$5\" | { read -r verb nonce; printf '\\ncss1 %s\\nclaude 3\\n/aend %s\\n' \"$nonce\" \"$nonce\"; }; cat >/dev/null",
         "printf %s \"$5\" | { read -r verb nonce; printf '\\ncss1 %s\\nfail 9\\n\\033[31mred!end %s\\n' \"$nonce\" \"$nonce\"; }; cat >/dev/null",
-        "printf %s \"$5\" | { read -r verb nonce; printf '\\ncss1 0123\\nend 0123\\n'; }; cat >/dev/null",
+        "printf %s \"$5\" | { read -r verb nonce; printf '\\ncss1 0123\\nend 0123\\n'; }",
     ];
     for answer in answers {
         let (mut world, bad, good) = two();

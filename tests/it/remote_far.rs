@@ -1,6 +1,6 @@
 //! A far side on this machine: a claude directory of its own, and the real script behind a chosen login shell, `sh` and tools.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use claude_session_sync::codespace::wire::{
-    Answer, DataSource, FarFile, Fetched, HashWant, Hashes, Listing, Nonce, Operation, PutAnswer, PutFile, PutRequest, Range, Request, Verb, WireError,
+    Answer, DataSource, FarFile, Fetched, HashWant, Hashes, Listing, Nonce, Operation, PutAnswer, PutFile, PutRequest, Range, Request, WireError, script,
 };
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -111,9 +111,14 @@ impl Far {
         self.claude.to_str().unwrap().to_owned()
     }
 
-    /// A command that runs the script of this verb as sshd would.
-    pub(crate) fn command(&self, verb: Verb) -> Command {
-        self.command_line(&remote_command(verb))
+    /// A command that runs the script as sshd would.
+    pub(crate) fn command(&self) -> Command {
+        self.command_line(&remote_command())
+    }
+
+    /// The same, with a request beside the script.
+    pub(crate) fn command_of_word(&self, word: &str) -> Command {
+        self.command_line(&format!("{} sh '{word}'", remote_command()))
     }
 
     fn command_line(&self, line: &str) -> Command {
@@ -134,6 +139,12 @@ impl Far {
         command.current_dir("/").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     }
 
+    /// As the command of a `[[machine]]`, which has no login shell.
+    pub(crate) fn way(&self) -> Vec<String> {
+        let set = |name: &str, value: &OsStr| format!("{name}={}", value.display());
+        ["env", "-i"].map(str::to_owned).into_iter().chain([set("PATH", &self.path), set("HOME", self.home.path().as_os_str())]).collect()
+    }
+
     /// Adds a program to this far side's PATH, before all others.
     pub(crate) fn tool(&self, name: &str, text: &str) {
         write_program(&self.tools.path().join(name), text);
@@ -152,7 +163,7 @@ impl Far {
     /// What asks this, and what it reads: a request that may travel beside the script does.
     pub(crate) fn asking(&self, request: &Request, nonce: &Nonce) -> (Command, Vec<u8>) {
         match request.word(nonce).unwrap() {
-            Some(word) => (self.command_line(&format!("{} sh '{word}'", remote_command(request.verb()))), Vec::new()),
+            Some(word) => (self.command_of_word(&word), Vec::new()),
             None => self.asking_by_stdin(request, nonce),
         }
     }
@@ -161,7 +172,7 @@ impl Far {
     pub(crate) fn asking_by_stdin(&self, request: &Request, nonce: &Nonce) -> (Command, Vec<u8>) {
         let mut bytes = Vec::new();
         request.write(nonce, &mut bytes).unwrap();
-        (self.command(request.verb()), bytes)
+        (self.command(), bytes)
     }
 
     /// One call: the raw answer.
@@ -178,7 +189,7 @@ impl Far {
         let nonce = Nonce::random();
         let workspaces = Some(self.home.path().join("workspaces").to_str().unwrap().to_owned());
         let answer = self.call(&Request::List { claude, workspaces, roots, agent }, &nonce);
-        wait(async { Listing::read(open(&answer, &nonce).await?).await })
+        wait(async { Listing::read(&mut open(&answer, &nonce).await?).await })
     }
 
     pub(crate) fn list(&self) -> Listing {
@@ -216,7 +227,7 @@ impl Far {
         let nonce = Nonce::random();
         let answer = self.call(&Request::Put(request.clone()), &nonce);
         assert_eq!(names(&self.claude.join(".claude-session-sync/stage")), Vec::<String>::new(), "a put leaves nothing in its stage");
-        wait(async { PutAnswer::read(open(&answer, &nonce).await?, request).await })
+        wait(async { PutAnswer::read(&mut open(&answer, &nonce).await?, request).await })
     }
 
     /// An empty put to this far side.
@@ -312,6 +323,6 @@ fn bsd_tools(directory: &Path) {
 }
 
 /// The command line that sshd gives to the login shell.
-pub(crate) fn remote_command(verb: Verb) -> String {
-    format!("exec sh -c '{}'", verb.script())
+pub(crate) fn remote_command() -> String {
+    format!("exec sh -c '{}'", script())
 }

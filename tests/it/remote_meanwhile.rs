@@ -128,7 +128,7 @@ fn no_variable_that_happens_to_be_set_there_changes_what_is_done() {
             command.env(name, "x");
         }
         let answer = Far::talk(command, bytes);
-        let answer = wait(async { PutAnswer::read(open(&answer, &nonce).await?, &request).await }).unwrap();
+        let answer = wait(async { PutAnswer::read(&mut open(&answer, &nonce).await?, &request).await }).unwrap();
         assert!(matches!(answer.outcomes[&1], Outcome::Done { .. }), "{tools:?}: {answer:?}");
     }
 }

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 
-use claude_session_sync::codespace::wire::{Dropped, Nonce, Operation, Outcome, PutAnswer, PutFile, PutRequest, Request, VaultDrop, Verb, WireError};
+use claude_session_sync::codespace::wire::{Dropped, Nonce, Operation, Outcome, PutAnswer, PutFile, PutRequest, Request, VaultDrop, WireError};
 
 use crate::remote_far::{Far, TOOLS, Tools, names, open, program, remote_command, sha256, skip, skip_unless_root, wait};
 use crate::remote_script::{A, Living};
@@ -194,7 +194,7 @@ fn a_request_cut_anywhere_leaves_the_old_file_or_the_new_one_and_an_empty_stage(
         let nonce = Nonce::random();
         let mut request = format!("put {}\n", nonce.as_str()).into_bytes();
         request.extend_from_slice(whole.get(request.len()..cut).unwrap_or_default());
-        Far::talk(far.command(Verb::Put), request);
+        Far::talk(far.command(), request);
         let bytes = far.bytes(&transcript(A));
         assert!(bytes == b"one\n" || bytes == b"one\ntwo\n", "cut at {cut}: {bytes:?}");
         assert!(names(&far.claude.join(".claude-session-sync/stage")).is_empty());
@@ -204,7 +204,7 @@ fn a_request_cut_anywhere_leaves_the_old_file_or_the_new_one_and_an_empty_stage(
 #[test]
 fn a_client_that_goes_away_leaves_no_stage_and_no_lock() {
     let far = with_transcript(Tools::Dash).unwrap();
-    let mut child = far.command(Verb::Put).spawn().unwrap();
+    let mut child = far.command().spawn().unwrap();
     drop(child.stdout.take());
     let mut stdin = child.stdin.take().unwrap();
     let _refused = Request::Put(PutRequest { files: vec![append(&far)], ..far.nothing() }).write(&Nonce::random(), &mut stdin);
@@ -226,7 +226,7 @@ fn a_second_writer_waits_for_the_first() {
     let lock = nix::fcntl::Flock::lock(lock, nix::fcntl::FlockArg::LockExclusive).map_err(|(_, error)| error).unwrap();
     let waited = far.home.path().join("waited");
     far.tool("sleep", &format!("#!/bin/sh\n: >>{}\nexec {} 0.05\n", waited.display(), program("sleep").unwrap().display()));
-    let mut child = far.command(Verb::Put).spawn().unwrap();
+    let mut child = far.command().spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     Request::Put(PutRequest { files: vec![file], ..far.nothing() }).write(&Nonce::random(), &mut stdin).unwrap();
     drop(stdin);
@@ -349,14 +349,14 @@ fn a_put_of_many_files_starts_few_processes() {
         let log = far.home.path().join("strace");
         let mut command = Command::new(&strace);
         command.args(["-f", "-qq", "-e", "trace=execve", "-e", "signal=none", "-z", "-o"]).arg(&log);
-        command.arg(program("dash").unwrap()).args(["-c", &remote_command(Verb::Put)]);
+        command.arg(program("dash").unwrap()).args(["-c", &remote_command()]);
         far.dress(&mut command);
         let request = PutRequest { files, ..far.nothing() };
         let nonce = Nonce::random();
         let mut bytes = Vec::new();
         Request::Put(request.clone()).write(&nonce, &mut bytes).unwrap();
         let answer = Far::talk(command, bytes);
-        let answer = wait(async { PutAnswer::read(open(&answer, &nonce).await?, &request).await }).unwrap();
+        let answer = wait(async { PutAnswer::read(&mut open(&answer, &nonce).await?, &request).await }).unwrap();
         assert!(answer.outcomes.values().all(|outcome| matches!(outcome, Outcome::Done { grew: None, .. })), "{answer:?}");
         let processes: usize = std::fs::read_to_string(log).unwrap().lines().filter(|line| line.contains("execve(")).count();
         assert!(processes >= count as usize, "{processes} processes were seen at all");

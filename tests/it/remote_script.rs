@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::{Command, Stdio};
 use std::time::SystemTime;
 
-use claude_session_sync::codespace::wire::{FarPath, HashWant, Listing, Nonce, Operation, Outcome, PutRequest, Range, Request, Verb};
+use claude_session_sync::codespace::wire::{FarPath, HashWant, Listing, Nonce, Operation, Outcome, PutRequest, Range, Request};
 
 use crate::remote_far::{Far, LOGIN_SHELLS, TOOLS, Tools, names, open, program, remote_command, sha256, skip, wait};
 
@@ -93,10 +93,10 @@ fn a_banner_before_the_marker_is_skipped_up_to_64_kib() {
         let mut request = Vec::new();
         Request::List { claude: Some(far.name()), workspaces: None, roots: Vec::new(), agent: None }.write(&nonce, &mut request).unwrap();
         let mut command = Command::new(program("dash").unwrap());
-        command.args(["-c", &format!("printf '%{bytes}s' 'css1 nonsense'; {}", remote_command(Verb::List))]);
+        command.args(["-c", &format!("printf '%{bytes}s' 'css1 nonsense'; {}", remote_command())]);
         far.dress(&mut command);
         let answer = Far::talk(command, request);
-        let read = wait(async { Listing::read(open(&answer, &nonce).await?).await });
+        let read = wait(async { Listing::read(&mut open(&answer, &nonce).await?).await });
         assert_eq!(read.is_ok(), fits, "{bytes}: {read:?}");
     }
 }
@@ -189,7 +189,7 @@ fn without_a_home_nothing_is_listed() {
         command.env_remove("HOME");
         command.envs(home.map(|home| ("HOME", home)));
         let answer = Far::talk(command, bytes);
-        let failure = wait(async { Listing::read(open(&answer, &nonce).await?).await }).unwrap_err();
+        let failure = wait(async { Listing::read(&mut open(&answer, &nonce).await?).await }).unwrap_err();
         assert_eq!(failure.to_string(), "the far side failed: no home directory");
     }
 }
@@ -342,7 +342,7 @@ fn mutations(far: &Far, sh: &str, strace: &std::path::Path, request: &Request) -
     let mut command = Command::new(strace);
     let calls = "openat,open,creat,unlink,unlinkat,rename,renameat,renameat2,mkdir,mkdirat,rmdir,link,linkat,symlink,symlinkat,chmod,fchmod,\
                  fchmodat,chown,fchown,fchownat,utimensat,truncate,ftruncate,mknod,mknodat,setxattr,fallocate";
-    command.args(["-f", "-qq", "-y", "-e", &format!("trace={calls}"), "-o"]).arg(&log).arg(program(sh).unwrap()).args(["-c", &remote_command(request.verb())]);
+    command.args(["-f", "-qq", "-y", "-e", &format!("trace={calls}"), "-o"]).arg(&log).arg(program(sh).unwrap()).args(["-c", &remote_command()]);
     far.dress(&mut command);
     let nonce = Nonce::random();
     let mut bytes = Vec::new();
@@ -391,10 +391,10 @@ fn reading_verbs_make_no_mutating_system_call_but_for_the_name_of_who_visits() {
 #[test]
 fn an_unknown_verb_and_an_empty_request_do_nothing() {
     let far = Far::new();
-    for verb in Verb::ALL {
-        let answer = Far::talk(far.command(verb), b"wipe 0123\n/\n".to_vec());
-        assert_eq!(String::from_utf8(answer).unwrap(), "\ncss1 0123\nfail 12\nunknown verbend 0123\n");
-        assert!(Far::talk(far.command(verb), Vec::new()).is_empty());
+    let answer = Far::talk(far.command(), b"wipe 0123\n/\n\n".to_vec());
+    assert_eq!(String::from_utf8(answer).unwrap(), "\ncss1 0123\nfail 12\nunknown verbend 0123\n");
+    for none in ["", "wipe 0123\n/\n"] {
+        assert!(Far::talk(far.command(), none.as_bytes().to_vec()).is_empty(), "{none:?}");
     }
     assert_eq!(names(&far.claude), Vec::<String>::new());
 }

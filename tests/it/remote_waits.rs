@@ -62,13 +62,13 @@ fn a_transcript_that_is_a_pipe_when_it_is_searched_costs_a_listing_its_directory
     turns_into_a_pipe(&far, "grep", NOTHING);
     let nonce = Nonce::random();
     let bytes = answer(&far, &Request::List { claude: Some(far.name()), workspaces: None, roots: Vec::new(), agent: None }, &nonce);
-    let listing = wait(async { Listing::read(open(&bytes, &nonce).await?).await }).unwrap();
+    let listing = wait(async { Listing::read(&mut open(&bytes, &nonce).await?).await }).unwrap();
     assert_eq!(listing.working_directories, [("-p-second".parse().unwrap(), "/p/second".to_owned())]);
     // A grep that cannot pass over it is ended, and nothing is concluded from what it did not say.
     let far = hasty(Tools::Dash).unwrap();
     turns_into_a_pipe(&far, "grep", "--devices=skip");
     let bytes = answer(&far, &Request::List { claude: Some(far.name()), workspaces: None, roots: Vec::new(), agent: None }, &nonce);
-    let error = wait(async { Listing::read(open(&bytes, &nonce).await?).await }).unwrap_err();
+    let error = wait(async { Listing::read(&mut open(&bytes, &nonce).await?).await }).unwrap_err();
     assert!(error.to_string().ends_with("cannot be opened"), "{error}");
 }
 
@@ -128,7 +128,7 @@ fn a_transcript_that_is_a_pipe_when_it_is_continued_costs_no_other_file() {
     let put = PutRequest { files, ..far.nothing() };
     let nonce = Nonce::random();
     let bytes = answer(&far, &Request::Put(put.clone()), &nonce);
-    let answer = wait(async { PutAnswer::read(open(&bytes, &nonce).await?, &put).await }).unwrap();
+    let answer = wait(async { PutAnswer::read(&mut open(&bytes, &nonce).await?, &put).await }).unwrap();
     assert!(matches!(answer.outcomes[&1], Outcome::Bad | Outcome::Changed), "{:?}", answer.outcomes);
     assert!(matches!(answer.outcomes[&2], Outcome::Done { .. }), "{:?}", answer.outcomes);
     assert_eq!(far.bytes(&path(C, "second")), b"new\n");
@@ -150,7 +150,7 @@ fn pipes_that_lie_where_the_script_reads_small_files_keep_it_from_nothing() {
     let nonce = Nonce::random();
     let workspaces = Some(far.home.path().join("workspaces").display().to_string());
     let bytes = answer(&far, &Request::List { claude: Some(far.name()), workspaces, roots, agent: None }, &nonce);
-    let listing = wait(async { Listing::read(open(&bytes, &nonce).await?).await }).unwrap();
+    let listing = wait(async { Listing::read(&mut open(&bytes, &nonce).await?).await }).unwrap();
     assert_eq!((listing.files.len(), listing.replica, listing.roots.len()), (2, None, 1));
 }
 
@@ -163,7 +163,7 @@ fn a_line_that_goes_silent_keeps_no_script_for_ever() {
         for (request, length) in [(&list, 0), (&list, 3), (&list, 40), (&list, usize::MAX), (&Request::Put(put), 3000)] {
             let mut bytes = Vec::new();
             request.write(&Nonce::random(), &mut bytes).unwrap();
-            let mut child = far.command(request.verb()).spawn().unwrap();
+            let mut child = far.command().spawn().unwrap();
             let mut stdin = child.stdin.take().unwrap();
             stdin.write_all(&bytes[..length.min(bytes.len())]).unwrap();
             reached("the script ended although nobody closed its line", || child.try_wait().unwrap().is_some());

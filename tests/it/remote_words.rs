@@ -23,7 +23,7 @@ fn a_listing_is_the_same_by_either_way() {
 
 /// What a listing says, but for the time there.
 fn meaning(answer: &[u8], nonce: &Nonce) -> String {
-    let mut listing = wait(async { Listing::read(open(answer, nonce).await?).await }).unwrap();
+    let mut listing = wait(async { Listing::read(&mut open(answer, nonce).await?).await }).unwrap();
     listing.clock = 0;
     listing.agents.values_mut().for_each(|last| *last = 0);
     format!("{listing:?}")

@@ -48,7 +48,7 @@ pub(crate) fn listing<'a>(kind: &str, text: &'a [u8]) -> Vec<(&'static str, &'a 
 fn read_listing(items: &[(&str, &[u8])]) -> Result<Listing, WireError> {
     let nonce = Nonce::random();
     let bytes = answer(&nonce, items);
-    wait(async { Listing::read(open(&bytes, &nonce).await?).await })
+    wait(async { Listing::read(&mut open(&bytes, &nonce).await?).await })
 }
 
 #[test]
@@ -188,12 +188,12 @@ fn a_frame_outside_its_grammar_ends_the_visit() {
     for (text, expected) in table {
         let nonce = Nonce::random();
         let bytes = text.replace('@', nonce.as_str()).into_bytes();
-        let error = wait(async { Listing::read(open(&bytes, &nonce).await?).await }).unwrap_err().to_string();
+        let error = wait(async { Listing::read(&mut open(&bytes, &nonce).await?).await }).unwrap_err().to_string();
         assert_eq!(error, expected.replace('@', nonce.as_str()), "{text:?}");
     }
     let nonce = Nonce::random();
     let long = format!("css1 {}\n{}", nonce.as_str(), "a".repeat(1_000_000));
-    let error = wait(async { Listing::read(open(long.as_bytes(), &nonce).await?).await }).unwrap_err();
+    let error = wait(async { Listing::read(&mut open(long.as_bytes(), &nonce).await?).await }).unwrap_err();
     assert_eq!(error.to_string(), breaks(&format!("`{}` is no header", "a".repeat(64))));
 }
 
@@ -326,7 +326,7 @@ fn outcomes_are_those_that_were_asked_for_and_all_of_them() {
     let read = |text: &str| {
         let nonce = Nonce::random();
         let bytes = answer(&nonce, &[("replica", A.as_bytes()), ("outcomes", text.as_bytes())]);
-        wait(async { PutAnswer::read(open(&bytes, &nonce).await?, &request).await })
+        wait(async { PutAnswer::read(&mut open(&bytes, &nonce).await?, &request).await })
     };
     let good = read(&format!("2 failed \x1bno\n1 done 1 2 3.5 4\n1 grew {VAULTED} 9\ndrop {VAULTED} kept\nforget {A} failed \x1bno")).unwrap();
     assert_eq!(good.forgets[&A.parse().unwrap()], Forgotten::Failed("\\u{1b}no".to_owned()));
@@ -373,13 +373,13 @@ fn an_answer_cut_at_any_byte_is_an_error_and_one_that_drips_is_not() {
     let files = format!("1 2 3 4 {TRANSCRIPT}");
     let whole = answer(&nonce, &listing("files", files.as_bytes()));
     for cut in 0..whole.len() {
-        let read = wait(async { Listing::read(open(&whole[..cut], &nonce).await?).await });
+        let read = wait(async { Listing::read(&mut open(&whole[..cut], &nonce).await?).await });
         assert!(matches!(read, Err(WireError::EndedEarly | WireError::NoMarker { .. })), "cut at {cut}: {read:?}");
     }
     let read = wait(async {
         let (mut far, near) = tokio::io::duplex(1);
         let write = async move { far.write_all(&whole).await };
-        let read = async { Listing::read(Answer::open(near, &nonce, Duration::from_secs(5)).await?).await };
+        let read = async { Listing::read(&mut Answer::open(near, &nonce, Duration::from_secs(5)).await?).await };
         tokio::join!(write, read).1
     });
     assert_eq!(read.unwrap().files.len(), 1);
@@ -391,7 +391,7 @@ fn silence_ends_a_visit() {
     let error = wait(async {
         let (mut far, near) = tokio::io::duplex(1000);
         far.write_all(format!("css1 {}\nclaude 2\n/", nonce.as_str()).as_bytes()).await.unwrap();
-        let read = Listing::read(Answer::open(near, &nonce, Duration::from_millis(1)).await?).await;
+        let read = Listing::read(&mut Answer::open(near, &nonce, Duration::from_millis(1)).await?).await;
         drop(far);
         read
     });

@@ -20,7 +20,7 @@ fn as_much_as_may_come_is_waited_for_and_a_byte_more_is_not() {
         ] {
             let nonce = Nonce::random();
             let bytes = format!("css1 {}\n{before}{kind} {length}\n", nonce.as_str());
-            let error = wait(async { Listing::read(open(bytes.as_bytes(), &nonce).await?).await }).unwrap_err();
+            let error = wait(async { Listing::read(&mut open(bytes.as_bytes(), &nonce).await?).await }).unwrap_err();
             assert_eq!(error.to_string(), expected);
         }
     }
@@ -31,13 +31,13 @@ fn as_much_as_may_come_is_waited_for_and_a_byte_more_is_not() {
         let error = wait(async { Hashes::read(&mut open(bytes.as_bytes(), &nonce).await?, &[]).await }).unwrap_err();
         assert!(error.to_string().ends_with(expected), "{error}");
         let bytes = format!("css1 {}\nreplica 0\noutcomes {}\n", nonce.as_str(), (16 << 20) + more);
-        let error = wait(async { PutAnswer::read(open(bytes.as_bytes(), &nonce).await?, &nothing).await }).unwrap_err();
+        let error = wait(async { PutAnswer::read(&mut open(bytes.as_bytes(), &nonce).await?, &nothing).await }).unwrap_err();
         assert!(error.to_string().ends_with(expected), "{error}");
     }
     let banner = |length: usize| {
         let nonce = Nonce::random();
         let bytes = [vec![b'x'; length - 1], b"\n".to_vec(), answer(&nonce, &listing("", b""))].concat();
-        wait(async { Listing::read(open(&bytes, &nonce).await?).await })
+        wait(async { Listing::read(&mut open(&bytes, &nonce).await?).await })
     };
     assert!(banner(64 << 10).is_ok());
     assert!(matches!(banner((64 << 10) + 1), Err(WireError::NoMarker { .. })));
@@ -75,7 +75,7 @@ async fn an_answer_that_drips_has_six_hours_at_most_and_these_only_if_bytes_paid
 fn read(kind: &str, text: &str) -> Listing {
     let nonce = Nonce::random();
     let bytes = answer(&nonce, &listing(kind, text.as_bytes()));
-    wait(async { Listing::read(open(&bytes, &nonce).await?).await }).unwrap()
+    wait(async { Listing::read(&mut open(&bytes, &nonce).await?).await }).unwrap()
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn clients_that_are_open_say_when_and_what_they_do() {
     }
     let nonce = Nonce::random();
     let bytes = answer(&nonce, &listing("live", said(&"x".repeat(33)).as_bytes()));
-    assert!(wait(async { Listing::read(open(&bytes, &nonce).await?).await }).is_err());
+    assert!(wait(async { Listing::read(&mut open(&bytes, &nonce).await?).await }).is_err());
     assert!(!read("live", "none").registry && read("live", "registry").registry);
 }
 

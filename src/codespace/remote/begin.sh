@@ -1,12 +1,13 @@
 # shellcheck shell=sh
-# The far side of one visit: what every verb needs. Behind it goes what the verb needs (list.sh; bytes.sh and read.sh; bytes.sh,
-# prepare.sh, install.sh and forget.sh), and end.sh. Together they travel as the one argument of `exec sh -c`, hence: no apostrophe
-# and no two backslashes in a row anywhere in these files, and no exclamation mark but before a space or an equals sign. Names, numbers
-# and bytes come by stdin.
+# The far side of one visit: what every verb needs. Behind it go list.sh, bytes.sh, read.sh, prepare.sh, install.sh, forget.sh and
+# end.sh. Together they travel as the one argument of `exec sh -c`, hence: no apostrophe and no two backslashes in a row anywhere in
+# these files, and no exclamation mark but before a space or an equals sign. Names, numbers and bytes come by stdin.
 #
-#   in:   VERB NONCE / the claude directory / the body up to its end; by stdin, but for a listing of nothing in particular, which comes
-#         as one more argument
+#   in:   VERB NONCE / the claude directory / the body / an empty line, and behind that the archive of a put; by stdin, but for a
+#         listing of nothing in particular that comes first, as one more argument
 #   out:  css1 NONCE / items: KIND LENGTH and exactly that many bytes / end NONCE
+#
+# Behind an answer, the next request is waited for.
 #
 # Promises: hash and get make no mutating system call, and list none below projects/: where an earlier put made a place of ours,
 # it notes there who visits, and nothing else. Put leaves nothing but <claude>/.claude-session-sync/, and never replaces what is

@@ -1,4 +1,4 @@
-//! The frame of an answer: a banner to skip, a marker, items with declared lengths, an end, and nothing behind it.
+//! The frame of an answer: a banner to skip, a marker, items with declared lengths, an end, and nothing behind it but the next answer.
 //!
 //! Promises: bounded memory whatever is announced, and an end to every wait. Never: a byte interpreted before its marker, or
 //! after its end.
@@ -43,7 +43,7 @@ pub enum Fetched {
     Gone,
 }
 
-/// An answer being read.
+/// An answer being read, and those behind it in the same stream.
 #[derive(Debug)]
 pub struct Answer<R> {
     reader: BufReader<R>,
@@ -61,30 +61,38 @@ impl<R: AsyncRead + Unpin> Answer<R> {
     /// # Errors
     /// No marker within 64 KiB, a failing stream, or silence.
     pub async fn open(reader: R, nonce: &Nonce, idle: Duration) -> Result<Self, WireError> {
-        let mut answer = Self {
-            reader: BufReader::with_capacity(64 * 1024, reader),
-            end: format!("end {}", nonce.as_str()),
-            idle,
-            began: Instant::now(),
-            received: 0,
-            pending: 0,
-        };
+        let reader = BufReader::with_capacity(64 * 1024, reader);
+        let mut answer = Self { reader, end: String::new(), idle, began: Instant::now(), received: 0, pending: 0 };
+        answer.next(nonce, idle).await?;
+        Ok(answer)
+    }
+
+    /// Goes on to the answer with this nonce, once the one before it has ended; as [`Answer::open`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn next(&mut self, nonce: &Nonce, idle: Duration) -> Result<(), WireError> {
+        self.end = format!("end {}", nonce.as_str());
+        (self.idle, self.began, self.received, self.pending) = (idle, Instant::now(), 0, 0);
         let marker = format!("css1 {}\n", nonce.as_str());
         let (mut seen, mut line) = (Vec::new(), 0);
         loop {
             let room = LONGEST_BANNER + marker.len() - seen.len();
-            let buffer = answer.fill().await?;
-            if buffer.is_empty() || room == 0 {
+            let filled = self.fill().await;
+            // Who talks and then falls silent waits for an answer of ours.
+            let silent = matches!(filled, Err(WireError::Idle(_))) && !seen.trim_ascii().is_empty();
+            if room == 0 || silent || matches!(filled, Ok([])) {
                 let tail = &seen[seen.len().saturating_sub(LONGEST_NOISE)..];
                 return Err(WireError::NoMarker { seen: escaped(tail.trim_ascii(), LONGEST_NOISE) });
             }
+            let buffer = filled?;
             let line_end = buffer.iter().position(|b| *b == b'\n').map_or(buffer.len(), |at| at + 1);
             let taken = line_end.min(room);
             seen.extend_from_slice(&buffer[..taken]);
-            answer.consume(taken);
+            self.consume(taken);
             if seen.ends_with(b"\n") {
                 if seen[line..] == *marker.as_bytes() {
-                    return Ok(answer);
+                    return Ok(());
                 }
                 line = seen.len();
             }
@@ -101,7 +109,7 @@ impl<R: AsyncRead + Unpin> Answer<R> {
         }
         let line = self.line().await?;
         if line == self.end.as_bytes() {
-            return if self.fill().await?.is_empty() { Ok(None) } else { Err(grammar("bytes behind the end")) };
+            return if self.reader.buffer().is_empty() { Ok(None) } else { Err(grammar("bytes behind the end")) };
         }
         let header = std::str::from_utf8(&line).ok().and_then(|line| line.split_once(' ')).and_then(|(kind, length)| {
             let plain = (1..=16).contains(&kind.len()) && kind.bytes().all(|b| b.is_ascii_lowercase());
@@ -135,7 +143,7 @@ impl<R: AsyncRead + Unpin> Answer<R> {
     ///
     /// # Errors
     /// One more item, a failure, or bytes behind the end.
-    pub async fn finish(mut self) -> Result<(), WireError> {
+    pub async fn finish(&mut self) -> Result<(), WireError> {
         match self.next_item().await? {
             Some(header) => Err(grammar(format!("`{}` where the end belongs", header.kind))),
             None => Ok(()),

@@ -142,11 +142,11 @@ impl Listing {
     ///
     /// # Errors
     /// Whatever is no listing; a path that comes twice; more than 200,000 files.
-    pub async fn read<R: AsyncRead + Unpin>(mut answer: Answer<R>) -> Result<Self, WireError> {
+    pub async fn read<R: AsyncRead + Unpin>(answer: &mut Answer<R>) -> Result<Self, WireError> {
         let claude = directory(&answer.text("claude", LONGEST_DIRECTORY as u64).await?).ok_or_else(|| grammar("`claude` is no plain absolute path"))?;
         let replica = replica(&answer.text("replica", 36).await?)?;
-        let clock = digits(&mut answer, "clock").await?.and_then(|clock| i64::try_from(clock).ok()).ok_or_else(|| grammar("`clock` is no time"))?;
-        let retention_days = digits(&mut answer, "retention").await?.map(|days| u32::try_from(days).unwrap_or(u32::MAX));
+        let clock = digits(answer, "clock").await?.and_then(|clock| i64::try_from(clock).ok()).ok_or_else(|| grammar("`clock` is no time"))?;
+        let retention_days = digits(answer, "retention").await?.map(|days| u32::try_from(days).unwrap_or(u32::MAX));
         let (registry, live) = live(&answer.text("live", LONGEST_TEXT).await?)?;
         let mut skipped = SkippedNames::default();
         let files = files(&answer.text("files", LONGEST_FILES).await?, &mut skipped)?;

@@ -25,7 +25,7 @@ pub use hashes::Hashes;
 pub use listing::{FarFile, Listing, Live, Root, Skipped, VaultObject};
 pub use outcome::{Dropped, Forgotten, Grown, Outcome, PutAnswer};
 pub use request::{DataSource, Forget, HashWant, Operation, PutFile, PutRequest, Range, Request, RequestError, VaultDrop};
-pub use script::Verb;
+pub use script::script;
 
 use crate::reconcile::manifest::{Stamp, StorePath};
 use crate::reconcile::plain::visible;

@@ -81,7 +81,7 @@ impl PutAnswer {
     ///
     /// # Errors
     /// Whatever was not asked for, came twice, or is missing.
-    pub async fn read<R: AsyncRead + Unpin>(mut answer: Answer<R>, request: &PutRequest) -> Result<Self, WireError> {
+    pub async fn read<R: AsyncRead + Unpin>(answer: &mut Answer<R>, request: &PutRequest) -> Result<Self, WireError> {
         let replica = replica(&answer.text("replica", 36).await?)?;
         let text = answer.text("outcomes", LONGEST_TEXT * 4).await?;
         answer.finish().await?;

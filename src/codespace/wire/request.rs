@@ -1,7 +1,8 @@
-//! What is said to the far side: one verb, the claude directory, and a body that ends with the stream.
+//! What is said to the far side: one verb, the claude directory, and a body that ends with an empty line; behind it, the archive of a put.
 //!
 //! A listing that names nothing but what is ours travels as a word beside the script ([`Request::word`]): what goes by stdin may follow
-//! a command only once the far side has begun it, which is one more way there and back.
+//! a command only once the far side has begun it, which is one more way there and back. What is asked then goes by stdin, to the same
+//! script.
 //!
 //! Promises: a request is checked as a whole before its first byte is written, and data are streamed from their files. Never:
 //! a name with a control character on a line, a word that holds what a peer said or that some shell reads otherwise, or an archive
@@ -17,7 +18,7 @@ use std::path::PathBuf;
 use chrono::{DateTime, SecondsFormat, Utc};
 use uuid::Uuid;
 
-use super::{FarPath, Nonce, Token, VaultName, Verb, is_plain_directory};
+use super::{FarPath, Nonce, Token, VaultName, is_plain_directory};
 use crate::reconcile::manifest::{SessionId, StorePath};
 
 /// Why a request was not sent.
@@ -192,15 +193,10 @@ pub struct DataSource {
 }
 
 impl Request {
-    /// What is asked.
+    /// Whether more can be asked behind it: a put takes all that comes.
     #[must_use]
-    pub fn verb(&self) -> Verb {
-        match self {
-            Self::List { .. } => Verb::List,
-            Self::Hash { .. } => Verb::Hash,
-            Self::Get { .. } => Verb::Get,
-            Self::Put(_) => Verb::Put,
-        }
+    pub fn has_an_end(&self) -> bool {
+        !matches!(self, Self::Put(_))
     }
 
     /// The whole request, where it can stand on a command line: a listing of no directory but those of the configuration, if these are
@@ -216,13 +212,13 @@ impl Request {
         Ok(Some(self.text(nonce)?).filter(|text| text.bytes().all(plain)))
     }
 
-    /// Writes the whole request; the caller then closes the stream.
+    /// Writes the whole request; behind a put the caller closes the stream.
     ///
     /// # Errors
     /// A text that would break a line, a plan that contradicts itself (nothing was written then), data that cannot be read in
     /// full, or a stream that takes no more.
     pub fn write(&self, nonce: &Nonce, out: &mut impl Write) -> Result<(), RequestError> {
-        out.write_all(self.text(nonce)?.as_bytes()).map_err(RequestError::Send)?;
+        writeln!(out, "{}", self.text(nonce)?).map_err(RequestError::Send)?;
         if let Self::Put(put) = self {
             put.archive(out)?;
         }
@@ -231,11 +227,13 @@ impl Request {
 
     /// All but the archive of a put.
     fn text(&self, nonce: &Nonce) -> Result<String, RequestError> {
-        let claude = match self {
-            Self::List { claude, .. } => claude.as_deref(),
-            Self::Hash { claude, .. } | Self::Get { claude, .. } | Self::Put(PutRequest { claude, .. }) => Some(claude.as_str()),
+        let (verb, claude) = match self {
+            Self::List { claude, .. } => ("list", claude.as_deref()),
+            Self::Hash { claude, .. } => ("hash", Some(claude.as_str())),
+            Self::Get { claude, .. } => ("get", Some(claude.as_str())),
+            Self::Put(PutRequest { claude, .. }) => ("put", Some(claude.as_str())),
         };
-        let mut text = format!("{} {}\n{}\n", self.verb().name(), nonce.as_str(), claude.map(directory).transpose()?.unwrap_or_default());
+        let mut text = format!("{verb} {}\n{}\n", nonce.as_str(), claude.map_or(Ok("-"), directory)?);
         match self {
             Self::List { workspaces, roots, agent, .. } => {
                 let lines = workspaces.iter().map(|path| ("workspaces", path)).chain(roots.iter().map(|path| ("root", path)));

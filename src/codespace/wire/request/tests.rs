@@ -7,7 +7,8 @@ const ID: &str = "6f869d7b-ce51-4e00-8a05-674dde6aa368";
 fn text(request: &Request) -> Result<String, String> {
     let mut out = Vec::new();
     request.write(&Nonce::random(), &mut out).map_err(|error| error.to_string())?;
-    Ok(String::from_utf8_lossy(&out).split_once('\n').unwrap().1.to_owned())
+    let said = String::from_utf8_lossy(&out).split_once('\n').unwrap().1.to_owned();
+    Ok(said.strip_suffix("\n\n").expect("an empty line ends it").to_owned() + "\n")
 }
 
 fn file(n: u32, base: u64, size: u64, data: DataSource) -> PutFile {
@@ -22,7 +23,7 @@ fn put(files: Vec<PutFile>) -> Request {
 #[test]
 fn a_request_is_lines_and_names_its_directory() {
     let list = Request::List { claude: None, workspaces: Some("/w".into()), roots: vec!["/a b".into()], agent: Some(ID.parse().unwrap()) };
-    assert_eq!(text(&list).unwrap(), format!("\nworkspaces /w\nroot /a b\nagent {ID}\n"));
+    assert_eq!(text(&list).unwrap(), format!("-\nworkspaces /w\nroot /a b\nagent {ID}\n"));
     let path = FarPath::Store(format!("-p/{ID}.jsonl").parse().unwrap());
     let wants = vec![HashWant { path: path.clone(), first: None }, HashWant { path: path.clone(), first: Some(9) }];
     let ranges = vec![Range { path, offset: 3, length: 4 }];
@@ -67,7 +68,7 @@ fn the_archive_holds_the_plan_first_and_exactly_the_promised_bytes() {
     std::fs::write(&path, b"0123456789").unwrap();
     let mut out = Vec::new();
     put(vec![file(4, 2, 5, DataSource { path: path.clone(), offset: 3, len: 3 })]).write(&Nonce::random(), &mut out).unwrap();
-    let body = &out[out.iter().enumerate().filter(|(_, b)| **b == b'\n').nth(1).unwrap().0 + 1..];
+    let body = &out[out.iter().enumerate().filter(|(_, b)| **b == b'\n').nth(2).unwrap().0 + 1..];
     let mut archive = tar::Archive::new(body);
     let mut members = archive.entries().unwrap().map(|entry| {
         let mut entry = entry.unwrap();
@@ -95,7 +96,7 @@ fn a_listing_of_nothing_but_ours_is_a_word_if_it_is_plain() {
         Request::List { claude: claude.map(str::to_owned), workspaces: None, roots, agent: Some(ID.parse().unwrap()) }
     };
     let nonce_and_id = |claude: &str| Some(format!("list {}\n{claude}\nagent {ID}\n", nonce.as_str()));
-    assert_eq!(list(None, &[]).word(&nonce).unwrap(), nonce_and_id(""));
+    assert_eq!(list(None, &[]).word(&nonce).unwrap(), nonce_and_id("-"));
     assert_eq!(list(Some("/a-b_c.D 9"), &[]).word(&nonce).unwrap(), nonce_and_id("/a-b_c.D 9"));
     for odd in ["/\'", "/\"", "/\\", "/$x", "/`x`", "/!x", "/*", "/~", "/;", "/&", "/\u{e9}", "/%", "/#", "/(", "/{", "/[", "/<", "/=", "/^"] {
         assert_eq!(list(Some(odd), &[]).word(&nonce).unwrap(), None, "{odd}");

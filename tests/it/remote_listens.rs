@@ -1,0 +1,135 @@
+//! A script that listens: all that a visit asks goes on one channel, whatever tools are there, and nothing else is taken for a request.
+
+use std::time::Duration;
+
+use claude_session_sync::codespace::replica::{Far as Replicated, HashWant, Parcel, Range, Replica as _};
+use claude_session_sync::codespace::ssh::{Connection, Target};
+use claude_session_sync::codespace::wire::{FarPath, Operation, Outcome};
+use claude_session_sync::reconcile::transcript::Digest;
+
+use crate::remote_far::{Far, TOOLS, program, sha256, skip};
+use crate::remote_script::A;
+use crate::wait::until;
+use crate::way::{setting, short_directory};
+
+const B: &str = "7f869d7b-ce51-4e00-8a05-674dde6aa368";
+const TEXT: &[u8] = b"{\"cwd\":\"/p\"}\nmore\n";
+
+fn path(id: &str) -> String {
+    format!("-p/{id}.jsonl")
+}
+
+fn whole(id: &str) -> HashWant {
+    HashWant { path: FarPath::Store(path(id).parse().unwrap()), first: None }
+}
+
+/// A store with a transcript, as a machine that a command leads to.
+async fn machine(far: &Far) -> Replicated {
+    far.plant(&path(A), TEXT);
+    let run = short_directory();
+    let connection = Connection::open(Target::Command(far.way()), &setting(run.path(), None)).await.unwrap();
+    Replicated::new(connection, Some(far.name()), Some("/nowhere".to_owned()))
+}
+
+/// What a put takes along that creates a session.
+fn parcel(far: &Far, bytes: &[u8]) -> Parcel {
+    Parcel { files: vec![far.file(1, Operation::Create, &path(B), bytes, bytes)], ..Parcel::default() }
+}
+
+async fn digest(machine: &mut Replicated) -> Option<Digest> {
+    machine.digests(&[whole(A)]).await.unwrap().find(&whole(A).path, None)
+}
+
+#[tokio::test]
+async fn all_of_a_visit_is_asked_on_one_channel() {
+    for tools in TOOLS {
+        let Some(far) = Far::with("dash", tools) else {
+            skip("a visit on one channel", &format!("no {tools:?} here"));
+            continue;
+        };
+        let mut machine = machine(&far).await;
+        let listing = machine.list(&[], Some(B.parse().unwrap())).await.unwrap();
+        assert_eq!(listing.files.len(), 1, "{tools:?}");
+        assert_eq!(digest(&mut machine).await, Some(Digest(sha256(TEXT))), "{tools:?}");
+        let range = Range { path: whole(A).path, offset: 3, length: 4 };
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut getting = machine.get(std::slice::from_ref(&range)).await.unwrap();
+        assert!(getting.next(&range, file.reopen().unwrap()).await.unwrap());
+        getting.finish().await.unwrap();
+        assert_eq!(std::fs::read(file.path()).unwrap(), &TEXT[3..7], "{tools:?}");
+        let again = machine.list(&[], None).await.unwrap();
+        assert_eq!(again.files, listing.files, "{tools:?}");
+        let answer = machine.put(parcel(&far, b"new\n"), B.parse().unwrap(), 1).await.unwrap();
+        assert!(matches!(answer.outcomes[&1], Outcome::Done { .. }), "{tools:?}: {:?}", answer.outcomes);
+        assert_eq!(far.bytes(&path(B)), b"new\n");
+        assert_eq!(machine.counts().channels, 1, "{tools:?}");
+        // A put ends its channel.
+        assert_eq!(machine.list(&[], None).await.unwrap().files.len(), 2);
+        assert_eq!(machine.counts().channels, 2, "{tools:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_tool_that_reads_what_lies_before_it_takes_no_request() {
+    let far = Far::new();
+    for tool in ["find", "stat", "sed", "date", "sha256sum", "dd"] {
+        far.tool(
+            tool,
+            &format!("#!/bin/sh\n[ -p /proc/self/fd/0 ] || cat >>{}/taken\nexec {} \"$@\"\n", far.home.path().display(), program(tool).unwrap().display()),
+        );
+    }
+    let mut machine = machine(&far).await;
+    assert_eq!(machine.list(&[], None).await.unwrap().files.len(), 1);
+    assert_eq!(digest(&mut machine).await, Some(Digest(sha256(TEXT))));
+    assert_eq!(machine.counts().channels, 1);
+    assert_eq!(std::fs::read(far.home.path().join("taken")).unwrap(), b"");
+}
+
+/// So much time passes.
+async fn stands(seconds: u64) {
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(seconds)).await;
+    tokio::time::resume();
+}
+
+#[tokio::test]
+async fn a_channel_on_which_nobody_may_listen_any_more_is_left_alone() {
+    let far = Far::new();
+    let mut machine = machine(&far).await;
+    machine.list(&[], None).await.unwrap();
+    for (seconds, channels) in [(299, 1), (301, 2)] {
+        stands(seconds).await;
+        assert_eq!(digest(&mut machine).await, Some(Digest(sha256(TEXT))));
+        assert_eq!(machine.counts().channels, channels, "after {seconds} s");
+    }
+}
+
+#[tokio::test]
+async fn what_is_asked_of_a_script_that_ended_is_asked_once() {
+    let far = Far::new();
+    let (ended, timeout) = (far.home.path().join("ended"), program("timeout").unwrap());
+    far.tool("timeout", &format!("#!/bin/sh\nshift\n{} 1 \"$@\"\ncode=$?\n: >{}\nexit $code\n", timeout.display(), ended.display()));
+    let mut machine = machine(&far).await;
+    machine.list(&[], None).await.unwrap();
+    until("nobody listens", || ended.exists()).await;
+    let error = machine.put(parcel(&far, b"new\n"), B.parse().unwrap(), 1).await.unwrap_err();
+    assert_eq!(machine.counts().channels, 1, "{error}");
+    assert!(!far.claude.join("projects").join(path(B)).exists());
+    // The next visit has another channel.
+    assert_eq!(digest(&mut machine).await, Some(Digest(sha256(TEXT))));
+    assert_eq!(machine.counts().channels, 2);
+}
+
+#[tokio::test]
+async fn who_answers_without_having_read_what_is_asked_keeps_nobody_waiting() {
+    let far = Far::new();
+    let mut machine = machine(&far).await;
+    machine.list(&[], None).await.unwrap();
+    let answer = "css1 %s\\nreplica 0\\noutcomes 5\\n1 badend %s\\n";
+    far.tool("sh", &format!("#!/bin/dash\nread -r verb nonce\nprintf '{answer}' \"$nonce\" \"$nonce\"\nexec sleep 1000\n"));
+    stands(301).await;
+    let began = std::time::Instant::now();
+    let error = machine.put(parcel(&far, &vec![b'x'; 1 << 20]), B.parse().unwrap(), 1).await.unwrap_err();
+    assert!(error.to_string().contains("channel"), "{error}");
+    assert!(began.elapsed() < Duration::from_secs(40));
+}
