@@ -72,17 +72,13 @@ async fn all_of_a_visit_is_asked_on_one_channel() {
 #[tokio::test]
 async fn a_tool_that_reads_what_lies_before_it_takes_no_request() {
     let far = Far::new();
-    for tool in ["find", "stat", "sed", "date", "sha256sum", "dd"] {
-        far.tool(
-            tool,
-            &format!("#!/bin/sh\n[ -p /proc/self/fd/0 ] || cat >>{}/taken\nexec {} \"$@\"\n", far.home.path().display(), program(tool).unwrap().display()),
-        );
-    }
+    let taken = far.home.path().join("taken");
+    far.tool("sha256sum", &format!("#!/bin/sh\ncat >>{}\nexec {} \"$@\"\n", taken.display(), program("sha256sum").unwrap().display()));
     let mut machine = machine(&far).await;
     assert_eq!(machine.list(&[], None).await.unwrap().files.len(), 1);
     assert_eq!(digest(&mut machine).await, Some(Digest(sha256(TEXT))));
     assert_eq!(machine.counts().channels, 1);
-    assert_eq!(std::fs::read(far.home.path().join("taken")).unwrap(), b"");
+    assert_eq!(std::fs::read(taken).unwrap(), b"");
 }
 
 /// So much time passes.
