@@ -4,8 +4,9 @@
 //! answer is one way there and back behind its request. So the script listens behind each answer for what is asked next. A put takes all
 //! that comes, so it ends its channel.
 //!
-//! Promises: nothing is asked where the answer before did not end as it must, or on a channel that stood still for so long that nobody may
-//! listen any more. Never: a request that is said twice.
+//! Promises: nothing is asked where the answer before did not end as it must, on a channel that is known to have ended, or on one that
+//! stood still for so long that nobody may listen any more (but while this machine sleeps no time passes: then such a visit fails, and
+//! the next does not). What carries a channel may end by itself. Never: a request that is said twice.
 
 use std::fmt;
 use std::fs::File;
@@ -24,7 +25,7 @@ use super::wire::{Answer, Nonce, Request, RequestError, WireError, script};
 
 /// How long a channel may stand still; the script listens for twice as long.
 const STANDS: Duration = Duration::from_secs(300);
-/// How long a channel may take to close, or to have read what it answered.
+/// How long what carries a channel may take to end, or the far side to have read what it answered.
 const CLOSING: Duration = Duration::from_secs(10);
 
 /// The bytes of an answer, wherever they come from.
@@ -50,6 +51,13 @@ struct Channel {
     stdin: File,
     end: ChannelEnd,
     since: Instant,
+}
+
+impl Channel {
+    /// If somebody should still listen on it.
+    fn listening(mut self) -> Option<Self> {
+        (self.since.elapsed() < STANDS && !self.end.came()).then_some(self)
+    }
 }
 
 /// One call, whose answer is to be read.
@@ -88,6 +96,14 @@ impl Said {
             Self::Writing(task) => task.await.unwrap_or(Ok(None)),
         }
     }
+
+    /// What on this side kept it from being said. That the far side read no more is not of this side.
+    async fn broken(self) -> Option<RequestError> {
+        match self {
+            Self::Writing(task) if task.is_finished() => task.await.ok()?.err().filter(|error| !matches!(error, RequestError::Send(_))),
+            _ => None,
+        }
+    }
 }
 
 impl Calls {
@@ -110,7 +126,7 @@ impl Calls {
     pub(super) async fn call(&self, request: Request, idle: Duration) -> Result<Call, VisitError> {
         let nonce = Nonce::random();
         let standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let (end, request, opened) = match standing.filter(|channel| channel.since.elapsed() < STANDS) {
+        let (end, request, opened) = match standing.and_then(Channel::listening) {
             Some(Channel { mut answer, stdin, end, .. }) => {
                 let request = Said::writing(request, nonce.clone(), stdin);
                 (end, request, answer.next(&nonce, idle).await.map(|()| answer))
@@ -132,7 +148,11 @@ impl Calls {
 
     /// Ends the connection, unless it is shared.
     pub(super) async fn close(self) {
-        drop(self.standing);
+        let standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Channel { answer, stdin, end, .. }) = standing {
+            drop((answer, stdin));
+            end.leave(CLOSING).await;
+        }
         self.connection.close().await;
     }
 }
@@ -165,6 +185,7 @@ impl Call {
 }
 
 impl Asked {
+    /// The channel stands, for what is asked next; or it has done its work.
     async fn stands(self, answer: Answer<Stream>) -> Result<(), VisitError> {
         let Self { end, request, standing } = self;
         // Who answers without having read the request is no script of ours, and keeps nobody waiting.
@@ -172,16 +193,21 @@ impl Asked {
         if let Some(stdin) = said? {
             let channel = Channel { answer, stdin, end, since: Instant::now() };
             *standing.lock().unwrap_or_else(PoisonError::into_inner) = Some(channel);
+        } else {
+            drop(answer);
+            end.leave(CLOSING).await;
         }
         Ok(())
     }
 
     async fn blame(self, error: WireError) -> VisitError {
+        if let Some(broken) = self.request.broken().await {
+            return broken.into();
+        }
         let early = matches!(error, WireError::EndedEarly | WireError::NoMarker { .. } | WireError::Read(_));
         if !early {
             return error.into();
         }
-        drop(self.request);
         match self.end.finish(CLOSING).await {
             Err(ended @ (SshError::MasterGone | SshError::Failed(Failure::Transient(_)))) => ended.into(),
             Ok(finished) if !finished.stderr.is_empty() => WireError::Far(format!("{error}: {}", finished.stderr)).into(),

@@ -11,7 +11,7 @@ listen() {
     else
         case $? in
             9) exit 0 ;;
-            124 | 143) exit 1 ;;
+            12[489] | 1[3-9][0-9]) exit 1 ;;
         esac
         # There is no such tool, or an old one.
         request=$(eval "$hear") || exit 0
@@ -25,7 +25,6 @@ answer() {
     claude=${body%%"$nl"*}
     body=${body#"$claude"}
     body=${body#"$nl"}
-    body=${body%"$nl"}
     [ "$claude" != - ] || claude=
     verb=${request%% *}
     nonce=${request#* }
@@ -42,9 +41,10 @@ answer() {
 
 # What came as an argument is all of it: by stdin it would follow the command only after one more way there and back. Each but a put, which
 # ends with the stream, is answered by a copy of this shell, so that nothing of it is left for the next; and no tool reads what is to come.
-limit="" unasked=""
+# An answer without an end is the last: who waits for it sees at once that no more comes.
+limit=""
 if [ "$#" -gt 0 ]; then
-    request=$1 unasked=yes
+    request=$1
 else
     listen
 fi
@@ -52,6 +52,6 @@ while :; do
     case $request in
         "put "*) answer ;;
     esac
-    (answer) </dev/null
+    (answer) </dev/null || exit 1
     listen
 done

@@ -53,10 +53,9 @@ find_out() {
 }
 
 # Finds out whether a program can be told for how long to run: there may be no such tool, or an old one. How the request came may
-# have shown it.
+# have shown that there is.
 patience() {
-    [ -n "$limit" ] || [ -z "$unasked" ] || ! timeout 9 true 2>/dev/null || limit=yes
-    unasked=
+    [ -n "$limit" ] || ! timeout 9 true 2>/dev/null || limit=yes
 }
 
 # What lies there, one thing a line: a regular file that may be of a session, with its inode, size and times; what is no file and no

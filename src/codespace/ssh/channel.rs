@@ -117,6 +117,22 @@ impl Channel {
 }
 
 impl ChannelEnd {
+    /// Whether it has come, as far as is known here.
+    pub fn came(&mut self) -> bool {
+        match &mut self.carrier {
+            Carrier::Session(Held(task)) => task.is_finished(),
+            Carrier::Command { child, .. } => !matches!(child.try_wait(), Ok(None)),
+        }
+    }
+
+    /// Lets go of it, once the streams are closed and nothing is to be known any more. A program may do what it does at its end; the
+    /// master sees to that of a session by itself.
+    pub async fn leave(mut self, deadline: Duration) {
+        if let Carrier::Command { .. } = self.carrier {
+            let _ = tokio::time::timeout(deadline, self.carrier.ended()).await;
+        }
+    }
+
     /// Waits for the end, at most `deadline`. An exit code of the far script is no error.
     ///
     /// # Errors

@@ -72,6 +72,7 @@ impl<R: AsyncRead + Unpin> Answer<R> {
     /// # Errors
     /// As there.
     pub async fn next(&mut self, nonce: &Nonce, idle: Duration) -> Result<(), WireError> {
+        let first = self.end.is_empty();
         self.end = format!("end {}", nonce.as_str());
         (self.idle, self.began, self.received, self.pending) = (idle, Instant::now(), 0, 0);
         let marker = format!("css1 {}\n", nonce.as_str());
@@ -81,6 +82,9 @@ impl<R: AsyncRead + Unpin> Answer<R> {
             let filled = self.fill().await;
             // Who talks and then falls silent waits for an answer of ours.
             let silent = matches!(filled, Err(WireError::Idle(_))) && !seen.trim_ascii().is_empty();
+            if !first && seen.is_empty() && matches!(filled, Ok([])) {
+                return Err(WireError::EndedEarly);
+            }
             if room == 0 || silent || matches!(filled, Ok([])) {
                 let tail = &seen[seen.len().saturating_sub(LONGEST_NOISE)..];
                 return Err(WireError::NoMarker { seen: escaped(tail.trim_ascii(), LONGEST_NOISE) });

@@ -5,7 +5,7 @@
 //! nonce, and from there every item declares its length.
 //!
 //! Promises: a request that could break a line is refused before a byte is sent; an answer outside the grammar, beyond a bound,
-//! cut short or with something behind its end is a [`WireError`], and what it holds is allocated as it arrives, never as it is
+//! cut short, or with something in one piece with its end, is a [`WireError`], and what it holds is allocated as it arrives, never as it is
 //! announced. Never: a far name that was not parsed into one of our types, and no far text unescaped in an error.
 
 mod answer;

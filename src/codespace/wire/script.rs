@@ -1,6 +1,6 @@
 //! The far side's script: text in `remote/`.
 //!
-//! It is sent once a visit, whole: a far shell reads all that it is sent before it does anything, but what a listing could do without
+//! It is sent whole, once for each channel, of which most visits need one: a far shell reads all that it is sent before it does anything, but what a listing could do without
 //! takes it half a millisecond, and a channel of its own for each verb takes two ways there and back.
 //!
 //! Promises: what is sent passes through every login shell as one argument in single quotes. Never: a name, a number or a byte of
