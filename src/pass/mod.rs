@@ -252,7 +252,7 @@ impl Pass<'_> {
             (self.tell)(&Doing::Visiting(away.clone()));
             let mut ready: Vec<Visiting> = Vec::new();
             let mut deadline = None;
-            while let Some(looked) = next_before(&mut early, &mut looking, deadline).await {
+            while let Some(looked) = self.closing.beside(next_before(&mut early, &mut looking, deadline)).await {
                 let back = looked.as_ref().map_or_else(|missed| &missed.target.name, |visiting| &visiting.target.name);
                 away.retain(|name| !targets.iter().any(|target| target.name == *back && target.display_name == *name));
                 (self.tell)(&Doing::Visiting(away.clone()));
@@ -306,10 +306,10 @@ impl Pass<'_> {
         }
         bases.add_to(&mut sources);
         let report = std::mem::take(&mut self.report);
-        let config = self.setting.config.clone();
+        let (config, direction) = (self.setting.config.clone(), self.options.direction);
         let days = self.options.days.unwrap_or(config.sync.days);
-        let mut round = Round { here, state, sources, bases, report, config, direction: self.options.direction, days, now: self.now, clock: self.clock };
-        let (mut round, mut ready, planned) = undivided(&self.lock, move || {
+        let mut round = Round { here, state, sources, bases, report, config, direction, days, now: self.now, clock: self.clock };
+        let worked = undivided(&self.lock, move || {
             let planned = round.plan(&mut ready).map(|mut planned| {
                 if !round.report.dry_run {
                     round.install_here(&mut planned, SystemTime::now());
@@ -318,11 +318,11 @@ impl Pass<'_> {
             });
             let settled = if round.report.dry_run { Ok(()) } else { round.here.archive.settle() };
             (round, ready, settled.and(planned))
-        })
-        .await?;
+        });
+        let (mut round, mut ready, planned) = self.closing.beside(worked).await?;
         let mut planned: Vec<Planned> = planned.map_err(here_error("vault"))?;
         if !self.options.dry_run {
-            remember::put_all(&mut round, &mut ready, &mut planned).await;
+            self.closing.beside(remember::put_all(&mut round, &mut ready, &mut planned)).await;
         }
         let installed = planned.iter().flat_map(|planned| &planned.actions).any(|(action, step)| step.member == 0 && action.result.is_some());
         self.closing.begin(remember::fold(&mut round, ready, planned)).await;
@@ -331,10 +331,15 @@ impl Pass<'_> {
         Ok(round.state)
     }
 
-    async fn close(mut self, mut state: State) -> Result<Report, PassError> {
+    /// The connections end while the state is written.
+    async fn close(mut self, state: State) -> Result<Report, PassError> {
+        let closing = std::mem::take(&mut self.closing);
+        closing.end_beside(self.save(state)).await
+    }
+
+    async fn save(mut self, state: State) -> Result<Report, PassError> {
         let unchanged = self.here.is_some();
-        let (mut here, back) = self.open_here(state).await?;
-        state = back;
+        let (mut here, mut state) = self.open_here(state).await?;
         self.report.ended = self.clock.now();
         state.last_pass = serde_json::value::to_raw_value(&self.report).ok();
         if self.report.listing.is_none() && self.options.names.is_empty() {
@@ -347,8 +352,7 @@ impl Pass<'_> {
             let saved = if dry_run { Ok(()) } else { state.save() };
             cleared.and(archived).and(saved)
         });
-        let (saved, ()) = tokio::join!(saved, self.closing.ended());
-        if let Err(error) = saved? {
+        if let Err(error) = saved.await? {
             self.report.disk = faults::of_disk(&error).or(self.report.disk);
             self.report.notes.push(format!("the state was not saved, so the next pass takes longer: {error}"));
         }
