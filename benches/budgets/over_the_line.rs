@@ -71,7 +71,9 @@ impl Line {
         Some(Self { laptop, others, _others_here: others_here, written, sessions, grown: 0 })
     }
 
+    /// What somebody else left unwritten is on the disk before: who waits for the disk would wait for that, too.
     fn counted(&self, once: impl FnOnce() -> Cost) -> Taken {
+        rustix::fs::sync();
         let far = self.laptop.at(NAME);
         let (connections, channels, (up, down)) = (far.connections(), far.sessions(), far.bytes());
         let cost = once();
