@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use super::here::Here;
 use super::sources::Sources;
 use crate::reconcile::manifest::{Part, SessionId};
-use crate::reconcile::plan::Side;
 use crate::reconcile::project::RepositoryId;
 use crate::reconcile::transcript::Digest;
 use crate::state::Held;
@@ -25,10 +24,18 @@ pub struct Base {
     pub path: PathBuf,
 }
 
+/// What is here of one file.
+#[derive(Debug, Default)]
+struct Known {
+    bases: Vec<Base>,
+    /// Bytes that the archive's index speaks of. What an interrupted append left behind them may be overwritten.
+    archived: u64,
+}
+
 /// All contents here, by session and part; a snapshot that visits may read while they run.
 #[derive(Debug, Default)]
 pub struct Bases {
-    bases: HashMap<(SessionId, Part), Vec<Base>>,
+    known: HashMap<(SessionId, Part), Known>,
     places: BTreeMap<SessionId, (RepositoryId, String)>,
     forgotten: Tombstones,
     vault: PathBuf,
@@ -47,10 +54,8 @@ impl Bases {
             for (side, (_, content)) in &session.side {
                 let part = Part::Side(side.clone());
                 let path = here.file(&session.project, *id, &part);
-                match content {
-                    Side::Lines(lines) => all.add(*id, part, lines.content.length, lines.content.digest, path),
-                    Side::Whole(whole) => all.add(*id, part, whole.length, whole.digest, path),
-                }
+                let (length, digest) = content.target();
+                all.add(*id, part, length, digest, path);
             }
             if let Some(place) = &session.place {
                 all.places.insert(*id, (place.repository.clone(), place.below.clone()));
@@ -58,12 +63,14 @@ impl Bases {
         }
         for (id, record) in here.archive.records() {
             if let Some(path) = here.archive.file(*id, &Part::Transcript) {
-                all.add(*id, Part::Transcript, record.content.length, record.content.digest, path);
+                all.add(*id, Part::Transcript, record.content.length, record.content.digest, path).archived = record.content.length;
             }
             for (side, content) in &record.side {
                 let (part, (length, digest)) = (Part::Side(side.clone()), content.target());
+                let known = all.known.entry((*id, part.clone())).or_default();
+                known.archived = length;
                 // Its file is looked for only where nothing else here holds it.
-                if !all.of_part(*id, &part).iter().any(|known| known.digest == digest)
+                if !known.bases.iter().any(|known| known.digest == digest)
                     && let Some(path) = here.archive.file(*id, &part)
                 {
                     all.add(*id, part, length, digest, path);
@@ -80,18 +87,19 @@ impl Bases {
         all
     }
 
-    fn add(&mut self, id: SessionId, part: Part, length: u64, digest: Digest, path: PathBuf) {
+    fn add(&mut self, id: SessionId, part: Part, length: u64, digest: Digest, path: PathBuf) -> &mut Known {
         let counts = length > 0 || !part.is_lines();
-        let bases = self.bases.entry((id, part)).or_default();
-        if counts && !bases.iter().any(|known| known.digest == digest) {
-            bases.reserve_exact(1);
-            bases.push(Base { length, digest, path });
+        let known = self.known.entry((id, part)).or_default();
+        if counts && !known.bases.iter().any(|known| known.digest == digest) {
+            known.bases.reserve_exact(1);
+            known.bases.push(Base { length, digest, path });
         }
+        known
     }
 
     /// Makes every content here a source.
     pub fn add_to(&self, sources: &mut Sources) {
-        for base in self.bases.values().flatten() {
+        for base in self.known.values().flat_map(|known| &known.bases) {
             sources.add(base.digest, base.path.clone());
         }
     }
@@ -99,12 +107,12 @@ impl Bases {
     /// What is here of one file.
     #[must_use]
     pub fn of_part(&self, id: SessionId, part: &Part) -> &[Base] {
-        self.bases.get(&(id, part.clone())).map_or(&[], Vec::as_slice)
+        self.known.get(&(id, part.clone())).map_or(&[], |known| known.bases.as_slice())
     }
 
     /// What is here of any file of a session.
     pub fn of_session(&self, id: SessionId) -> impl Iterator<Item = &Base> {
-        self.bases.iter().filter(move |((session, _), _)| *session == id).flat_map(|(_, bases)| bases)
+        self.known.iter().filter(move |((session, _), _)| *session == id).flat_map(|(_, known)| &known.bases)
     }
 
     /// Whether the bytes of a far file whose content is remembered are here, too. They were once, but `forget` may have taken them.
@@ -120,19 +128,18 @@ impl Bases {
         }
     }
 
-    /// The files of archive and vault that hold something of a session, transcript and side files alike. No client writes there.
+    /// The files of archive and vault that hold so many bytes of a session, transcript and side files alike. No client writes there.
     #[must_use]
-    pub fn kept(&self, id: SessionId) -> Vec<PathBuf> {
-        let of_session = self.bases.iter().filter(|((session, _), _)| *session == id);
-        let archived = |part: &Part| self.vault.join("archive").join(part.path(id));
+    pub fn kept(&self, id: SessionId, bytes: u64) -> Vec<PathBuf> {
+        let archive = self.vault.join("archive");
+        let of_session = self.known.iter().filter(|((session, _), _)| *session == id);
         let mut kept: Vec<PathBuf> = of_session
-            .flat_map(|((_, part), bases)| {
-                let displaced = bases.iter().map(|base| base.path.clone()).filter(|path| path.starts_with(&self.vault));
-                displaced.chain([archived(part)]).collect::<Vec<_>>()
+            .flat_map(|((_, part), known)| {
+                let displaced = known.bases.iter().map(|base| base.path.clone()).filter(|path| path.starts_with(&self.vault) && !path.starts_with(&archive));
+                displaced.chain((known.archived >= bytes).then(|| archive.join(part.path(id)))).collect::<Vec<_>>()
             })
             .collect();
         kept.sort();
-        kept.dedup();
         kept
     }
 

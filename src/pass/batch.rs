@@ -1,7 +1,8 @@
 //! The files of a plan that go to this machine: many of them are staged, wait for the disk together, and are then given their
 //! names one by one.
 //!
-//! Promises: in the order of the plan, so side files come before their transcript; a content is durable before it is given a
+//! Promises: in the order of the plan, so side files come before their transcript; no copy is displaced that is to become a session
+//! and could not be made one; a content is durable before it is given a
 //! name in the store; what is there is looked at before the new file is staged and once more before it is replaced, however
 //! many files lie in between. A batch that the disk refuses changes nothing.
 
@@ -13,7 +14,7 @@ use std::time::SystemTime;
 use uuid::Uuid;
 
 use super::here::{Here, nanoseconds};
-use super::install::{Work, note};
+use super::install::{Forks, Work, note};
 use super::logged;
 use crate::reconcile::manifest::{Part, StorePath};
 use crate::reconcile::plan::{Step, StepKind};
@@ -49,13 +50,23 @@ pub(super) fn install_here(
         });
         logged::file(action);
     };
-    let mut open: Vec<_> = actions.iter_mut().filter(|(action, step)| step.member == 0 && action.result.is_none()).collect();
-    for files in open.chunks_mut(MOST) {
-        let broken = Batch::begin(work, here, state, now).and_then(|mut batch| batch.run(files, &mut told));
-        // Whatever it was, it was the same for all of them.
-        if let Err(error) = broken {
-            let again = || io::Error::new(error.kind(), error.to_string());
-            files.iter_mut().filter(|(action, _)| action.result.is_none()).for_each(|(action, _)| told(action, Err(again())));
+    for forks_first in [true, false] {
+        let forks = Forks::of(actions);
+        let open = actions.iter_mut().filter(|(action, step)| step.member == 0 && action.result.is_none() && (action.verb == Verb::Fork) == forks_first);
+        let mut ready: Vec<_> = Vec::new();
+        for file in open {
+            match work.premature(&file.0, &file.1, &forks) {
+                None => ready.push(file),
+                later => file.0.result = later,
+            }
+        }
+        for files in ready.chunks_mut(MOST) {
+            let broken = Batch::begin(work, here, state, now).and_then(|mut batch| batch.run(files, &mut told));
+            // Whatever it was, it was the same for all of them.
+            if let Err(error) = broken {
+                let again = || io::Error::new(error.kind(), error.to_string());
+                files.iter_mut().filter(|(action, _)| action.result.is_none()).for_each(|(action, _)| told(action, Err(again())));
+            }
         }
     }
 }

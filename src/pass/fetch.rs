@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::bases::{Base, Bases, beginning_with};
 use crate::codespace::replica::{Getting, Range, VisitError};
@@ -90,12 +91,12 @@ pub(super) async fn choose(question: &Question, digest: Digest, bases: &Arc<Base
     Ok(shorter.last().map_or(How::Whole, |base| How::After((*base).clone())))
 }
 
-/// Shortens a range by what came of it before the line broke: what lay in the same place of a file of this name and number, behind the
-/// same bytes. That it is still what it was is proved as for all that is fetched. None where the range is too short for that.
+/// Shortens a range by what came of it before the line broke: what lay in the same place of a file of this name and number, in the same
+/// store (stores that have no id yet count as one), behind the same bytes. That it is still what it was is proved as for all that is fetched. None where the range is too short for that.
 ///
 /// # Errors
 /// As the system says.
-pub(super) fn shorten(range: &mut Range, fetch: &Fetch, inode: u64, stage: &Path) -> io::Result<Option<Partial>> {
+pub(super) fn shorten(range: &mut Range, fetch: &Fetch, (store, inode): (Option<Uuid>, u64), stage: &Path) -> io::Result<Option<Partial>> {
     if range.length < fetched::SHORTEST {
         return Ok(None);
     }
@@ -103,7 +104,7 @@ pub(super) fn shorten(range: &mut Range, fetch: &Fetch, inode: u64, stage: &Path
         How::After(base) => base.digest.to_string(),
         How::Within(_) | How::Whole => String::new(),
     };
-    let of = format!("{} {inode} {} {base}", range.path, range.offset);
+    let of = format!("{} {} {inode} {} {base}", store.unwrap_or_default(), range.path, range.offset);
     let partial = Partial::find(stage, fetch.session, &of, range.length)?;
     range.offset += partial.length();
     range.length -= partial.length();

@@ -143,7 +143,38 @@ pub struct Work<'a> {
     pub at: DateTime<Utc>,
 }
 
+/// Forks that are to be made, and which of them are a session somewhere by now.
+#[derive(Debug, Default)]
+pub struct Forks(BTreeMap<SessionId, bool>);
+
+impl Forks {
+    /// Of a plan, as far as it is carried out.
+    #[must_use]
+    pub fn of(steps: &[(Action, Step)]) -> Self {
+        let mut forks = Self::default();
+        for (action, _) in steps.iter().filter(|(action, step)| action.verb == Verb::Fork && step.part == Part::Transcript) {
+            *forks.0.entry(action.session).or_default() |= action.result == Some(ActionResult::Done);
+        }
+        forks
+    }
+
+    /// Whether a fork is still to be made, and is nowhere yet.
+    #[must_use]
+    pub fn lack(&self, fork: SessionId) -> bool {
+        self.0.get(&fork) == Some(&false)
+    }
+}
+
 impl Work<'_> {
+    /// What keeps a step from being carried out: the copy that it displaces is to become a session, and is none anywhere. Once all
+    /// members are equal nobody would know that they ever differed.
+    #[must_use]
+    pub fn premature(&self, action: &Action, step: &Step, forks: &Forks) -> Option<ActionResult> {
+        let presence = self.group.presences.get(&action.session)?.get(step.member)?;
+        let fork = note(action.session, step, &action.at, presence, self.plan, self.at)?.fork?;
+        forks.lack(fork).then(|| ActionResult::Deferred("the copy that lost becomes a session first".to_owned()))
+    }
+
     /// Before anything is installed: every copy that will be displaced anywhere is in this machine's vault, and noted. A step
     /// whose displaced copy cannot be kept, because its bytes are not here, is not carried out.
     ///

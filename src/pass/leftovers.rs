@@ -57,7 +57,7 @@ impl Leftover {
 pub async fn is_home(bases: &Arc<Bases>, session: SessionId, size: u64, digest: Digest) -> io::Result<bool> {
     let bases = Arc::clone(bases);
     let look = move || {
-        for path in bases.kept(session) {
+        for path in bases.kept(session, size) {
             match File::open(path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 file => {

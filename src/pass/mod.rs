@@ -4,7 +4,7 @@
 //! report; an error of the pass means that nothing could be attempted. Nothing is installed before everything that was read
 //! is kept.
 //!
-//! The way of a pass: `target` and `connect` say who is there, `quiet` who is left alone, `visit` looks (`bases` knows what need not
+//! The way of a pass: `target` and `connect` say who is there, `quiet` who is left alone, `visit` looks, all of them at once in `looking` (`bases` knows what need not
 //! travel, `ahead` what will, `room` what fits, `member` what may be believed), `absorb` keeps what came, `round` brings those that have looked together,
 //! `group` plans, `install` and `remember` carry it out here and there, `leftovers` tends the far vaults, `closing` ends it; `faults`,
 //! `logged` and `said` tell of it. Other work on the same ground, under the same lock or none: `survey`, `compare`, `verify`, `look`
@@ -33,6 +33,7 @@ pub mod leftovers;
 pub mod lend;
 pub mod logged;
 pub mod look;
+mod looking;
 pub mod member;
 pub mod offers;
 pub mod opener;
@@ -50,13 +51,10 @@ pub mod undivided;
 pub mod verify;
 pub mod visit;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, Utc};
-use futures_util::StreamExt as _;
-use futures_util::stream::FuturesUnordered;
 use tokio::sync::watch;
 use tracing::Instrument as _;
 use uuid::Uuid;
@@ -76,6 +74,7 @@ pub use error::PassError;
 use error::here_error;
 use here::Here;
 pub use look::{Looked, look};
+use looking::Looking;
 use round::{Planned, Round, Visiting};
 pub use setting::{Options, Setting};
 use sources::Sources;
@@ -216,21 +215,6 @@ impl Pass<'_> {
         Ok(state)
     }
 
-    /// Reads this machine. Those that are visited are connected to meanwhile, and list what they have; not so where nothing of this
-    /// machine is known, because then all of it is read and archived, and a connection would only wait.
-    async fn ready_meanwhile<F: Future>(&mut self, state: State, looking: &mut FuturesUnordered<F>) -> Result<(State, VecDeque<F::Output>), PassError> {
-        let meanwhile = state.knows_this_machine();
-        let mut ready = std::pin::pin!(self.ready(state));
-        let mut early = VecDeque::new();
-        loop {
-            tokio::select! {
-                biased;
-                state = &mut ready => return Ok((state?, early)),
-                Some(looked) = looking.next(), if meanwhile => early.push_back(looked),
-            }
-        }
-    }
-
     /// Visits these at once; those that look in time are one round, a late one is a round of its own.
     async fn batch(&mut self, targets: &[Target], state: State) -> Result<State, PassError> {
         let Some(door) = self.door.take() else { return Ok(state) };
@@ -238,21 +222,23 @@ impl Pass<'_> {
         self.setting.contacts.begin(targets, &state, self.clock.now());
         let (tell_ground, ground) = watch::channel(None);
         let luggage = Luggage { agent: self.agent, replicas: state.replicas.clone(), ground };
-        let mut looking: FuturesUnordered<_> = targets
+        let mut looking: Looking<_> = targets
             .iter()
             .map(|target| {
                 let span = logged::codespace_span(&target.name);
                 Box::pin(connect::look(&door, target, &luggage).instrument(span))
             })
             .collect();
-        let (mut state, mut early) = self.ready_meanwhile(state, &mut looking).await?;
+        // Where nothing of this machine is known all of it is read and archived, and a connection would only wait.
+        let meanwhile = state.knows_this_machine();
+        let mut state = if meanwhile { looking.beside(self.ready(state)).await? } else { self.ready(state).await? };
         let Some(bases) = self.tell(&tell_ground) else { return Ok(state) };
         let mut away: Vec<&str> = targets.iter().map(|target| target.display_name.as_str()).collect();
         loop {
             (self.tell)(&Doing::Visiting(away.clone()));
             let mut ready: Vec<Visiting> = Vec::new();
             let mut deadline = None;
-            while let Some(looked) = self.closing.beside(next_before(&mut early, &mut looking, deadline)).await {
+            while let Some(looked) = self.closing.beside(looking.next_before(deadline)).await {
                 let back = looked.as_ref().map_or_else(|missed| &missed.target.name, |visiting| &visiting.target.name);
                 away.retain(|name| !targets.iter().any(|target| target.name == *back && target.display_name == *name));
                 (self.tell)(&Doing::Visiting(away.clone()));
@@ -264,12 +250,12 @@ impl Pass<'_> {
                     Err(missed) => self.missed(&mut state, &missed),
                 }
             }
-            if ready.is_empty() && looking.is_empty() {
+            if ready.is_empty() && looking.is_over() {
                 break;
             }
             if !ready.is_empty() {
                 (self.tell)(&Doing::Installing);
-                state = self.round(ready, Arc::clone(&bases), state).await?;
+                state = looking.beside(self.round(ready, Arc::clone(&bases), state)).await?;
             }
         }
         drop(looking);
@@ -319,13 +305,11 @@ impl Pass<'_> {
             let settled = if round.report.dry_run { Ok(()) } else { round.here.archive.settle() };
             (round, ready, settled.and(planned))
         });
-        let (mut round, mut ready, planned) = self.closing.beside(worked).await?;
+        let (mut round, ready, planned) = self.closing.beside(worked).await?;
         let mut planned: Vec<Planned> = planned.map_err(here_error("vault"))?;
-        if !self.options.dry_run {
-            self.closing.beside(remember::put_all(&mut round, &mut ready, &mut planned)).await;
-        }
+        let visited = remember::put_all(&mut round, ready, &mut planned, &mut self.closing).await;
         let installed = planned.iter().flat_map(|planned| &planned.actions).any(|(action, step)| step.member == 0 && action.result.is_some());
-        self.closing.begin(remember::fold(&mut round, ready, planned)).await;
+        remember::fold(&mut round, visited, planned);
         self.report = round.report;
         self.here = (!installed).then_some(round.here);
         Ok(round.state)
@@ -357,19 +341,6 @@ impl Pass<'_> {
             self.report.notes.push(format!("the state was not saved, so the next pass takes longer: {error}"));
         }
         Ok(self.report)
-    }
-}
-
-/// The next that has looked; none when there is none left, or the deadline has passed.
-async fn next_before<F: Future + Unpin>(
-    early: &mut VecDeque<F::Output>,
-    looking: &mut FuturesUnordered<F>,
-    deadline: Option<tokio::time::Instant>,
-) -> Option<F::Output> {
-    match (early.pop_front(), deadline) {
-        (Some(early), _) => Some(early),
-        (None, None) => looking.next().await,
-        (None, Some(deadline)) => tokio::time::timeout_at(deadline, looking.next()).await.ok().flatten(),
     }
 }
 

@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use futures_util::future::join_all;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::bases::Bases;
-use super::closing::End;
+use super::closing::Closing;
 use super::connect::Missed;
 use super::faults;
 use super::leftovers::Leftover;
@@ -23,6 +24,7 @@ use super::round::{Planned, Round, Visiting, done_at, word};
 use super::target::{Reach, Target};
 use super::visit::Seen;
 use crate::codespace::replica::{Parcel, VisitError};
+use crate::codespace::ssh::Counts;
 use crate::codespace::wire::{Outcome as FarOutcome, PutAnswer, PutFile, Token};
 use crate::reconcile::manifest::{Part, StorePath};
 use crate::reconcile::report::{ActionResult, Outcome, Skipped, Visit};
@@ -36,35 +38,64 @@ const CLOCK_TOLERANCE: i64 = 300;
 /// A codespace that GitHub's list lacks for so long is forgotten.
 const FORGET_AFTER: TimeDelta = TimeDelta::days(30);
 
-/// Takes to every far replica what the plans have for it, all at once, and notes each outcome.
-pub async fn put_all(round: &mut Round, visits: &mut [Visiting], planned: &mut [Planned]) {
-    let parcels: Vec<_> = visits.iter().enumerate().map(|(index, visit)| round.parcel(planned, index, &visit.seen)).collect();
-    let bases = Arc::clone(&round.bases);
-    let sending = visits.iter_mut().zip(&parcels).map(|(visit, (files, _))| {
-        let span = logged::codespace_span(&visit.target.name);
-        send(visit, files, &bases).instrument(span)
-    });
-    let answers = join_all(sending).await;
-    for ((visit, (files, meaning)), answer) in visits.iter_mut().zip(&parcels).zip(answers) {
+/// A visit that is over: its connection was told to end.
+#[derive(Debug)]
+pub struct Visited {
+    target: Target,
+    seen: Seen,
+    agent: Option<Uuid>,
+    counts: Counts,
+    ended: DateTime<Utc>,
+}
+
+/// Takes to every far replica what the plans have for it, all at once, and notes each outcome; nothing is sent in a dry run. A connection
+/// ends as soon as nothing more is to be said over it, however long the others take.
+pub async fn put_all(round: &mut Round, visits: Vec<Visiting>, planned: &mut [Planned], closing: &mut Closing) -> Vec<Visited> {
+    let (bases, dry_run) = (Arc::clone(&round.bases), round.report.dry_run);
+    let mut sending: FuturesUnordered<_> = visits
+        .into_iter()
+        .enumerate()
+        .map(|(index, mut visit)| {
+            let (files, meaning) = if dry_run { Default::default() } else { round.parcel(planned, index, &visit.seen) };
+            let (span, bases) = (logged::codespace_span(&visit.target.name), &bases);
+            let said = async move {
+                let answer = if dry_run { None } else { send(&mut visit, &files, bases).await };
+                (index, visit, (files, meaning, answer))
+            };
+            said.instrument(span)
+        })
+        .collect();
+    let mut over = Vec::new();
+    while let Some((index, Visiting { target, far, seen, agent }, said)) = closing.beside(sending.next()).await {
+        let counts = far.counts();
+        closing.begin(vec![far.close()]).await;
+        over.push((index, Visited { target, seen, agent, counts, ended: round.clock.now() }, said));
+    }
+    over.sort_by_key(|(index, ..)| *index);
+    let (mut visits, said): (Vec<Visited>, Vec<_>) = over.into_iter().map(|(_, visit, said)| (visit, said)).unzip();
+    for (visit, (files, meaning, answer)) in visits.iter_mut().zip(said) {
         match answer.map(|answer| answer.and_then(|answer| of_the_listed(visit.seen.listing.replica, answer))) {
             None => {}
             Some(Ok(answer)) => {
                 let span = logged::codespace_span(&visit.target.name);
-                span.in_scope(|| note(visit, planned, files, meaning, &answer));
+                span.in_scope(|| note(visit, planned, &files, &meaning, &answer));
             }
             Some(Err(error)) => {
-                for (group, action) in meaning {
+                for (group, action) in &meaning {
                     planned[*group].actions[*action].0.result = Some(ActionResult::Failed(error.to_string()));
                 }
                 // Whether anything was done there is not known.
-                for file in files {
+                for file in &files {
                     forget(visit, &file.path);
                 }
                 visit.seen.broken = Some(error);
             }
         }
     }
-    forget_unknown(visits, planned);
+    if !dry_run {
+        forget_unknown(&mut visits, planned);
+    }
+    visits
 }
 
 /// What was listed of one store says nothing of another, which has an id of its own.
@@ -73,7 +104,7 @@ fn of_the_listed(listed: Option<Uuid>, answer: PutAnswer) -> Result<PutAnswer, V
 }
 
 /// What could not be planned or sent for want of bytes is read again at the next visit, whatever is remembered of it.
-fn forget_unknown(visits: &mut [Visiting], planned: &[Planned]) {
+fn forget_unknown(visits: &mut [Visited], planned: &[Planned]) {
     for Planned { far, plan, actions, .. } in planned {
         for id in plan.unplanned.keys() {
             far.iter().for_each(|(visit, member)| {
@@ -113,7 +144,7 @@ async fn send(visit: &mut Visiting, files: &[PutFile], bases: &Arc<Bases>) -> Op
     Some(put)
 }
 
-fn note(visit: &mut Visiting, planned: &mut [Planned], files: &[PutFile], meaning: &[(usize, usize)], answer: &PutAnswer) {
+fn note(visit: &mut Visited, planned: &mut [Planned], files: &[PutFile], meaning: &[(usize, usize)], answer: &PutAnswer) {
     visit.seen.listing.replica = answer.replica.or(visit.seen.listing.replica);
     visit.seen.forgot(answer);
     for (file, (group, action)) in files.iter().zip(meaning) {
@@ -147,7 +178,7 @@ fn held(planned: &Planned, action: usize) -> Option<Held> {
     work.held(of.session, &of.part)
 }
 
-fn installed(visit: &mut Visiting, repository: &crate::reconcile::project::RepositoryId, path: &StorePath, token: &Token, held: Option<Held>) {
+fn installed(visit: &mut Visited, repository: &crate::reconcile::project::RepositoryId, path: &StorePath, token: &Token, held: Option<Held>) {
     let Some(member) = visit.seen.members.iter_mut().find(|member| member.repository == *repository) else { return };
     let session = member.sessions.entry(path.session).or_insert_with(|| super::member::FarSession {
         project: path.project.clone(),
@@ -165,7 +196,7 @@ fn installed(visit: &mut Visiting, repository: &crate::reconcile::project::Repos
     }
 }
 
-fn forget(visit: &mut Visiting, path: &StorePath) {
+fn forget(visit: &mut Visited, path: &StorePath) {
     for session in visit.seen.members.iter_mut().filter_map(|member| member.sessions.get_mut(&path.session)) {
         forget_part(session, &path.part);
     }
@@ -178,10 +209,9 @@ fn forget_part(session: &mut super::member::FarSession, part: &Part) {
     }
 }
 
-/// Folds what came of the visits into state and report, and gives the ends of their connections.
-pub fn fold(round: &mut Round, visits: Vec<Visiting>, planned: Vec<Planned>) -> Vec<End> {
-    let mut ends = Vec::new();
-    for (index, visiting) in visits.into_iter().enumerate() {
+/// Folds what came of the visits into state and report.
+pub fn fold(round: &mut Round, visits: Vec<Visited>, planned: Vec<Planned>) {
+    for (index, visited) in visits.into_iter().enumerate() {
         let mut standings: BTreeMap<String, usize> = BTreeMap::new();
         let mut bytes_out = 0;
         for planned in &planned {
@@ -198,18 +228,14 @@ pub fn fold(round: &mut Round, visits: Vec<Visiting>, planned: Vec<Planned>) -> 
                 bytes_out += sent.map(|(action, _)| action.bytes).sum::<u64>();
             }
         }
-        let (visit, end) = finish(round, visiting, standings, bytes_out);
+        let visit = finish(round, visited, standings, bytes_out);
         round.report.visits.push(visit);
-        ends.push(end);
     }
     round.report.actions.extend(planned.into_iter().flat_map(|planned| planned.actions).map(|(action, _)| action));
-    ends
 }
 
-fn finish(round: &mut Round, visiting: Visiting, standings: BTreeMap<String, usize>, bytes_out: u64) -> (Visit, End) {
-    let Visiting { target, far, seen, agent } = visiting;
-    let counts = far.counts();
-    let ended = round.clock.now();
+fn finish(round: &mut Round, visited: Visited, standings: BTreeMap<String, usize>, bytes_out: u64) -> Visit {
+    let Visited { target, seen, agent, counts, ended } = visited;
     let transcripts: Vec<&StorePath> = seen.listing.files.iter().map(|file| &file.path).filter(|path| path.part == Part::Transcript).collect();
     let not_home = transcripts.iter().filter(|path| !seen.members.iter().any(|member| is_home(member, path))).count();
     let mut notes = Vec::new();
@@ -260,9 +286,9 @@ fn finish(round: &mut Round, visiting: Visiting, standings: BTreeMap<String, usi
             seen.remember(&mut memory, &round.here);
             round.state.replicas.insert(replica, if memory == *old { old } else { Arc::new(memory) });
         }
-        visited(&mut round.state, &visit, &target, &seen, round.now);
+        remember(&mut round.state, &visit, &target, &seen, round.now);
     }
-    (visit, far.close())
+    visit
 }
 
 /// Whether the bytes of a transcript that was listed are on this machine. What this pass installed there was not listed.
@@ -320,7 +346,7 @@ pub fn listed(state: &mut State, targets: &[Target], whole: bool, now: DateTime<
     }
 }
 
-fn visited(state: &mut State, visit: &Visit, target: &Target, seen: &Seen, now: DateTime<Utc>) {
+fn remember(state: &mut State, visit: &Visit, target: &Target, seen: &Seen, now: DateTime<Utc>) {
     let memory = state.visits.entry(visit.name.clone()).or_default();
     memory.repositories.clone_from(&visit.repositories);
     (memory.tried, memory.outcome, memory.answered) = (Some(now), outcome_words(&visit.outcome), Some(true));

@@ -32,10 +32,10 @@ pub enum NoRoom {
         size: u64,
     },
     /// The disk would be full.
-    #[error("has {} to bring, and this machine's disk has no room for them", words::bytes(*bytes))]
+    #[error("has {}, and this machine's disk has no room for them", words::bytes(*size))]
     DiskTooSmall {
-        /// How many bytes are missing here.
-        bytes: u64,
+        /// Its declared size.
+        size: u64,
     },
 }
 
@@ -55,18 +55,19 @@ impl Room {
         Self { left: free.saturating_sub(RESERVE.min(whole / 20)) }
     }
 
-    /// Takes the room for `bytes` of a file of this size; twice, because what is installed is kept as well.
+    /// Takes the room for a file of this size: twice, because it is put together in the stage, and what is installed is kept as well. That
+    /// holds however little of it comes over the line.
     ///
     /// # Errors
     /// Why it cannot be brought; nothing is taken then.
-    pub fn take(&mut self, size: u64, bytes: u64) -> Result<(), NoRoom> {
+    pub fn take(&mut self, size: u64) -> Result<(), NoRoom> {
         if size > LONGEST_FILE {
             return Err(NoRoom::TooLong { size });
         }
-        match self.left.checked_sub(bytes.saturating_mul(2)) {
+        match self.left.checked_sub(size.saturating_mul(2)) {
             Some(left) => self.left = left,
-            None if bytes <= ALWAYS_TRIED => self.left = 0,
-            None => return Err(NoRoom::DiskTooSmall { bytes }),
+            None if size <= ALWAYS_TRIED => self.left = 0,
+            None => return Err(NoRoom::DiskTooSmall { size }),
         }
         Ok(())
     }
@@ -81,24 +82,24 @@ mod tests {
     #[test]
     fn a_visit_leaves_the_reserve_and_refuses_what_does_not_fit() {
         let mut room = Room::of(1000 * MIB, 100_000 * MIB);
-        assert_eq!(room.take(300 * MIB, 300 * MIB), Ok(()));
-        assert_eq!(room.take(300 * MIB, 300 * MIB), Err(NoRoom::DiskTooSmall { bytes: 300 * MIB }));
-        assert_eq!(room.take(300 * MIB, 72 * MIB), Ok(()), "144 of 144 MiB");
-        assert_eq!(room.take(2 * MIB, 2 * MIB), Err(NoRoom::DiskTooSmall { bytes: 2 * MIB }));
+        assert_eq!(room.take(300 * MIB), Ok(()));
+        assert_eq!(room.take(300 * MIB), Err(NoRoom::DiskTooSmall { size: 300 * MIB }));
+        assert_eq!(room.take(72 * MIB), Ok(()), "144 of 144 MiB");
+        assert_eq!(room.take(2 * MIB), Err(NoRoom::DiskTooSmall { size: 2 * MIB }));
     }
 
     #[test]
     fn a_small_file_is_always_tried() {
         let mut full = Room::of(0, 1000);
-        assert_eq!((full.take(MIB, MIB), full.take(5, 5)), (Ok(()), Ok(())));
+        assert_eq!((full.take(MIB), full.take(5)), (Ok(()), Ok(())));
     }
 
     #[test]
     fn what_no_session_can_be_is_refused_whatever_the_disk() {
         let mut room = Room::of(u64::MAX, u64::MAX);
-        assert_eq!(room.take(LONGEST_FILE, LONGEST_FILE), Ok(()));
+        assert_eq!(room.take(LONGEST_FILE), Ok(()));
         for size in [LONGEST_FILE + 1, u64::MAX] {
-            assert_eq!(room.take(size, 1), Err(NoRoom::TooLong { size }));
+            assert_eq!(room.take(size), Err(NoRoom::TooLong { size }));
         }
         assert_eq!(NoRoom::TooLong { size: 5 << 30 }.to_string(), "is said to have 5.0 GiB, more than 4.0 GiB are brought nowhere");
     }

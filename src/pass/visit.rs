@@ -219,7 +219,7 @@ impl Seen {
         let mut full = false;
         let Self { fetches, members, skipped, .. } = self;
         fetches.retain(|fetch| {
-            let Err(why) = fetch.missing().map_or(Ok(()), |offset| room.take(fetch.size, fetch.size - offset)) else { return true };
+            let Err(why) = fetch.missing().map_or(Ok(()), |_| room.take(fetch.size)) else { return true };
             full |= matches!(why, NoRoom::DiskTooSmall { .. });
             if let Some(session) = members[fetch.member].sessions.get_mut(&fetch.session) {
                 skipped.push(Skipped { name: format!("{}/{}", session.project, fetch.part.path(fetch.session)), why: why.to_string() });
@@ -239,14 +239,14 @@ impl Seen {
             let Some((project, inode)) = self.lies(fetch) else { continue };
             let path = StorePath { project, session: fetch.session, part: fetch.part.clone() };
             let mut range = Range { path: FarPath::Store(path), offset, length: fetch.size - offset };
-            let partial = fetch::shorten(&mut range, fetch, inode, &errand.stage).map_err(VisitError::Here)?;
+            let partial = fetch::shorten(&mut range, fetch, (self.listing.replica, inode), &errand.stage).map_err(VisitError::Here)?;
             partials.extend(partial.map(|partial| (ranges.len(), partial)));
             ranges.push(range);
             order.push(Fetched::Part(index));
         }
         for (index, leftover) in self.leftovers.iter().enumerate().filter(|(_, leftover)| !leftover.is_home) {
             // One that does not fit stays where it is: it is a copy that lost.
-            if room.take(leftover.object.size, leftover.object.size).is_err() {
+            if room.take(leftover.object.size).is_err() {
                 continue;
             }
             ranges.push(Range { path: leftover.path(), offset: 0, length: leftover.object.size });

@@ -47,22 +47,11 @@ pub fn may_be_fork(session: SessionId) -> bool {
     session.as_uuid().get_version_num() == 5
 }
 
-/// The one of `origins` that `session` is a fork of, if it is. `line_ends` are the digests of the beginnings of its transcript, one
-/// for each line that ends.
-///
-/// # Errors
-/// The first that `line_ends` gives.
-pub fn origin<E>(session: SessionId, line_ends: impl IntoIterator<Item = Result<Digest, E>>, origins: &BTreeSet<SessionId>) -> Result<Option<SessionId>, E> {
-    if !may_be_fork(session) {
-        return Ok(None);
-    }
-    for beginning in line_ends {
-        let beginning = beginning?;
-        if let Some(origin) = origins.iter().find(|origin| id(**origin, beginning) == session) {
-            return Ok(Some(*origin));
-        }
-    }
-    Ok(None)
+/// The one of `origins` that `session` is a fork of, if it is. `beginning` is the digest of its lines before the first that names it: the
+/// copy that lost cannot name what is made of its digest, and the line behind it does.
+#[must_use]
+pub fn origin(session: SessionId, beginning: Digest, origins: &BTreeSet<SessionId>) -> Option<SessionId> {
+    origins.iter().copied().find(|origin| may_be_fork(session) && id(*origin, beginning) == session)
 }
 
 #[cfg(test)]
@@ -71,35 +60,16 @@ mod tests {
 
     const ORIGIN: &str = "6f869d7b-ce51-4e00-8a05-674dde6aa368";
 
-    /// The digests of the beginnings of a text, at its line ends.
-    fn line_ends(text: &str) -> Vec<Result<Digest, ()>> {
-        text.match_indices('\n').map(|(at, _)| Ok(Digest::of(&text.as_bytes()[..=at]))).collect()
-    }
-
     #[test]
-    fn a_fork_is_told_by_its_own_bytes_however_it_has_grown() {
+    fn a_fork_is_told_by_the_bytes_of_what_lost() {
         let (origin, other): (SessionId, SessionId) = (ORIGIN.parse().unwrap(), "7f869d7b-ce51-4e00-8a05-674dde6aa368".parse().unwrap());
-        let (lost, origins) = ("one\ntwo\n", BTreeSet::from([other, origin]));
-        let fork = id(origin, Digest::of(lost.as_bytes()));
-        for grown in ["", "title\n", "title\nmore\n", "title\ntorn"] {
-            assert_eq!(origin_of(fork, &format!("{lost}{grown}"), &origins), Some(origin), "{grown}");
-        }
-        assert_eq!(origin_of(fork, "one\n", &origins), None, "less than the copy that lost");
-        assert_eq!(origin_of(fork, "one\nTWO\nx\n", &origins), None, "another copy");
-        assert_eq!(origin_of(fork, lost, &BTreeSet::from([other])), None, "the fork of a session that is not among them");
-        assert_eq!(origin_of(origin, lost, &origins), None, "no id of a fork");
-        assert_eq!(super::origin(origin, [Err("nothing is read of it")], &origins), Ok(None));
+        let (lost, origins) = (Digest::of(b"one\ntwo\n"), BTreeSet::from([other, origin]));
+        let fork = id(origin, lost);
+        assert_eq!(super::origin(fork, lost, &origins), Some(origin));
+        assert_eq!(super::origin(fork, Digest::of(b"one\n"), &origins), None, "less than the copy that lost");
+        assert_eq!(super::origin(fork, Digest::of(b"one\nTWO\n"), &origins), None, "another copy");
+        assert_eq!(super::origin(fork, lost, &BTreeSet::from([other])), None, "the fork of a session that is not among them");
+        assert_eq!(super::origin(origin, lost, &origins), None, "no id of a fork");
         assert_eq!([origin, fork].map(may_be_fork), [false, true]);
-    }
-
-    #[test]
-    fn what_cannot_be_read_to_the_line_that_decides_is_an_error() {
-        let fork = id(ORIGIN.parse().unwrap(), Digest::of(b"one\ntwo\n"));
-        let torn = [Ok(Digest::of(b"one\n")), Err("gone")];
-        assert_eq!(super::origin(fork, torn, &BTreeSet::from([ORIGIN.parse().unwrap()])), Err("gone"));
-    }
-
-    fn origin_of(session: SessionId, text: &str, origins: &BTreeSet<SessionId>) -> Option<SessionId> {
-        super::origin(session, line_ends(text), origins).unwrap()
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::read;
 use crate::reconcile::manifest::{Part, SessionId};
 use crate::reconcile::transcript::Digest;
 
@@ -73,4 +74,13 @@ pub struct Object {
     pub path: PathBuf,
     /// What is known of it.
     pub note: Note,
+}
+
+impl Object {
+    /// Whether its file still begins with the bytes that the note speaks of. Reads them.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        let read = read::open(&self.path).and_then(|file| read::prefix(&file, self.note.length));
+        read.is_ok_and(|digest| digest == Some(self.note.digest))
+    }
 }

@@ -95,53 +95,36 @@ pub fn prefix(file: &File, length: u64) -> io::Result<Option<Digest>> {
     Ok((seen == length).then(|| Digest(hash.finalize().into())))
 }
 
-/// The digests of a file's beginnings, one for each line that ends.
-#[derive(Debug)]
-pub struct LineEnds<R> {
-    file: R,
-    chunk: Vec<u8>,
-    at: usize,
-    hash: Sha256,
-}
-
-impl<R: Read> LineEnds<R> {
-    /// Of what is read from here.
-    #[must_use]
-    pub fn of(file: R) -> Self {
-        Self { file, chunk: Vec::new(), at: 0, hash: Sha256::new() }
-    }
-
-    /// The next line end, or none when there is no further one.
-    fn step(&mut self) -> io::Result<Option<Digest>> {
-        loop {
-            let rest = &self.chunk[self.at..];
-            if let Some(end) = memchr::memchr(b'\n', rest) {
-                self.hash.update(&rest[..=end]);
-                self.at += end + 1;
-                return Ok(Some(Digest(self.hash.clone().finalize().into())));
-            }
-            self.hash.update(rest);
-            self.chunk.resize((2 * self.chunk.len()).clamp(FIRST_CHUNK, CHUNK), 0);
-            let count = loop {
-                match self.file.read(&mut self.chunk) {
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    count => break count?,
-                }
-            };
-            self.chunk.truncate(count);
-            self.at = 0;
-            if count == 0 {
-                return Ok(None);
-            }
+/// The digest of all lines before the first that names something, or of all lines there are if none does; none where no line ends
+/// before. Takes no more memory, and no more work for a byte, however many lines there are.
+///
+/// # Errors
+/// As `read`.
+pub fn lines_before(mut file: impl Read, name: &str) -> io::Result<Option<Digest>> {
+    let finder = memchr::memmem::Finder::new(name);
+    let (mut hash, mut lines) = (Sha256::new(), None);
+    // What is not in the hash yet.
+    let (mut rest, mut chunk) = (Vec::new(), vec![0; FIRST_CHUNK]);
+    loop {
+        let count = match file.read(&mut chunk) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            count => count?,
+        };
+        rest.extend_from_slice(&chunk[..count]);
+        let found = finder.find(&rest);
+        // Its beginning may be the end of this.
+        let taken = found.unwrap_or_else(|| if count == 0 { rest.len() } else { rest.len().saturating_sub(name.len()) });
+        let ended = memchr::memrchr(b'\n', &rest[..taken]).map_or(0, |end| end + 1);
+        hash.update(&rest[..ended]);
+        if ended > 0 {
+            lines = Some(hash.clone());
         }
-    }
-}
-
-impl<R: Read> Iterator for LineEnds<R> {
-    type Item = io::Result<Digest>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.step().transpose()
+        if found.is_some() || count == 0 {
+            return Ok(lines.map(|lines| Digest(lines.finalize().into())));
+        }
+        hash.update(&rest[ended..taken]);
+        rest.drain(..taken);
+        chunk.resize(CHUNK, 0);
     }
 }
 
@@ -206,5 +189,33 @@ mod tests {
         }
         assert_eq!((small(&at("link"), 4).unwrap(), open(&at("file")).is_ok()), (b"some".to_vec(), true));
         assert_eq!(open(&at("none")).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    /// Gives so many bytes at a time.
+    struct Dripping<'a>(&'a [u8], usize);
+
+    impl Read for Dripping<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let (now, later) = self.0.split_at(self.1.min(buffer.len()).min(self.0.len()));
+            buffer[..now.len()].copy_from_slice(now);
+            self.0 = later;
+            Ok(now.len())
+        }
+    }
+
+    #[test]
+    fn the_lines_before_the_first_that_names_something_are_found_however_they_arrive() {
+        let long = "x".repeat(CHUNK);
+        let texts =
+            ["", "one", "name\n", "\n", "one\ntwo", "one\ntwo\n", "one\nna\nme name\nname\n", "one\ntwo name", &format!("one\n{long}\n{long}name\nname\n")];
+        for text in texts {
+            let before = text.find("name").map_or(text, |named| &text[..named]);
+            let expected = before.rfind('\n').map(|end| Digest::of(&text.as_bytes()[..=end]));
+            for at_once in [1, 2, 3, 4, 5, 1000, FIRST_CHUNK - 1, usize::MAX] {
+                if text.len() / at_once < 10_000 {
+                    assert_eq!(lines_before(Dripping(text.as_bytes(), at_once), "name").unwrap(), expected, "{} bytes, {at_once} at once", text.len());
+                }
+            }
+        }
     }
 }

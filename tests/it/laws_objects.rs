@@ -36,6 +36,29 @@ fn an_object_is_found_by_its_session_and_its_content() {
 }
 
 #[test]
+fn a_note_is_worth_what_its_file_holds() {
+    let mut place = Place::new();
+    let source = place.root().join("again");
+    fs::write(&source, b"one\n").unwrap();
+    keep(&mut place, id(), b"one\n");
+    place.vault.copy(&source, note(b"one\n", Reason::Recovered)).unwrap();
+    let [object] = place.vault.objects().to_vec().try_into().unwrap();
+    // Its bytes are others now.
+    fs::write(&object.path, b"two\n").unwrap();
+    for _twice in 0..2 {
+        place.vault.copy(&source, note(b"one\n", Reason::Recovered)).unwrap();
+        assert_eq!(place.vault.objects().iter().filter(|object| fs::read(&object.path).unwrap() == b"one\n").count(), 1);
+    }
+    // It was cut, and then it is gone.
+    for spoil in [|path: &std::path::Path| fs::write(path, b"on").unwrap(), |path: &std::path::Path| fs::remove_file(path).unwrap()] {
+        spoil(&object.path);
+        let vault = Vault::open(&place.root().join("data")).unwrap();
+        let [other] = vault.objects() else { panic!("{:?}", vault.objects()) };
+        assert_ne!(other.path, object.path);
+    }
+}
+
+#[test]
 fn what_went_while_the_vault_is_listed_is_passed_over_and_what_cannot_be_read_is_said() {
     let mut place = Place::new();
     keep(&mut place, id(), b"one\n");

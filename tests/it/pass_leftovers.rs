@@ -57,6 +57,23 @@ fn what_a_far_vault_holds_alone_comes_home_before_it_goes() {
 }
 
 #[test]
+fn what_lies_behind_the_content_of_the_archive_is_no_proof() {
+    let (world, far, talk) = grown(1);
+    let [object] = objects(&far).try_into().unwrap();
+    let late = b"{\"type\":\"user\",\"late\":true}\n";
+    let archived = world.data().join("vault/archive").join(format!("{}.jsonl", id(1)));
+    let bytes = [fs::read(&archived).unwrap(), late.to_vec()].concat();
+    fs::write(&object, &bytes).unwrap();
+    // A pass was killed after it had appended, and before the index said so: the next that appends writes over it.
+    fs::write(&archived, &bytes).unwrap();
+    far.goes_on(&talk.says("one more"));
+    world.here.put(&Talk::begun(&id(3), &world.here.at("widget"), 40, "asks for a put"));
+    world.passes();
+    assert!(!objects(&far).contains(&object), "it went there");
+    assert!(world.displaced(&id(1)).iter().any(|kept| kept.0 == bytes), "and is here");
+}
+
+#[test]
 fn what_a_killed_put_left_there_goes_after_a_day_with_any_later_put() {
     let (world, far, talk) = grown(1);
     let stage = far.claude.join(".claude-session-sync/stage");
@@ -100,5 +117,28 @@ fn a_fork_is_there_before_the_copy_that_lost_is_displaced() {
             |verb: Verb| report.actions.iter().enumerate().filter(move |(_, action)| action.verb == verb && action.at == loses.name).map(|(place, _)| place);
         assert_eq!((at(Verb::Fork).count(), at(Verb::Replace).count()), (10, 10), "{}", loses.name);
         assert!(at(Verb::Fork).max() < at(Verb::Replace).min(), "{}: a pass that is cut off between the two would forget that they diverged", loses.name);
+    }
+}
+
+#[test]
+fn a_copy_whose_fork_cannot_be_made_is_not_displaced() {
+    for (direction, here_loses) in [("--pull", true), ("--push", false)] {
+        let (world, far, talk) = grown(1);
+        let (loses, wins) = if here_loses { (&world.here, &far) } else { (&far, &world.here) };
+        let talk = Talk::begun(&id(5), &talk.cwd, 30, "begun");
+        let (lost, won) = (talk.clone().says("older"), talk.after(60).says("newer"));
+        let fork = loses.put(&lost).with_file_name(format!("{}.jsonl", lost.fork_id()));
+        wins.put(&won);
+        // Something is in its place.
+        fs::create_dir(&fork).unwrap();
+        for pass in 1..3 {
+            world.sync(&[direction]);
+            assert_eq!(loses.bytes(&id(5)).0, lost.complete(), "{direction}, pass {pass}");
+        }
+        fs::remove_dir(&fork).unwrap();
+        world.sync(&[direction]);
+        assert!(fork.exists(), "{direction}");
+        world.sync(&[direction]);
+        assert_eq!(loses.bytes(&id(5)).0, won.complete(), "{direction}");
     }
 }

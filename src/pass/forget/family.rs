@@ -8,8 +8,9 @@ use std::path::PathBuf;
 use crate::pass::here::Here;
 use crate::reconcile::fork;
 use crate::reconcile::manifest::{Part, SessionId};
+use crate::reconcile::transcript::Digest;
 use crate::store::forget::transcripts;
-use crate::store::read::LineEnds;
+use crate::store::read;
 
 /// The session and its forks, each with the session that it is a fork of. Where it was forgotten before, also whatever was forgotten
 /// with it: what could tell the fork may be gone by now.
@@ -19,9 +20,15 @@ use crate::store::read::LineEnds;
 pub(super) fn family(here: &Here, session: SessionId) -> io::Result<BTreeMap<SessionId, Option<SessionId>>> {
     let mut family: BTreeMap<SessionId, Option<SessionId>> = here.forgotten.together_with(session).map(|of| (of, None)).collect();
     family.insert(session, None);
-    let mut candidates: BTreeMap<SessionId, Vec<PathBuf>> = BTreeMap::new();
+    let mut candidates: Vec<(SessionId, Digest)> = Vec::new();
     for candidate in here.known().into_iter().chain(here.again.iter().copied()).filter(|candidate| fork::may_be_fork(*candidate)) {
-        candidates.insert(candidate, copies(here, candidate)?);
+        for copy in copies(here, candidate)? {
+            let file = match File::open(copy) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                file => file?,
+            };
+            candidates.extend(read::lines_before(file, &candidate.to_string())?.map(|beginning| (candidate, beginning)));
+        }
     }
     loop {
         let origins: BTreeSet<SessionId> = family.keys().copied().collect();
@@ -29,14 +36,8 @@ pub(super) fn family(here: &Here, session: SessionId) -> io::Result<BTreeMap<Ses
         for object in here.vault.objects().iter().filter(|object| origins.contains(&object.note.session)) {
             found.extend(object.note.fork.map(|fork| (fork, object.note.session)));
         }
-        for (candidate, copies) in candidates.iter().filter(|(candidate, _)| !origins.contains(candidate)) {
-            for copy in copies {
-                let file = match File::open(copy) {
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                    file => file?,
-                };
-                found.extend(fork::origin(*candidate, LineEnds::of(file), &origins)?.map(|origin| (*candidate, origin)));
-            }
+        for (candidate, beginning) in candidates.iter().filter(|(candidate, _)| !origins.contains(candidate)) {
+            found.extend(fork::origin(*candidate, *beginning, &origins).map(|origin| (*candidate, origin)));
         }
         let before = family.len();
         for (fork, origin) in found {

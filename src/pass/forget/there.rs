@@ -20,9 +20,10 @@ use crate::pass::visit::Seen;
 use crate::reconcile::fork;
 use crate::reconcile::manifest::{Part, SessionId};
 use crate::reconcile::report::{Forgetting, Forgotten};
+use crate::reconcile::transcript::Digest;
 use crate::state::ReplicaMemory;
 use crate::store::fetched;
-use crate::store::read::LineEnds;
+use crate::store::read;
 
 /// Most sessions that one put is told to forget.
 const MOST: usize = 1000;
@@ -66,16 +67,20 @@ pub(in crate::pass) fn condemn(visits: &mut [Visiting], here: &mut Here, bases: 
     if dates.is_empty() {
         return Ok(());
     }
+    let mut suspects: Vec<(SessionId, Digest)> = Vec::new();
+    for fetch in visits.iter().flat_map(|visit| &visit.seen.fetches).filter(|fetch| fetch.part == Part::Transcript && fork::may_be_fork(fetch.session)) {
+        let (How::Whole, Some(staged)) = (&fetch.how, &fetch.staged) else { continue };
+        if bases.of_part(fetch.session, &Part::Transcript).is_empty() {
+            let beginning = read::lines_before(File::open(staged)?.take(fetch.size), &fetch.session.to_string())?;
+            suspects.extend(beginning.map(|beginning| (fetch.session, beginning)));
+        }
+    }
     loop {
         let origins: BTreeSet<SessionId> = dates.keys().copied().collect();
         let mut found: BTreeMap<SessionId, DateTime<Utc>> = BTreeMap::new();
-        for fetch in visits.iter().flat_map(|visit| &visit.seen.fetches).filter(|fetch| fetch.part == Part::Transcript) {
-            let (How::Whole, Some(staged)) = (&fetch.how, &fetch.staged) else { continue };
-            if origins.contains(&fetch.session) || !bases.of_part(fetch.session, &Part::Transcript).is_empty() {
-                continue;
-            }
-            let origin = fork::origin(fetch.session, LineEnds::of(File::open(staged)?.take(fetch.size)), &origins)?;
-            found.extend(origin.and_then(|origin| Some((fetch.session, *dates.get(&origin)?))));
+        for (session, beginning) in suspects.iter().filter(|(session, _)| !origins.contains(session)) {
+            let origin = fork::origin(*session, *beginning, &origins);
+            found.extend(origin.and_then(|origin| Some((*session, *dates.get(&origin)?))));
         }
         if found.is_empty() {
             break;
