@@ -51,7 +51,7 @@ pub(super) fn install_here(
         logged::file(action);
     };
     for forks_first in [true, false] {
-        let forks = Forks::of(actions);
+        let forks = Forks::lacking(actions, work.group);
         let open = actions.iter_mut().filter(|(action, step)| step.member == 0 && action.result.is_none() && (action.verb == Verb::Fork) == forks_first);
         let mut ready: Vec<_> = Vec::new();
         for file in open {

@@ -1,6 +1,6 @@
 //! The plan of a group is carried out: here first, then at every far member, each outcome noted as it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -143,25 +143,23 @@ pub struct Work<'a> {
     pub at: DateTime<Utc>,
 }
 
-/// Forks that are to be made, and which of them are a session somewhere by now.
+/// Forks that are still to be made somewhere, and stand nowhere yet.
 #[derive(Debug, Default)]
-pub struct Forks(BTreeMap<SessionId, bool>);
+pub struct Forks(BTreeSet<SessionId>);
 
 impl Forks {
     /// Of a plan, as far as it is carried out.
     #[must_use]
-    pub fn of(steps: &[(Action, Step)]) -> Self {
-        let mut forks = Self::default();
-        for (action, _) in steps.iter().filter(|(action, step)| action.verb == Verb::Fork && step.part == Part::Transcript) {
-            *forks.0.entry(action.session).or_default() |= action.result == Some(ActionResult::Done);
-        }
-        forks
-    }
-
-    /// Whether a fork is still to be made, and is nowhere yet.
-    #[must_use]
-    pub fn lack(&self, fork: SessionId) -> bool {
-        self.0.get(&fork) == Some(&false)
+    pub fn lacking(steps: &[(Action, Step)], group: &Group) -> Self {
+        let transcripts = || steps.iter().filter(|(action, _)| action.part == Part::Transcript);
+        let made = |fork: SessionId| {
+            let mut steps = transcripts().filter(|(action, _)| action.session == fork);
+            let planned: BTreeSet<usize> = steps.clone().map(|(_, step)| step.member).collect();
+            let held = |(member, presence): (usize, &Presence)| presence.transcript.is_some() && !planned.contains(&member);
+            steps.any(|(action, _)| action.result == Some(ActionResult::Done)) || group.presences.get(&fork).into_iter().flatten().enumerate().any(held)
+        };
+        let forks: BTreeSet<SessionId> = transcripts().filter(|(action, _)| action.verb == Verb::Fork).map(|(action, _)| action.session).collect();
+        Self(forks.into_iter().filter(|fork| !made(*fork)).collect())
     }
 }
 
@@ -172,7 +170,7 @@ impl Work<'_> {
     pub fn premature(&self, action: &Action, step: &Step, forks: &Forks) -> Option<ActionResult> {
         let presence = self.group.presences.get(&action.session)?.get(step.member)?;
         let fork = note(action.session, step, &action.at, presence, self.plan, self.at)?.fork?;
-        forks.lack(fork).then(|| ActionResult::Deferred("the copy that lost becomes a session first".to_owned()))
+        forks.0.contains(&fork).then(|| ActionResult::Deferred("the copy that lost becomes a session first".to_owned()))
     }
 
     /// Before anything is installed: every copy that will be displaced anywhere is in this machine's vault, and noted. A step

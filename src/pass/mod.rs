@@ -284,7 +284,10 @@ impl Pass<'_> {
     /// Plans, installs here, then there, and remembers what came of it.
     async fn round(&mut self, mut ready: Vec<Visiting>, bases: Arc<Bases>, state: State) -> Result<State, PassError> {
         let fresh = self.here.is_none();
-        let (here, state) = self.open_here(state).await?;
+        let mut closing = std::mem::take(&mut self.closing);
+        let opened = closing.beside(self.open_here(state)).await;
+        self.closing = closing;
+        let (here, state) = opened?;
         let mut sources = Sources::default();
         // What an earlier round installed is known best by looking again, and the first source of a content stays.
         if fresh {

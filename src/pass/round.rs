@@ -325,7 +325,7 @@ impl Round {
         let (mut files, mut meaning) = (Vec::new(), Vec::new());
         for (index, Planned { repository, far, group, plan, placement, actions }) in planned.iter_mut().enumerate() {
             let work = Work { repository, plan, group, sources: &self.sources, placement, at: self.now };
-            let forks = Forks::of(actions);
+            let forks = Forks::lacking(actions, group);
             for (place, (action, step)) in actions.iter_mut().enumerate() {
                 let Some((_, member)) = step.member.checked_sub(1).and_then(|far_member| far.get(far_member)).filter(|(of, _)| *of == visit) else { continue };
                 action.result = action.result.take().or_else(|| work.premature(action, step, &forks));

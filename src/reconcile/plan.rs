@@ -18,7 +18,7 @@ use super::fork::{Fork, fork};
 use super::manifest::{Part, SessionId, SidePath};
 use super::order::{Whole, rank};
 use super::relation::{Lines, Relation, Unproven, relate};
-use super::transcript::{Content, Digest, Moment};
+use super::transcript::{Content, Digest, MOST_MESSAGES, Moment};
 
 /// A replica that has the repository, as the plan needs to know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -279,7 +279,8 @@ fn losers(session: SessionId, winner: &Lines, presences: &[Presence]) -> Result<
             covered |= relate(&loser.lines, &other.lines)? == Relation::Behind;
         }
         let open = loser.members.iter().any(|member| presences[*member].live || presences[*member].closed.is_some());
-        let own = loser.lines.messages.iter().any(|message| !winner.messages.contains(message));
+        let many = loser.lines.messages.len() >= MOST_MESSAGES;
+        let own = many || loser.lines.messages.iter().any(|message| !winner.messages.contains(message));
         forks.push((own && !covered && !open).then(|| fork(session, &loser.lines)));
     }
     for (loser, fork) in losers.iter_mut().zip(forks) {

@@ -20,6 +20,9 @@ pub use super::digest::{Digest, NotADigest};
 /// stays bounded, and the bound is part of the order, so it is the same for everybody.
 pub const LONGEST_LINE_READ: usize = 16 << 20;
 
+/// Most messages whose digests are kept. Whoever says so many has messages of its own, whatever they are: memory is not for a peer to fill.
+pub const MOST_MESSAGES: usize = 1 << 20;
+
 /// Longest title kept, in characters.
 const LONGEST_TITLE: usize = 120;
 
@@ -231,7 +234,7 @@ impl Found {
         if matches!(seen.kind.0.as_deref(), Some("user" | "assistant")) {
             self.newest_message = self.newest_message.max(time);
             self.message_count += 1;
-            if keep_messages {
+            if keep_messages && self.messages.len() < MOST_MESSAGES {
                 self.messages.insert(line_digest(line));
             }
         }

@@ -1,8 +1,10 @@
 //! What a plan says at its edges, where one byte or one microsecond decides.
 
+use std::collections::BTreeSet;
+
 use claude_session_sync::reconcile::plan::{Member, Offer, Presence, SessionPlan, Standing, Window, plan};
 use claude_session_sync::reconcile::relation::{Lines, Unproven};
-use claude_session_sync::reconcile::transcript::Moment;
+use claude_session_sync::reconcile::transcript::{MOST_MESSAGES, Moment, Reader};
 
 use crate::laws_model::{line, lines_of, proved, session};
 
@@ -66,4 +68,28 @@ fn what_would_have_to_be_hashed_and_was_not_is_no_plan() {
     let before = lines_of(&said);
     let refused = planned(&[holding(winner.clone()), gone(before.clone())]).unwrap_err();
     assert_eq!(refused, Unproven { digest: winner.content.digest, length: before.content.length });
+}
+
+#[test]
+fn who_says_more_than_is_remembered_has_messages_of_its_own() {
+    let (shared, own, other) = (line("user", Some(10), "a"), line("system", Some(20), "b"), line("user", Some(30), "c"));
+    let ends: BTreeSet<u64> = [&own, &other].map(|line| (shared.len() + line.len()) as u64).into();
+    let of = |line: &[u8]| proved(&[shared.as_slice(), line].concat(), &ends);
+    for (said, forked) in [(MOST_MESSAGES - 1, false), (MOST_MESSAGES, true)] {
+        let (mut loser, mut winner) = (of(&own), of(&other));
+        loser.messages = (0..said as u128).map(u128::to_be_bytes).collect();
+        winner.messages.clone_from(&loser.messages);
+        let planned = planned(&[holding(winner), holding(loser)]).unwrap().unwrap();
+        assert_eq!(planned.losers[0].fork.is_some(), forked, "{said}");
+    }
+}
+
+#[test]
+fn of_messages_so_many_are_remembered_and_no_more() {
+    let mut reader = Reader::new([]).keeping_messages();
+    for n in 0..MOST_MESSAGES + 3 {
+        reader.push(format!("{{\"type\":\"user\",\"n\":{n}}}\n").as_bytes());
+    }
+    let reading = reader.finish();
+    assert_eq!((reading.messages.len(), reading.message_count), (MOST_MESSAGES, MOST_MESSAGES as u64 + 3));
 }

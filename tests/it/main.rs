@@ -142,6 +142,8 @@ mod manual;
 #[cfg(test)]
 mod packages;
 #[cfg(test)]
+mod pass_ends;
+#[cfg(test)]
 mod pass_first;
 #[cfg(test)]
 mod pass_forget;
