@@ -143,7 +143,7 @@ pub struct Work<'a> {
     pub at: DateTime<Utc>,
 }
 
-/// Forks that are still to be made somewhere, and stand nowhere yet.
+/// Forks that are still to be made here, and stand nowhere yet.
 #[derive(Debug, Default)]
 pub struct Forks(BTreeSet<SessionId>);
 
@@ -158,8 +158,8 @@ impl Forks {
             let held = |(member, presence): (usize, &Presence)| presence.transcript.is_some() && !planned.contains(&member);
             steps.any(|(action, _)| action.result == Some(ActionResult::Done)) || group.presences.get(&fork).into_iter().flatten().enumerate().any(held)
         };
-        let forks: BTreeSet<SessionId> = transcripts().filter(|(action, _)| action.verb == Verb::Fork).map(|(action, _)| action.session).collect();
-        Self(forks.into_iter().filter(|fork| !made(*fork)).collect())
+        let forks = transcripts().filter(|(action, step)| action.verb == Verb::Fork && step.member == 0).map(|(action, _)| action.session);
+        Self(forks.filter(|fork| !made(*fork)).collect())
     }
 }
 
