@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::agent_process::{Agent, children, hear, runs};
 use crate::e2e_world::Laptop;
-use crate::remote_put::SmallDisk;
+use crate::mounts::Mounted;
 use crate::skip::skip_unless_root;
 use crate::wait::reached;
 
@@ -122,7 +122,7 @@ fn a_log_without_a_disk_is_said_by_status_and_costs_no_pass() {
     let Some(laptop) = forgotten("[log]\nlevel = \"trace\"\n") else { return };
     let logs = laptop.home().join(".local/state/claude-session-sync/log");
     fs::create_dir_all(&logs).unwrap();
-    let Some(disk) = SmallDisk::mount(logs.clone(), "64k") else { return skip_unless_root("a log on a full disk") };
+    let Some(disk) = Mounted::small(&logs, "64k") else { return skip_unless_root("a log on a full disk") };
     let agent = agent(&laptop);
     agent.until("the pass at the start is made", |status| status["last_pass"]["good"] == true && status["log"]["trouble"].is_null());
     assert!(fs::write(logs.join("filler"), vec![b'x'; 100_000]).is_err(), "the disk is full now");

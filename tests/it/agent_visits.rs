@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::agent_process::{Agent, children, runs};
 use crate::e2e_world::Laptop;
-use crate::remote_put::SmallDisk;
+use crate::mounts::Mounted;
 use crate::skip::skip_unless_root;
 use crate::wait::reached;
 
@@ -108,7 +108,7 @@ fn a_full_disk_here_is_said_once_shown_once_and_heals_when_there_is_room() {
         return;
     }
     fs::create_dir_all(laptop.data()).unwrap();
-    let Some(disk) = SmallDisk::mount(laptop.data(), "2m") else { return skip_unless_root("cannot mount a tmpfs here") };
+    let Some(disk) = Mounted::small(&laptop.data(), "2m") else { return skip_unless_root("cannot mount a tmpfs here") };
     let theirs = fs::read_to_string(laptop.session_at(BOX, 7, &"x".repeat(3 << 20), 3)).unwrap();
     let shown = shower(&laptop);
     let agent = agent(&laptop);

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::api::{Api, TOKEN};
 use crate::e2e_world::{put_session, transcript};
-use crate::skip::{skip, skip_unless_root};
+use crate::skip::skip;
 use crate::way::{short_directory, wrapper};
 
 /// A service manager that has the agent running; the home's own directory is where it looks for units.
@@ -193,24 +193,4 @@ pub(crate) fn not_good(said: &Value) -> Vec<(String, String)> {
     let of = |check: &Value, key: &str| check[key].as_str().unwrap().to_owned();
     let checks = said["checks"].as_array().unwrap().iter().map(|check| (of(check, "topic"), of(check, "verdict")));
     checks.filter(|(_, verdict)| verdict != "good").collect()
-}
-
-/// A file system that is mounted until the end of a test.
-pub(crate) struct Mounted(PathBuf);
-
-impl Mounted {
-    /// None where that is not allowed, and the test was said to be skipped.
-    pub(crate) fn new(at: &Path, options: &[&str], what: &str) -> Option<Self> {
-        let mounted = Command::new("mount").args(options).arg(what).arg(at).stderr(Stdio::null()).status().is_ok_and(|status| status.success());
-        if !mounted {
-            skip_unless_root("nothing may be mounted here");
-        }
-        mounted.then(|| Self(at.to_owned()))
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(&self.0).status();
-    }
 }

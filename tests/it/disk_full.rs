@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::figures::figure;
+use crate::mounts::Mounted;
 use crate::remote_far::write_program;
-use crate::remote_put::SmallDisk;
 use crate::skip::skip_unless_root;
 use crate::talk::{Talk, id};
 use crate::world::{Bytes, PATH, Ran, Side, World, files};
@@ -22,7 +22,7 @@ fn fillings() -> usize {
 /// A world in which every kind of change is to be made: a create, an append and a replacement, each way, with side files.
 struct Busy {
     /// The disk of one store, and so of the vault and the stage beside it; goes before the world.
-    disk: SmallDisk,
+    disk: Mounted,
     world: World,
     far: Side,
     talks: BTreeMap<u32, Talk>,
@@ -36,7 +36,7 @@ impl Busy {
     fn on_a_small_disk(of: fn(&World, &Side) -> PathBuf) -> Option<Self> {
         let (world, far) = World::with_box();
         let at = of(&world, &far);
-        let disk = SmallDisk::mount(at.clone(), "24m")?;
+        let disk = Mounted::small(&at, "24m")?;
         for name in ["sessions", "projects"] {
             fs::create_dir(at.join(name)).unwrap();
         }

@@ -11,7 +11,7 @@ use nix::unistd::Uid;
 use serde_json::json;
 
 use crate::e2e_world::{Laptop, Ran, id, put_session, transcript, transcripts};
-use crate::remote_put::SmallDisk;
+use crate::mounts::Mounted;
 use crate::skip::skip;
 use crate::wait::members;
 
@@ -69,7 +69,7 @@ fn a_key_that_the_far_side_refuses_is_said_with_where_to_look() {
 fn a_full_disk_there_is_said_and_what_lies_there_comes_home() {
     let Some(laptop) = two() else { return };
     let kept = fs::read(laptop.claude_at(BAD).join(project(&laptop)).join(format!("{}.jsonl", id(2)))).unwrap();
-    let Some(disk) = SmallDisk::mount(laptop.claude_at(BAD), "1m") else { return skip("cannot mount a tmpfs here") };
+    let Some(disk) = Mounted::small(&laptop.claude_at(BAD), "1m") else { return skip("cannot mount a tmpfs here") };
     laptop.session_at(BAD, 2, "in the bad one", 20);
     put_session(&laptop.claude(), &laptop.root(), 7, &transcript(7, &laptop.root(), &"x".repeat(3 << 20), 5));
     let before = transcripts(&laptop.claude_at(BAD));

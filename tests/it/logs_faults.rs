@@ -11,7 +11,7 @@ use claude_session_sync::logging::line::Line;
 use claude_session_sync::logging::panics::tell;
 use claude_session_sync::logging::{Logging, prepare, start};
 
-use crate::remote_put::SmallDisk;
+use crate::mounts::Mounted;
 use crate::skip::skip_unless_root;
 use crate::verbs_world::World;
 use crate::wait::until;
@@ -83,7 +83,7 @@ fn mounted(place: &Path, options: &str) -> bool {
 #[test]
 fn a_full_disk_loses_whole_lines_and_says_how_many() {
     let place = tempfile::tempdir().unwrap();
-    let Some(disk) = SmallDisk::mount(place.path().to_path_buf(), "64k") else { return skip_unless_root("cannot mount a tmpfs here") };
+    let Some(disk) = Mounted::small(place.path(), "64k") else { return skip_unless_root("cannot mount a tmpfs here") };
     let agent = Agent::start(&place.path().join("log"));
     let file = agent.logging.file().unwrap();
     let size = || fs::metadata(&file).unwrap().len();
@@ -115,7 +115,7 @@ fn a_full_disk_loses_whole_lines_and_says_how_many() {
 #[test]
 fn a_read_only_disk_is_waited_for() {
     let place = tempfile::tempdir().unwrap();
-    let Some(disk) = SmallDisk::mount(place.path().to_path_buf(), "1m") else { return skip_unless_root("cannot mount a tmpfs here") };
+    let Some(disk) = Mounted::small(place.path(), "1m") else { return skip_unless_root("cannot mount a tmpfs here") };
     assert!(mounted(place.path(), "remount,ro"));
     let agent = Agent::start(&place.path().join("log"));
     assert!(agent.trouble().contains("Read-only file system"), "{}", agent.trouble());

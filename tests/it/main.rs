@@ -140,6 +140,8 @@ mod malice_store;
 #[cfg(test)]
 mod manual;
 #[cfg(test)]
+mod mounts;
+#[cfg(test)]
 mod packages;
 #[cfg(test)]
 mod pass_ends;

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use claude_session_sync::codespace::wire::{Dropped, Nonce, Operation, Outcome, PutAnswer, PutFile, PutRequest, Request, VaultDrop, WireError};
 
+use crate::mounts::Mounted;
 use crate::remote_far::{Far, TOOLS, Tools, names, open, program, remote_command, sha256, skip, skip_unless_root, wait};
 use crate::remote_script::{A, Living};
 
@@ -252,31 +253,11 @@ fn a_session_that_lies_in_another_directory_is_not_created_a_second_time() {
     assert_eq!(far.list().files.len(), 1);
 }
 
-/// A small file system of its own, unmounted when dropped.
-pub(crate) struct SmallDisk(std::path::PathBuf);
-
-impl SmallDisk {
-    pub(crate) fn mount(at: std::path::PathBuf, size: &str) -> Option<Self> {
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(&at).output();
-        mounted.is_ok_and(|output| output.status.success()).then(|| Self(at))
-    }
-
-    pub(crate) fn at(&self) -> &std::path::Path {
-        &self.0
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        Command::new("umount").arg(&self.0).status().unwrap();
-    }
-}
-
 #[test]
 fn a_full_disk_is_said_and_changes_nothing() {
     for tools in TOOLS {
         let Some(far) = Far::with("dash", tools) else { continue };
-        let Some(disk) = SmallDisk::mount(far.claude.clone(), "1m") else { return skip_unless_root("the full disk", "cannot mount a tmpfs here") };
+        let Some(disk) = Mounted::small(&far.claude, "1m") else { return skip_unless_root("the full disk", "cannot mount a tmpfs here") };
         far.plant(&transcript(A), &vec![b'a'; 400_000]);
         std::fs::create_dir(far.claude.join("sessions")).unwrap();
         let big = vec![b'x'; 2_000_000];
@@ -301,11 +282,11 @@ fn a_full_disk_is_said_and_changes_nothing() {
 }
 
 /// The same, with `projects/` on a device of its own; `None` where none can be mounted, which is said.
-pub(crate) fn with_projects_abroad(tools: Tools) -> Option<(Far, SmallDisk)> {
+pub(crate) fn with_projects_abroad(tools: Tools) -> Option<(Far, Mounted)> {
     let far = Far::with("dash", tools)?;
     let other = far.home.path().join("other");
     std::fs::create_dir(&other).unwrap();
-    let Some(disk) = SmallDisk::mount(other.clone(), "4m") else {
+    let Some(disk) = Mounted::small(&other, "4m") else {
         skip_unless_root("projects/ on another device", "cannot mount a tmpfs here");
         return None;
     };

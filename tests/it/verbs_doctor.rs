@@ -10,8 +10,10 @@ use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
 
 use crate::api::{Answer, TOKEN};
-use crate::clinic::{Clinic, ENDED, Mounted, not_good};
+use crate::clinic::{Clinic, ENDED, not_good};
 use crate::e2e_world::files;
+use crate::mounts::Mounted;
+use crate::skip::skip_unless_root;
 use crate::way::short_directory;
 
 /// The listing, answered so.
@@ -158,7 +160,7 @@ fn a_data_directory_that_cannot_be_written_is_found() {
     if nix::unistd::geteuid().is_root() {
         // Root may write in spite of modes, but not to what is mounted read-only.
         let data = clinic.data();
-        let Some(_mounted) = Mounted::new(&data, &["-o", "bind"], data.to_str().unwrap()) else { return };
+        let Some(_mounted) = Mounted::new(&data, &["-o", "bind"], data.to_str().unwrap()) else { return skip_unless_root("nothing may be mounted here") };
         assert!(Command::new("mount").args(["-o", "remount,ro,bind"]).arg(&data).status().unwrap().success());
         return clinic.finds(&[("data", "bad")]);
     }
@@ -174,7 +176,7 @@ fn a_full_disk_is_found() {
     let Some(clinic) = Clinic::new() else { return };
     let logs = clinic.home().join(".local/state/claude-session-sync/log");
     fs::create_dir_all(&logs).unwrap();
-    let Some(_mounted) = Mounted::new(&logs, &["-t", "tmpfs", "-o", "size=64k"], "tmpfs") else { return };
+    let Some(_mounted) = Mounted::small(&logs, "64k") else { return skip_unless_root("nothing may be mounted here") };
     clinic.finds(&[("space", "bad")]);
 }
 
