@@ -311,6 +311,8 @@ impl Pass<'_> {
         let (mut round, ready, planned) = self.closing.beside(worked).await?;
         let mut planned: Vec<Planned> = planned.map_err(here_error("vault"))?;
         let visited = remember::put_all(&mut round, ready, &mut planned, &mut self.closing).await;
+        // Of many thousand files they are megabytes, and nothing is read any more.
+        round.sources = Sources::default();
         let installed = planned.iter().flat_map(|planned| &planned.actions).any(|(action, step)| step.member == 0 && action.result.is_some());
         remember::fold(&mut round, visited, planned);
         self.report = round.report;

@@ -231,6 +231,7 @@ pub fn fold(round: &mut Round, visits: Vec<Visited>, planned: Vec<Planned>) {
         let visit = finish(round, visited, standings, bytes_out);
         round.report.visits.push(visit);
     }
+    round.report.actions.reserve_exact(planned.iter().map(|planned| planned.actions.len()).sum());
     round.report.actions.extend(planned.into_iter().flat_map(|planned| planned.actions).map(|(action, _)| action));
 }
 
