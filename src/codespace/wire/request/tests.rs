@@ -33,6 +33,14 @@ fn a_request_is_lines_and_names_its_directory() {
 }
 
 #[test]
+fn more_can_be_asked_behind_whatever_is_no_put() {
+    let list = Request::List { claude: None, workspaces: None, roots: Vec::new(), agent: None };
+    let hash = Request::Hash { claude: "/c".into(), wants: Vec::new(), ahead: Vec::new() };
+    let get = Request::Get { claude: "/c".into(), wants: Vec::new() };
+    assert_eq!([list, hash, get, put(Vec::new())].map(|request| request.has_an_end()), [true, true, true, false]);
+}
+
+#[test]
 fn a_directory_that_could_break_a_line_is_refused() {
     for bad in ["/a\nlist", "relative", "", "/a\0", "/\u{1b}[31m", "/\u{85}"] {
         for request in [
