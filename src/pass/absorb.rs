@@ -57,7 +57,7 @@ pub fn absorb(seen: &mut Seen, name: &str, here: &mut Here, bases: &Bases, sourc
                 continue;
             }
             Err(error) if read::is_the_file(&error) => {
-                close(seen, &fetch, shown, "changed while it was read");
+                close(seen, &fetch, shown, "changed while it was read, or cannot be read");
                 continue;
             }
             Err(error) => return Err(error),

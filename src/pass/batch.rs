@@ -6,6 +6,7 @@
 //! name in the store; what is there is looked at before the new file is staged and once more before it is replaced, however
 //! many files lie in between. A batch that the disk refuses changes nothing.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use uuid::Uuid;
 use super::here::{Here, nanoseconds};
 use super::install::{Forks, Work, note};
 use super::logged;
-use crate::reconcile::manifest::{Part, StorePath};
+use crate::reconcile::manifest::{Part, SessionId, StorePath};
 use crate::reconcile::plan::{Step, StepKind};
 use crate::reconcile::report::{Action, ActionResult, Verb};
 use crate::state::{Held, State};
@@ -50,9 +51,11 @@ pub(super) fn install_here(
         });
         logged::file(action);
     };
+    let is_made = |(action, step): &(Action, Step)| step.member == 0 && action.verb == Verb::Fork;
+    let made: BTreeSet<SessionId> = actions.iter().filter(|file| is_made(file)).map(|(action, _)| action.session).collect();
     for forks_first in [true, false] {
         let forks = Forks::lacking(actions, work.group);
-        let open = actions.iter_mut().filter(|(action, step)| step.member == 0 && action.result.is_none() && (action.verb == Verb::Fork) == forks_first);
+        let open = actions.iter_mut().filter(|(action, step)| step.member == 0 && action.result.is_none() && made.contains(&action.session) == forks_first);
         let mut ready: Vec<_> = Vec::new();
         for file in open {
             match work.premature(&file.0, &file.1, &forks) {

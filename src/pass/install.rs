@@ -152,14 +152,20 @@ impl Forks {
     #[must_use]
     pub fn lacking(steps: &[(Action, Step)], group: &Group) -> Self {
         let transcripts = || steps.iter().filter(|(action, _)| action.part == Part::Transcript);
-        let made = |fork: SessionId| {
-            let mut steps = transcripts().filter(|(action, _)| action.session == fork);
-            let planned: BTreeSet<usize> = steps.clone().map(|(_, step)| step.member).collect();
-            let held = |(member, presence): (usize, &Presence)| presence.transcript.is_some() && !planned.contains(&member);
-            steps.any(|(action, _)| action.result == Some(ActionResult::Done)) || group.presences.get(&fork).into_iter().flatten().enumerate().any(held)
-        };
         let forks = transcripts().filter(|(action, step)| action.verb == Verb::Fork && step.member == 0).map(|(action, _)| action.session);
-        Self(forks.filter(|fork| !made(*fork)).collect())
+        // Of each: where it is planned, and whether it was made anywhere.
+        let mut lacking: BTreeMap<SessionId, (BTreeSet<usize>, bool)> = forks.map(|fork| (fork, Default::default())).collect();
+        for (action, step) in transcripts() {
+            if let Some((planned, made)) = lacking.get_mut(&action.session) {
+                planned.insert(step.member);
+                *made |= action.result == Some(ActionResult::Done);
+            }
+        }
+        lacking.retain(|fork, (planned, made)| {
+            let held = |(member, presence): (usize, &Presence)| presence.transcript.is_some() && !planned.contains(&member);
+            !*made && !group.presences.get(fork).into_iter().flatten().enumerate().any(held)
+        });
+        Self(lacking.into_keys().collect())
     }
 }
 

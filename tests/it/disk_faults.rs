@@ -51,7 +51,7 @@ fn faults(call: &str) -> (&'static [Fault], &'static [Fault]) {
 }
 
 /// The words by which somebody is told of any of them.
-const WORDS: [&str; 9] = [
+const WORDS: [&str; 11] = [
     "No space left",
     "quota exceeded",
     "Input/output error",
@@ -61,6 +61,8 @@ const WORDS: [&str; 9] = [
     "not permitted",
     "disk full",
     "cannot read",
+    "cannot list",
+    "cannot be read",
 ];
 
 /// Where, and which calls.

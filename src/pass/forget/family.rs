@@ -30,23 +30,24 @@ pub(super) fn family(here: &Here, session: SessionId) -> io::Result<BTreeMap<Ses
             candidates.extend(read::lines_before(file, &candidate.to_string())?.map(|beginning| (candidate, beginning)));
         }
     }
-    loop {
-        let origins: BTreeSet<SessionId> = family.keys().copied().collect();
+    // Each is tried once with each: who made up a chain of thousands has them forgotten as well.
+    let mut newest: BTreeSet<SessionId> = family.keys().copied().collect();
+    candidates.retain(|(candidate, _)| !newest.contains(candidate));
+    while !newest.is_empty() {
         let mut found: BTreeMap<SessionId, SessionId> = BTreeMap::new();
-        for object in here.vault.objects().iter().filter(|object| origins.contains(&object.note.session)) {
+        for object in here.vault.objects().iter().filter(|object| newest.contains(&object.note.session)) {
             found.extend(object.note.fork.map(|fork| (fork, object.note.session)));
         }
-        for (candidate, beginning) in candidates.iter().filter(|(candidate, _)| !origins.contains(candidate)) {
-            found.extend(fork::origin(*candidate, *beginning, &origins).map(|origin| (*candidate, origin)));
-        }
-        let before = family.len();
-        for (fork, origin) in found {
-            family.entry(fork).or_insert(Some(origin));
-        }
-        if family.len() == before {
-            return Ok(family);
-        }
+        candidates.retain(|(candidate, beginning)| {
+            let origin = fork::origin(*candidate, *beginning, &newest);
+            found.extend(origin.map(|origin| (*candidate, origin)));
+            origin.is_none()
+        });
+        found.retain(|fork, _| !family.contains_key(fork));
+        newest = found.keys().copied().collect();
+        family.extend(found.into_iter().map(|(fork, origin)| (fork, Some(origin))));
     }
+    Ok(family)
 }
 
 /// Every file here that holds a transcript of a session.

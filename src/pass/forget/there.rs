@@ -28,6 +28,9 @@ use crate::store::read;
 /// Most sessions that one put is told to forget.
 const MOST: usize = 1000;
 
+/// Most forks of forgotten sessions that one pass finds: each gets a tombstone, which stays.
+const MOST_FOUND: usize = 1000;
+
 /// What is to be said there of one forgotten session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Duty {
@@ -75,25 +78,42 @@ pub(in crate::pass) fn condemn(visits: &mut [Visiting], here: &mut Here, bases: 
             suspects.extend(beginning.map(|beginning| (fetch.session, beginning)));
         }
     }
-    loop {
-        let origins: BTreeSet<SessionId> = dates.keys().copied().collect();
-        let mut found: BTreeMap<SessionId, DateTime<Utc>> = BTreeMap::new();
-        for (session, beginning) in suspects.iter().filter(|(session, _)| !origins.contains(session)) {
-            let origin = fork::origin(*session, *beginning, &origins);
-            found.extend(origin.and_then(|origin| Some((*session, *dates.get(&origin)?))));
+    let found = forks_among(&mut suspects, &dates, MOST_FOUND);
+    for (session, date) in &found {
+        if keep == Keep::InVault {
+            here.forgotten.set(*session, *date)?;
         }
-        if found.is_empty() {
-            break;
-        }
-        for (session, date) in found {
-            if keep == Keep::InVault {
-                here.forgotten.set(session, date)?;
-            }
-            tracing::info!(%session, "a fork of a forgotten session was found");
-            dates.insert(session, date);
+        tracing::info!(%session, "a fork of a forgotten session was found");
+    }
+    if found.len() >= MOST_FOUND {
+        let unjudged: BTreeSet<SessionId> = suspects.into_iter().map(|(session, _)| session).collect();
+        let sessions = visits.iter_mut().flat_map(|visit| &mut visit.seen.members).flat_map(|member| &mut member.sessions);
+        for (_, session) in sessions.filter(|(id, _)| unjudged.contains(id)) {
+            session.closed = Some("may be a fork of a forgotten session, of which there are too many for one pass".to_owned());
         }
     }
+    dates.extend(found);
     visits.iter_mut().try_for_each(|visit| visit.seen.forget(&dates))
+}
+
+/// The forks of forgotten sessions among the suspects, and theirs, each with the date of what it comes from; at most so many. The others
+/// stay suspects. Each is tried once with each that is forgotten: a codespace can make up a chain of thousands.
+fn forks_among(suspects: &mut Vec<(SessionId, Digest)>, dates: &BTreeMap<SessionId, DateTime<Utc>>, most: usize) -> BTreeMap<SessionId, DateTime<Utc>> {
+    suspects.retain(|(session, _)| !dates.contains_key(session));
+    let (mut found, mut newest) = (BTreeMap::new(), dates.clone());
+    while !newest.is_empty() && found.len() < most {
+        let origins: BTreeSet<SessionId> = newest.keys().copied().collect();
+        let mut next = BTreeMap::new();
+        suspects.retain(|(session, beginning)| {
+            let origin = if found.len() + next.len() < most { fork::origin(*session, *beginning, &origins) } else { None };
+            let date = origin.and_then(|origin| newest.get(&origin).copied());
+            next.extend(date.map(|date| (*session, date)));
+            date.is_none()
+        });
+        found.extend(&next);
+        newest = next;
+    }
+    found
 }
 
 impl Seen {
@@ -151,5 +171,29 @@ impl Seen {
         memory.seen.retain(|session, _| !here.forgotten.has(*session));
         let by_another = self.listing.forgotten.iter().filter(|session| !here.forgotten.has(**session) && here.sessions.contains_key(session));
         memory.forgotten = by_another.copied().collect();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forks_of_forks_are_found_one_after_the_other_and_no_more_than_may_be() {
+        let (date, beginning) = (DateTime::UNIX_EPOCH, Digest::of(b"x\n"));
+        let first: SessionId = "6f869d7b-ce51-4e00-8a05-674dde6aa368".parse().unwrap();
+        let chain: Vec<SessionId> = std::iter::successors(Some(first), |origin| Some(fork::id(*origin, beginning))).take(31).collect();
+        let dates = BTreeMap::from([(first, date)]);
+        for (most, found) in [(100, 30), (30, 30), (10, 10), (0, 0)] {
+            // The last ones come first, so that each turn finds one; one is told of twice, and another is nobody's fork.
+            let mut suspects: Vec<_> = chain[1..].iter().rev().chain(&chain[..2]).map(|session| (*session, beginning)).collect();
+            suspects.push((fork::id(first, Digest::of(b"y\n")), beginning));
+            let all = forks_among(&mut suspects, &dates, most);
+            assert_eq!(all.keys().copied().collect::<BTreeSet<_>>(), chain[1..=found].iter().copied().collect(), "{most}");
+            assert!(all.values().all(|of| *of == date));
+            let left: BTreeSet<_> = suspects.iter().map(|(session, _)| *session).collect();
+            assert_eq!(left.len(), 31 - found, "{most}");
+            assert!(!left.contains(&first) && all.keys().all(|session| !left.contains(session)));
+        }
     }
 }
