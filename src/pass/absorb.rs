@@ -57,6 +57,10 @@ pub fn absorb(seen: &mut Seen, name: &str, here: &mut Here, bases: &Bases, sourc
                 continue;
             }
             Err(error) if read::is_the_file(&error) => {
+                // Or what was taken for it here is damaged: then it counts as that, and the next pass fetches.
+                if let Some(base) = fetch.how.base().filter(|_| keep == Keep::InVault) {
+                    here.vault.correct(&base.path)?;
+                }
                 close(seen, &fetch, shown, "changed while it was read, or cannot be read");
                 continue;
             }

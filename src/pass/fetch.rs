@@ -59,6 +59,14 @@ pub struct Fetch {
 }
 
 impl How {
+    /// What is here of it.
+    pub(super) fn base(&self) -> Option<&Base> {
+        match self {
+            Self::Within(base) | Self::After(base) => Some(base),
+            Self::Whole => None,
+        }
+    }
+
     /// Where the bytes begin that must come over the line; none where all of them are here.
     pub(super) fn offset(&self) -> Option<u64> {
         match self {

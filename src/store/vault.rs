@@ -208,8 +208,12 @@ impl Vault {
     /// # Errors
     /// As `read`, `write` and `fsync`; `InvalidData` where the bytes are not those of the note. Half a copy is removed.
     pub fn copy(&mut self, source: &Path, note: Note) -> io::Result<()> {
-        let mut same = self.objects.iter().filter(|object| object.note.session == note.session && object.note.digest == note.digest);
-        if same.any(Object::holds) {
+        let same = self.objects.iter().filter(|object| object.note.session == note.session && object.note.digest == note.digest);
+        let (held, damaged): (Vec<&Object>, Vec<&Object>) = same.partition(|object| object.holds());
+        let damaged: Vec<PathBuf> = damaged.into_iter().map(|object| object.path.clone()).collect();
+        let is_held = !held.is_empty();
+        damaged.iter().try_for_each(|path| self.correct(path))?;
+        if is_held {
             return Ok(());
         }
         let (name, mut staged) = self.new_staged(note.session)?;
@@ -226,6 +230,18 @@ impl Vault {
     pub fn copy_raw(&mut self, source: &Path, note: Note) -> io::Result<()> {
         let whole = super::read::whole(super::read::open(source)?, 0)?;
         self.copy(source, Note { reason: Reason::Recovered, length: whole.length, digest: whole.digest, ..note })
+    }
+
+    /// Makes an object count as what it holds: one that its note takes for more would stand for bytes that are nowhere here.
+    ///
+    /// # Errors
+    /// As `write` and `rename`. One that cannot be read stays as it is.
+    pub fn correct(&mut self, path: &Path) -> io::Result<()> {
+        let wrong = self.objects.iter().any(|object| object.path == path && !object.holds());
+        match super::read::open(path).and_then(|file| super::read::whole(file, 0)) {
+            Ok(whole) if wrong => self.annotate(path, |note| (note.reason, note.length, note.digest) = (Reason::Recovered, whole.length, whole.digest)),
+            _ => Ok(()),
+        }
     }
 
     /// Writes the note of an object again, with what became known later.

@@ -140,3 +140,26 @@ fn a_copy_whose_fork_cannot_be_made_is_not_displaced() {
         assert_eq!(loses.bytes(&id(5)).0, won.complete(), "{direction}, {}", loses.name);
     }
 }
+
+#[test]
+fn a_copy_in_the_vault_that_was_damaged_keeps_nobody_from_fetching_it_again() {
+    let (world, far, talk) = grown(1);
+    let begun = Talk::begun(&id(5), &talk.cwd, 30, "begun");
+    let (lost, won) = (begun.clone().says("older"), begun.after(60).says("newer"));
+    world.here.put(&lost);
+    far.put(&won);
+    world.passes();
+    let folder = world.data().join("vault/displaced").join(id(5));
+    let kept = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).find(|file| fs::read(file).unwrap() == lost.complete()).unwrap();
+    let damaged = vec![b'-'; lost.complete().len()];
+    fs::write(&kept, &damaged).unwrap();
+    // It is shown once more, as by a machine that was away.
+    far.put(&lost);
+    for pass in 1..=4 {
+        let ran = world.sync(&[]);
+        assert!(pass < 4 || ran.code == 0, "{ran:?}");
+    }
+    assert_eq!(far.bytes(&id(5)).0, won.complete(), "it lost again");
+    let displaced = world.displaced(&id(5));
+    assert!([lost.complete(), &damaged].iter().all(|bytes| displaced.iter().any(|kept| kept.0 == *bytes)), "and both lie in the vault");
+}
