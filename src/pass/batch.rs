@@ -2,9 +2,9 @@
 //! names one by one.
 //!
 //! Promises: in the order of the plan, so side files come before their transcript; no copy is displaced that is to become a session
-//! and could not be made one; a content is durable before it is given a
-//! name in the store; what is there is looked at before the new file is staged and once more before it is replaced, however
-//! many files lie in between. A batch that the disk refuses changes nothing.
+//! and could not be made one; a content is durable before it is given a name in the store; what is there is looked at before the
+//! new file is staged and once more before it is replaced, however many files lie in between. A batch that the disk refuses changes
+//! nothing.
 
 use std::collections::BTreeSet;
 use std::io;

@@ -100,7 +100,8 @@ pub(super) async fn choose(question: &Question, digest: Digest, bases: &Arc<Base
 }
 
 /// Shortens a range by what came of it before the line broke: what lay in the same place of a file of this name and number, in the same
-/// store (stores that have no id yet count as one), behind the same bytes. That it is still what it was is proved as for all that is fetched. None where the range is too short for that.
+/// store (stores that have no id yet count as one), behind the same bytes. That it is still what it was is proved as for all that is
+/// fetched. None where the range is too short for that.
 ///
 /// # Errors
 /// As the system says.

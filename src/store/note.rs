@@ -1,5 +1,6 @@
 //! What is noted beside an object of the vault.
 
+use std::io;
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
@@ -78,9 +79,10 @@ pub struct Object {
 
 impl Object {
     /// Whether its file still begins with the bytes that the note speaks of. Reads them.
-    #[must_use]
-    pub fn holds(&self) -> bool {
-        let read = read::open(&self.path).and_then(|file| read::prefix(&file, self.note.length));
-        read.is_ok_and(|digest| digest == Some(self.note.digest))
+    ///
+    /// # Errors
+    /// As `read`.
+    pub fn holds(&self) -> io::Result<bool> {
+        Ok(read::prefix(&read::open(&self.path)?, self.note.length)? == Some(self.note.digest))
     }
 }

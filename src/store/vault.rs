@@ -209,12 +209,10 @@ impl Vault {
     /// As `read`, `write` and `fsync`; `InvalidData` where the bytes are not those of the note. Half a copy is removed.
     pub fn copy(&mut self, source: &Path, note: Note) -> io::Result<()> {
         let same = self.objects.iter().filter(|object| object.note.session == note.session && object.note.digest == note.digest);
-        let (held, damaged): (Vec<&Object>, Vec<&Object>) = same.partition(|object| object.holds());
-        let damaged: Vec<PathBuf> = damaged.into_iter().map(|object| object.path.clone()).collect();
-        let is_held = !held.is_empty();
-        damaged.iter().try_for_each(|path| self.correct(path))?;
-        if is_held {
-            return Ok(());
+        for path in same.map(|object| object.path.clone()).collect::<Vec<_>>() {
+            if self.correct(&path)? {
+                return Ok(());
+            }
         }
         let (name, mut staged) = self.new_staged(note.session)?;
         let copied = copy_prefix(source, &mut staged, note.length).and_then(|()| holds(&mut staged, &note)).and_then(|()| staged.sync_all());
@@ -232,16 +230,21 @@ impl Vault {
         self.copy(source, Note { reason: Reason::Recovered, length: whole.length, digest: whole.digest, ..note })
     }
 
-    /// Makes an object count as what it holds: one that its note takes for more would stand for bytes that are nowhere here.
+    /// Whether an object holds what its note says. One that does not counts as what it does hold from now on: else it would stand for
+    /// bytes that are nowhere here. One that cannot be read stays as it is, and what is none holds nothing.
     ///
     /// # Errors
-    /// As `write` and `rename`. One that cannot be read stays as it is.
-    pub fn correct(&mut self, path: &Path) -> io::Result<()> {
-        let wrong = self.objects.iter().any(|object| object.path == path && !object.holds());
-        match super::read::open(path).and_then(|file| super::read::whole(file, 0)) {
-            Ok(whole) if wrong => self.annotate(path, |note| (note.reason, note.length, note.digest) = (Reason::Recovered, whole.length, whole.digest)),
-            _ => Ok(()),
+    /// As `write` and `rename`.
+    pub fn correct(&mut self, path: &Path) -> io::Result<bool> {
+        match self.objects.iter().find(|object| object.path == path).map(Object::holds) {
+            Some(Ok(false)) => {}
+            Some(Ok(true)) => return Ok(true),
+            Some(Err(_)) | None => return Ok(false),
         }
+        if let Ok(whole) = super::read::open(path).and_then(|file| super::read::whole(file, 0)) {
+            self.annotate(path, |note| (note.reason, note.length, note.digest) = (Reason::Recovered, whole.length, whole.digest))?;
+        }
+        Ok(false)
     }
 
     /// Writes the note of an object again, with what became known later.

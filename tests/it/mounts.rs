@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+
+use crate::wait::reached;
 
 /// Goes when it is dropped, and fails the test if it does not.
 pub(crate) struct Mounted(PathBuf);
@@ -26,15 +27,12 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        // Who was killed in there may still be about to end.
-        let began = Instant::now();
-        while !Command::new("umount").arg(&self.0).stderr(Stdio::null()).status().unwrap().success() {
-            if began.elapsed() > Duration::from_secs(20) {
-                Command::new("umount").arg("-l").arg(&self.0).status().unwrap();
-                assert!(std::thread::panicking(), "somebody stays in {}", self.0.display());
-                return;
-            }
-            std::thread::park_timeout(Duration::from_millis(10));
+        let gone = |options: &[&str]| Command::new("umount").args(options).arg(&self.0).stderr(Stdio::null()).status().unwrap().success();
+        if std::thread::panicking() {
+            gone(&["-l"]);
+        } else {
+            // Who was killed in there may still be about to end.
+            reached("nobody is in what was mounted", || gone(&[]));
         }
     }
 }
