@@ -1,9 +1,9 @@
 //! Killed in front of every call that changes something, here and on the far side; then killed again during the recovery.
 //!
 //! The real program, from outside ([`crate::stepper`]), at its points ([`crate::points`]): every step is killed at its first point, and
-//! at as many others as `CLAUDE_SESSION_SYNC_CRASH_POINTS` says (a number, or `all`; else 20). `CLAUDE_SESSION_SYNC_CRASH_AGAIN` says how
-//! many recoveries are killed once more, by turns here and on the far side: a verb that is said again, and the pass behind it (a number;
-//! or `all`, and then each at some points that are spread over it). What is counted was killed.
+//! of all points as many, evenly, as `CLAUDE_SESSION_SYNC_CRASH_POINTS` says (a number, or `all`; else 20). `CLAUDE_SESSION_SYNC_CRASH_AGAIN`
+//! says how many recoveries are killed once more, by turns here and on the far side: a verb that is said again, and the pass behind it (a
+//! number; or `all`, and then each at some points that are spread over it). What is counted was killed.
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
 use std::collections::BTreeSet;
