@@ -5,11 +5,12 @@
 
 use std::fs::File;
 use std::io::{self, Seek as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 
 use super::bases::Bases;
+use super::doubt::doubt;
 use super::fetch::{Fetch, How};
 use super::here::Here;
 use super::leftovers;
@@ -50,21 +51,22 @@ pub fn absorb(seen: &mut Seen, name: &str, here: &mut Here, bases: &Bases, sourc
         let known = seen.members[fetch.member].sessions.get(&fetch.session);
         let Some(shown) = known.map(|session| format!("{}/{}", session.project, fetch.part.path(fetch.session))) else { continue };
         let modified = known.and_then(|session| session.part(&fetch.part)).map_or(0, |part| part.stamp.modified);
-        let (held, source) = match settle(&fetch, modified, here, sources) {
+        let base = fetch.how.base().map(|base| sources.standing(base, fetch.session, here));
+        let (held, source) = match settle(&fetch, base.as_deref(), modified, here) {
             Ok(Some(settled)) => settled,
             Ok(None) => {
                 close(seen, &fetch, shown, "was not read to its end");
                 continue;
             }
-            Err(error) if read::is_the_file(&error) => {
-                // Or what was taken for it here is damaged: then it counts as that, and the next pass fetches.
-                if let Some(base) = fetch.how.base().filter(|_| keep == Keep::InVault) {
-                    here.vault.correct(&base.path)?;
+            Err(error) => {
+                // It changed there, or what was taken for it here is damaged.
+                let damaged = base.filter(|_| keep == Keep::InVault).map_or(Ok(false), |base| doubt(here, &base, at))?;
+                if !damaged && !read::is_the_file(&error) {
+                    return Err(error);
                 }
                 close(seen, &fetch, shown, "changed while it was read, or cannot be read");
                 continue;
             }
-            Err(error) => return Err(error),
         };
         let whole = if let How::Within(base) = &fetch.how { base.digest } else { digest_of(&held) };
         sources.add_beginning(digest_of(&held), source.clone(), whole);
@@ -97,7 +99,7 @@ pub fn absorb(seen: &mut Seen, name: &str, here: &mut Here, bases: &Bases, sourc
 /// Whether a far side may say where a session belongs: nobody here knows, and it does not lie here in a directory of its own.
 /// One that was brought here when no clone was known lies under the far path's name, which no directory of this machine has.
 fn may_be_placed(here: &Here, bases: &Bases, id: SessionId, far_path: &str) -> bool {
-    let brought = |project: &ProjectName| *project == ProjectName::of(far_path) && !std::path::Path::new(far_path).exists();
+    let brought = |project: &ProjectName| *project == ProjectName::of(far_path) && !Path::new(far_path).exists();
     let own = here.sessions.get(&id).map(|session| &session.project);
     bases.place(id).is_none() && !here.refused.contains_key(&id) && own.is_none_or(brought)
 }
@@ -118,13 +120,13 @@ fn close(seen: &mut Seen, fetch: &Fetch, shown: String, why: &str) {
     }
 }
 
-/// The content, and a file that begins with it. None where the visit broke before it was here.
-fn settle(fetch: &Fetch, modified: i64, here: &Here, sources: &Sources) -> io::Result<Option<(Held, PathBuf)>> {
-    let source = match (&fetch.how, &fetch.staged) {
-        (How::Within(base), _) => sources.standing(base, fetch.session, here),
-        (How::Whole, Some(staged)) => staged.clone(),
-        (How::After(base), Some(staged)) => join(here, &sources.standing(base, fetch.session, here), base.length, staged)?,
-        (How::Whole | How::After(..), None) => return Ok(None),
+/// The content, and a file that begins with it; `base` is where what is here of it lies. None where the visit broke before it was here.
+fn settle(fetch: &Fetch, base: Option<&Path>, modified: i64, here: &Here) -> io::Result<Option<(Held, PathBuf)>> {
+    let source = match (&fetch.how, base, &fetch.staged) {
+        (How::Within(_), Some(path), _) => path.to_owned(),
+        (How::After(base), Some(path), Some(staged)) => join(here, path, base.length, staged)?,
+        (How::Whole, _, Some(staged)) => staged.clone(),
+        _ => return Ok(None),
     };
     let file = read::open(&source)?;
     let (held, length, digest) = if fetch.part.is_lines() {
@@ -142,7 +144,7 @@ fn settle(fetch: &Fetch, modified: i64, here: &Here, sources: &Sources) -> io::R
     Ok(Some((held, source)))
 }
 
-fn join(here: &Here, base: &std::path::Path, length: u64, suffix: &std::path::Path) -> io::Result<PathBuf> {
+fn join(here: &Here, base: &Path, length: u64, suffix: &Path) -> io::Result<PathBuf> {
     let (path, mut file) = fetched::new(&here.vault.stage_path())?;
     copy_prefix(base, &mut file, length)?;
     file.seek(io::SeekFrom::End(0))?;

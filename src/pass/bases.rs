@@ -121,8 +121,7 @@ impl Bases {
         match held {
             Held::Lines { lines, .. } => {
                 let content = &lines.content;
-                // What cannot be read is as good as gone.
-                content.length == 0 || matches!(beginning_with(bases, content.length, content.digest).await, Ok(Some(_)))
+                content.length == 0 || beginning_with(bases, content.length, content.digest).await.is_some()
             }
             Held::Whole(whole) => bases.iter().any(|base| base.digest == whole.digest),
         }
@@ -166,23 +165,18 @@ impl Bases {
 }
 
 /// The one of these that is this content, or else begins with it: longer ones are read on this machine, which costs the line nothing.
-///
-/// # Errors
-/// As `read`.
-pub async fn beginning_with(bases: &[Base], length: u64, digest: Digest) -> io::Result<Option<&Base>> {
+/// One that cannot be read, or whose place another visit's copy took since, is as good as gone.
+pub async fn beginning_with(bases: &[Base], length: u64, digest: Digest) -> Option<&Base> {
     if let Some(base) = bases.iter().find(|base| base.digest == digest && base.length == length) {
-        return Ok(Some(base));
+        return Some(base);
     }
     for base in bases.iter().filter(|base| base.length > length) {
         let asked = base.clone();
-        match tokio::task::spawn_blocking(move || asked.begins_with(length, digest)).await.map_err(io::Error::other)? {
-            Ok(true) => return Ok(Some(base)),
-            // What another visit brought may have taken its place since.
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Ok(false) | Err(_) => {}
+        if tokio::task::spawn_blocking(move || asked.begins_with(length, digest)).await.is_ok_and(|begins| begins.unwrap_or(false)) {
+            return Some(base);
         }
     }
-    Ok(None)
+    None
 }
 
 impl Base {

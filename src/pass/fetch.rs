@@ -85,18 +85,18 @@ impl Fetch {
 }
 
 /// How the bytes of a file come together here, at the least cost in bytes over the line.
-pub(super) async fn choose(question: &Question, digest: Digest, bases: &Arc<Bases>, prefix: &dyn Fn(u64) -> Option<Digest>) -> io::Result<How> {
+pub(super) async fn choose(question: &Question, digest: Digest, bases: &Arc<Bases>, prefix: &dyn Fn(u64) -> Option<Digest>) -> How {
     let known = bases.of_part(question.path.session, &question.path.part);
     if !question.path.part.is_lines() {
         let same = known.iter().find(|base| base.digest == digest && base.length == question.size);
-        return Ok(same.map_or(How::Whole, |base| How::Within(base.clone())));
+        return same.map_or(How::Whole, |base| How::Within(base.clone()));
     }
-    if let Some(base) = beginning_with(known, question.size, digest).await? {
-        return Ok(How::Within(base.clone()));
+    if let Some(base) = beginning_with(known, question.size, digest).await {
+        return How::Within(base.clone());
     }
     let mut shorter: Vec<&Base> = known.iter().filter(|base| base.length < question.size && prefix(base.length) == Some(base.digest)).collect();
     shorter.sort_by_key(|base| base.length);
-    Ok(shorter.last().map_or(How::Whole, |base| How::After((*base).clone())))
+    shorter.last().map_or(How::Whole, |base| How::After((*base).clone()))
 }
 
 /// Shortens a range by what came of it before the line broke: what lay in the same place of a file of this name and number, in the same

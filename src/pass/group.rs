@@ -59,23 +59,23 @@ pub struct Group {
 pub struct GroupPlan {
     /// By session; forks are among them.
     pub sessions: BTreeMap<SessionId, SessionPlan>,
-    /// Forks, by the session they come from.
-    pub forks: BTreeMap<SessionId, Vec<SessionId>>,
+    /// Forks, each with the session that it comes from.
+    pub origins: BTreeMap<SessionId, SessionId>,
     /// Sessions that could not be planned, and why.
     pub unplanned: BTreeMap<SessionId, String>,
 }
 
 impl GroupPlan {
-    /// The session that each fork comes from.
+    /// How often forks were made on the way to each fork: once, or for a fork's fork once more. Each is looked at once, for a codespace
+    /// can make up a chain of thousands.
     #[must_use]
-    pub fn origins(&self) -> BTreeMap<SessionId, SessionId> {
-        self.forks.iter().flat_map(|(origin, forks)| forks.iter().map(move |fork| (*fork, *origin))).collect()
-    }
-
-    /// How often forks were made on the way to a session: none, one, or a fork's fork more.
-    #[must_use]
-    pub fn depth(origins: &BTreeMap<SessionId, SessionId>, session: SessionId) -> usize {
-        std::iter::successors(origins.get(&session), |origin| origins.get(origin)).count()
+    pub fn depths(&self) -> BTreeMap<SessionId, usize> {
+        let mut forks: BTreeMap<SessionId, Vec<SessionId>> = BTreeMap::new();
+        self.origins.iter().for_each(|(fork, origin)| forks.entry(*origin).or_default().push(*fork));
+        let first = forks.keys().filter(|origin| !self.origins.contains_key(origin)).copied().collect();
+        let further = |level: &Vec<SessionId>| Some(level.iter().filter_map(|origin| forks.get(origin)).flatten().copied().collect::<Vec<_>>());
+        let levels = std::iter::successors(further(&first), further).take_while(|level| !level.is_empty());
+        levels.enumerate().flat_map(|(above, level)| level.into_iter().map(move |fork| (fork, above + 1))).collect()
     }
 }
 

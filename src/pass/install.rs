@@ -38,11 +38,11 @@ pub struct Placement {
 /// Decides where sessions go. A fork goes where its origin is.
 pub fn place(repository: &RepositoryId, plan: &GroupPlan, here: &Here, far: &[(&Seen, usize)], state: &mut State) -> Placement {
     let mut placement = Placement::default();
-    let origins = plan.origins();
+    let depths = plan.depths();
     let mut ids: Vec<SessionId> = plan.sessions.keys().copied().collect();
-    ids.sort_by_key(|id| GroupPlan::depth(&origins, *id));
+    ids.sort_by_key(|id| depths.get(id));
     for id in ids {
-        let origin = origins.get(&id).copied().unwrap_or(id);
+        let origin = plan.origins.get(&id).copied().unwrap_or(id);
         let there = far.iter().find_map(|(seen, member)| {
             let member = &seen.members[*member];
             member.sessions.get(&id).or_else(|| member.sessions.get(&origin)).map(|session| (session.below.clone(), member.root().to_owned()))
@@ -74,14 +74,14 @@ pub fn place(repository: &RepositoryId, plan: &GroupPlan, here: &Here, far: &[(&
 /// the loser displaced before its fork is there, and the pass cut off between the two, nobody would see any more that they had diverged.
 #[must_use]
 pub fn actions(repository: &RepositoryId, plan: &GroupPlan, group: &Group) -> Vec<(Action, Step)> {
-    let origins = plan.origins();
+    let depths = plan.depths();
     let mut actions = Vec::with_capacity(plan.sessions.values().map(|planned| planned.steps.len()).sum());
     let mut sessions: Vec<_> = plan.sessions.iter().collect();
-    sessions.sort_by_key(|(id, _)| std::cmp::Reverse(GroupPlan::depth(&origins, **id)));
+    sessions.sort_by_key(|(id, _)| std::cmp::Reverse(depths.get(id)));
     for (id, planned) in sessions {
         for step in &planned.steps {
             let verb = match step.kind {
-                StepKind::Create if step.part == Part::Transcript && origins.contains_key(id) => Verb::Fork,
+                StepKind::Create if step.part == Part::Transcript && plan.origins.contains_key(id) => Verb::Fork,
                 StepKind::Create => Verb::Create,
                 StepKind::Advance(_) => Verb::Extend,
                 StepKind::Replace => Verb::Replace,
@@ -199,7 +199,7 @@ impl Work<'_> {
             let settled = Note { won_at: self.won_at(action.session, &step.part, step.target.digest), ..note };
             match here.vault.copy(source, settled.clone()) {
                 // A newer copy took its place in the archive since: it is fetched again. The other files do not wait for that.
-                Err(error) if read::is_the_file(&error) => {
+                Err(error) if read::is_the_file(&error) || !read::is_readable(source) => {
                     action.result = (!needless).then(|| ActionResult::Failed("the bytes that it would displace are no longer on this machine".to_owned()));
                     continue;
                 }
@@ -225,7 +225,11 @@ impl Work<'_> {
             let (Some(planned), None) = (self.plan.sessions.get(&id), here.archive.records().get(&id)) else { continue };
             let Some(source) = self.sources.find(planned.winner.content.digest) else { continue };
             let note = |content: &Content| Note::new(id, Part::Transcript, Reason::Lost, "here", self.at, (content.length, content.digest));
-            here.archive.take(&mut here.vault, id, &planned.winner, source, note)?;
+            match here.archive.take(&mut here.vault, id, &planned.winner, source, note) {
+                // Then it cannot be made anywhere, which its steps will tell.
+                Err(error) if read::is_the_file(&error) => continue,
+                taken => taken?,
+            }
             here.archive.saw(id, None, Some(self.place(id)));
         }
         Ok(())
@@ -269,9 +273,8 @@ impl Work<'_> {
     pub fn to_send(&self, seen: &Seen, member: usize, number: u32, action: &Action, step: &Step) -> Result<PutFile, String> {
         let id = action.session;
         let there = &seen.members[member];
-        let origin = self.plan.forks.iter().find(|(_, forks)| forks.contains(&id)).map(|(origin, _)| *origin);
         let session = there.sessions.get(&id);
-        let beside = session.or_else(|| origin.and_then(|origin| there.sessions.get(&origin)));
+        let beside = session.or_else(|| self.plan.origins.get(&id).and_then(|origin| there.sessions.get(origin)));
         let below = self.placement.below.get(&id).map_or("", String::as_str);
         let project = beside.map(|session| session.project.clone()).or_else(|| there.directory_for(below)).ok_or("no clone of the repository there")?;
         let part = session.and_then(|session| session.part(&step.part));

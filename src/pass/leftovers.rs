@@ -50,26 +50,12 @@ impl Leftover {
     }
 }
 
-/// Whether a kept file of this machine begins with these bytes. Reads them.
-///
-/// # Errors
-/// As `read`.
-pub async fn is_home(bases: &Arc<Bases>, session: SessionId, size: u64, digest: Digest) -> io::Result<bool> {
+/// Whether a kept file of this machine begins with these bytes. Reads them; what cannot be read holds nothing.
+pub async fn is_home(bases: &Arc<Bases>, session: SessionId, size: u64, digest: Digest) -> bool {
     let bases = Arc::clone(bases);
-    let look = move || {
-        for path in bases.kept(session, size) {
-            match File::open(path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                file => {
-                    if read::prefix(&file?, size)? == Some(digest) {
-                        return Ok(true);
-                    }
-                }
-            }
-        }
-        Ok(false)
-    };
-    tokio::task::spawn_blocking(look).await.map_err(io::Error::other)?
+    let begins = move |path: PathBuf| read::prefix(&File::open(path)?, size).map(|begin| begin == Some(digest));
+    let look = move || bases.kept(session, size).into_iter().any(|path| begins(path).unwrap_or(false));
+    tokio::task::spawn_blocking(look).await.unwrap_or(false)
 }
 
 /// Keeps what was fetched from a far vault.

@@ -21,6 +21,7 @@ pub mod closing;
 pub mod compare;
 pub mod connect;
 pub mod contacts;
+mod doubt;
 mod error;
 pub mod faults;
 pub mod fetch;
@@ -311,6 +312,13 @@ impl Pass<'_> {
         let (mut round, ready, planned) = self.closing.beside(worked).await?;
         let mut planned: Vec<Planned> = planned.map_err(here_error("vault"))?;
         let visited = remember::put_all(&mut round, ready, &mut planned, &mut self.closing).await;
+        let doubtful = round.doubtful(&planned);
+        if !doubtful.is_empty() {
+            let looked = undivided(&self.lock, move || (round.doubt(&doubtful), round));
+            let doubted;
+            (doubted, round) = self.closing.beside(looked).await?;
+            doubted.map_err(here_error("vault"))?;
+        }
         // Of many thousand files they are megabytes, and nothing is read any more.
         round.sources = Sources::default();
         let installed = planned.iter().flat_map(|planned| &planned.actions).any(|(action, step)| step.member == 0 && action.result.is_some());

@@ -20,8 +20,8 @@ impl Group {
     /// `row` tells what the members hold, or once held, of a fork that nobody showed; `bases` are what is here of each session.
     pub fn plan(&mut self, sources: &mut Sources, (bases, vault): (&Bases, &Vault), row: &dyn Fn(SessionId) -> Vec<Presence>) -> GroupPlan {
         let due = self.presences.keys().copied().collect();
-        let (offers, left_alone, result) = (BTreeMap::new(), BTreeMap::new(), GroupPlan::default());
-        Planning { group: self, sources, bases, vault, row, due, offers, left_alone, result }.run()
+        let (offers, offered, left_alone, result) = Default::default();
+        Planning { group: self, sources, bases, vault, row, due, offers, offered, left_alone, result }.run()
     }
 }
 
@@ -37,6 +37,8 @@ struct Planning<'a> {
     due: BTreeSet<SessionId>,
     /// Forks, each with its origin.
     offers: BTreeMap<SessionId, (SessionId, Offer)>,
+    /// The forks that each session offers.
+    offered: BTreeMap<SessionId, BTreeSet<SessionId>>,
     /// Sessions that this pass does nothing to, and why.
     left_alone: BTreeMap<SessionId, String>,
     result: GroupPlan,
@@ -57,10 +59,9 @@ impl Planning<'_> {
             }
         }
         let planned = &self.result.sessions;
-        for (fork, (origin, _)) in self.offers.iter().filter(|(fork, _)| planned.contains_key(fork)) {
-            self.result.forks.entry(*origin).or_default().push(*fork);
-        }
-        GroupPlan { unplanned: self.left_alone, ..self.result }
+        let forks = self.offers.iter().filter(|(fork, _)| planned.contains_key(fork));
+        let origins = forks.map(|(fork, (origin, _))| (*fork, *origin)).collect();
+        GroupPlan { unplanned: self.left_alone, origins, ..self.result }
     }
 
     fn planned(&mut self, id: SessionId) -> Result<Option<SessionPlan>, String> {
@@ -81,6 +82,7 @@ impl Planning<'_> {
             let (lines, path) = write_fork(self.vault, &loser.lines, source, &fork.title_line)?;
             self.sources.add(lines.content.digest, path);
             self.offers.insert(fork.id, (origin, Offer { lines: lines.into(), at: loser.members.clone() }));
+            self.offered.entry(origin).or_default().insert(fork.id);
             self.due.insert(fork.id);
         }
         Ok(())
@@ -88,8 +90,10 @@ impl Planning<'_> {
 
     /// Takes back what was offered as a fork of this session, but for these.
     fn withdraw(&mut self, origin: SessionId, but: &BTreeSet<SessionId>) {
-        let gone = self.offers.extract_if(.., |fork, (of, _)| *of == origin && !but.contains(fork));
-        self.due.extend(gone.map(|(fork, _)| fork));
+        for gone in self.offered.get_mut(&origin).into_iter().flat_map(|forks| forks.extract_if(.., |fork| !but.contains(fork))) {
+            self.offers.remove(&gone);
+            self.due.insert(gone);
+        }
     }
 
     /// Nothing is done to this session, nor to the one that it is to be a fork of.

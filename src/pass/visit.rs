@@ -128,7 +128,7 @@ impl Seen {
         drop(wants);
         let (came, ended) = self.receive(getting, &errand.stage, &ahead, BTreeMap::new()).await;
         let mut came: HashMap<Range, PathBuf> = ahead.into_iter().zip(came).filter_map(|(range, path)| Some((range, path?))).collect();
-        self.look_at_leftovers(&hashes, bases).await.map_err(VisitError::Here)?;
+        self.look_at_leftovers(&hashes, bases).await;
         self.fetches.reserve_exact(questions.len());
         for question in questions {
             let path = FarPath::Store(question.path.clone());
@@ -138,7 +138,7 @@ impl Seen {
                 continue;
             };
             let prefix = |length| hashes.find(&path, Some(length));
-            let how = fetch::choose(&question, digest, bases, &prefix).await.map_err(VisitError::Here)?;
+            let how = fetch::choose(&question, digest, bases, &prefix).await;
             let Question { member, path: StorePath { session, part, .. }, size, .. } = question;
             let staged = how.offset().and_then(|offset| came.remove(&Range { path, offset, length: size - offset }));
             self.fetches.push(Fetch { member, session, part, size, digest, how, staged });
@@ -160,21 +160,20 @@ impl Seen {
         let wants = self.leftover_wants();
         if self.leftovers.is_empty() && !wants.is_empty() {
             let hashes = far.digests(&wants).await?;
-            self.look_at_leftovers(&hashes, bases).await.map_err(VisitError::Here)?;
+            self.look_at_leftovers(&hashes, bases).await;
         }
         Ok(())
     }
 
-    async fn look_at_leftovers(&mut self, hashes: &Hashes, bases: &Arc<Bases>) -> io::Result<()> {
+    async fn look_at_leftovers(&mut self, hashes: &Hashes, bases: &Arc<Bases>) {
         for object in self.listing.vault.iter().take(leftovers::MOST) {
             let digest = hashes.find(&FarPath::Vault(object.name.clone()), None);
             let (Some(session), Some(digest)) = (object.name.session(), digest) else { continue };
             // What a forgotten fork was made from is not brought home once more.
             let is_forgotten = bases.forgotten().has(fork::id(session, digest));
-            let is_home = is_forgotten || leftovers::is_home(bases, session, object.size, digest).await?;
+            let is_home = is_forgotten || leftovers::is_home(bases, session, object.size, digest).await;
             self.leftovers.push(Leftover { session, object: object.clone(), digest, is_home, staged: None });
         }
-        Ok(())
     }
 
     /// Every file whose content is not remembered and that may matter: known here by its id, or young enough.

@@ -7,24 +7,29 @@
 //! `vault/archive/<uuid>.jsonl` and `<uuid>/…` beside it, as in the client's own store; `vault/archive/index.jsonl` is
 //! appended to, last line of a session wins, and only after the bytes that it speaks of are durable.
 
+mod copies;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead as _, BufReader, BufWriter, Seek as _, Write};
+use std::io::{self, BufRead as _, BufReader, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use super::proof;
+use super::read;
 use super::record::VERSION;
 pub use super::record::{Here, Place, Record, SideContent};
-use super::vault::{Note, Reason, Vault, copy_prefix, fill_staged, temporary, write_staged};
+use super::vault::{Note, Reason, Vault, fill_staged, write_staged};
 use crate::reconcile::manifest::{Part, SessionId, SidePath};
 use crate::reconcile::order::rank;
 use crate::reconcile::plan::Side;
 use crate::reconcile::relation::Lines;
 use crate::reconcile::shared::{Shared, put};
-use crate::reconcile::transcript::{Content, Digest};
+use crate::reconcile::transcript::Content;
+use copies::{displace, prefix_digest, write};
 use litemap::LiteMap;
 
 /// The archive of one machine.
@@ -137,7 +142,9 @@ impl Archive {
         if held.length < content.length && (held.length == 0 || prefix_digest(lines, source, held.length)? == held.digest) {
             return Ok(Some(if there { held.length } else { 0 }));
         }
-        if there && content.length < held.length && super::read::prefix(&File::open(copy)?, content.length)? == Some(content.digest) {
+        // A copy that cannot be read proves nothing.
+        let begins = |copy: &Path| read::prefix(&File::open(copy)?, content.length);
+        if there && content.length < held.length && begins(copy).is_ok_and(|begin| begin == Some(content.digest)) {
             return Ok(None);
         }
         if rank(content) < rank(held) {
@@ -146,19 +153,14 @@ impl Archive {
             return Ok(None);
         }
         if there {
-            let note = Note { length: held.length, digest: held.digest, ..note(held) };
-            match vault.copy(copy, note.clone()) {
-                // A crash came between the copy and the index: whatever it is, it is kept.
-                Err(error) if error.kind() == io::ErrorKind::InvalidData => vault.copy_raw(copy, note)?,
-                kept => kept?,
-            }
+            displace(vault, copy, Note { length: held.length, digest: held.digest, ..note(held) })?;
         }
         Ok(Some(0))
     }
 
     /// Takes a side file in. Lines are kept as those of a transcript are; of anything else the greatest copy is kept, and one that is
-    /// less goes to the displaced objects: it need not come again. Where nothing is known of its session, because that could not be
-    /// read, it goes there, too.
+    /// less goes to the displaced objects, whichever came first: it need not come again. Where nothing is known of its session, because
+    /// that could not be read, it goes there, too.
     ///
     /// # Errors
     /// As [`Archive::take`].
@@ -192,7 +194,13 @@ impl Archive {
                 }
                 (None, SideContent::Whole(held.clone()))
             }
-            (Side::Whole(whole), _) => (Some(0), SideContent::Whole(whole.clone())),
+            (Side::Whole(whole), known) => {
+                if let Some((length, digest)) = known.map(SideContent::target).filter(|(_, digest)| *digest != whole.digest && path.exists()) {
+                    let held = Content { length, digest, newest_message: None, newest: None };
+                    displace(vault, &path, Note { reason: Reason::Side, ..note(&held) })?;
+                }
+                (Some(0), SideContent::Whole(whole.clone()))
+            }
         };
         let Some(from) = from else { return Ok(()) };
         std::fs::create_dir_all(path.parent().unwrap_or(&self.root))?;
@@ -203,6 +211,38 @@ impl Archive {
             self.changed.insert(session);
         }
         Ok(())
+    }
+
+    /// Looks again at a copy of ours, and says whether it holds what the index says. One that is damaged goes to the displaced objects as
+    /// what it is, and is the archive's no more: who has the file still is asked for all of it. One that cannot be read stays as it is.
+    ///
+    /// # Errors
+    /// As `link` and `write`.
+    pub fn correct(&mut self, vault: &mut Vault, path: &Path, at: DateTime<Utc>) -> io::Result<bool> {
+        let Some((session, part)) = self.part_of(path) else { return Ok(false) };
+        let target = self.records.get(&session).and_then(|record| record.target(&part));
+        let Ok(whole) = read::open(path).and_then(|file| read::whole(file, 0)) else { return Ok(false) };
+        let begins = |(length, digest)| read::prefix(&read::open(path)?, length).map(|begin| begin == Some(digest));
+        if target.is_some_and(|target| begins(target).is_ok_and(|begins| begins)) {
+            return Ok(true);
+        }
+        let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else { return Ok(false) };
+        let folder = File::open(folder)?;
+        let linked = vault.link(&folder, name, Note::new(session, part.clone(), Reason::Recovered, "here", at, (whole.length, whole.digest)))?;
+        proof::unlink(&folder, name, proof::same_inode(&folder, name, &linked.directory, &linked.name)?)?;
+        if part == Part::Transcript {
+            self.present.remove(&session);
+        }
+        Ok(false)
+    }
+
+    /// Which part of which session a file of the archive is; none for any other file.
+    fn part_of(&self, path: &Path) -> Option<(SessionId, Part)> {
+        let name = path.strip_prefix(&self.root).ok()?.to_str()?;
+        match name.split_once('/') {
+            None => Some((name.strip_suffix(".jsonl")?.parse().ok()?, Part::Transcript)),
+            Some((session, side)) => Some((session.parse().ok()?, Part::Side(side.parse().ok()?))),
+        }
     }
 
     /// Notes what was seen of a session in this machine's store, and where it belongs.
@@ -302,46 +342,6 @@ fn lines<'a>(into: &mut impl Write, records: impl Iterator<Item = &'a Record>) -
         into.write_all(b"\n")?;
     }
     Ok(())
-}
-
-fn prefix_digest(lines: &Lines, source: &Path, length: u64) -> io::Result<Digest> {
-    match lines.prefix(length) {
-        Some(digest) => Ok(digest),
-        None => super::read::prefix(&super::read::open(source)?, length)?.ok_or_else(|| io::ErrorKind::UnexpectedEof.into()),
-    }
-}
-
-/// Writes the content's bytes from `from` on, over whatever an interrupted append left there, and reads them back: a copy that
-/// does not come out as the content is made again as a whole, and never takes the place of the old one unless it is right.
-fn write(stage: &Path, path: &Path, content: &Content, source: &Path, from: u64) -> io::Result<()> {
-    if from > 0 && append(path, content, source, from)? {
-        return Ok(());
-    }
-    let mut file = temporary(stage)?;
-    copy_prefix(source, file.as_file_mut(), content.length)?;
-    if super::read::prefix(&File::open(file.path())?, content.length)? != Some(content.digest) {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "the bytes to be archived are not those that were read"));
-    }
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
-}
-
-/// Whether the copy holds the content, once the bytes behind `from` are appended.
-fn append(path: &Path, content: &Content, source: &Path, from: u64) -> io::Result<bool> {
-    let mut file = OpenOptions::new().read(true).write(true).open(path)?;
-    if file.metadata()?.len() < from {
-        return Ok(false);
-    }
-    let mut source = super::read::open(source)?;
-    source.seek(io::SeekFrom::Start(from))?;
-    file.seek(io::SeekFrom::Start(from))?;
-    let copied = super::read::copy(&source, &mut file, content.length - from)?;
-    if copied != content.length - from {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    file.set_len(content.length)?;
-    file.rewind()?;
-    Ok(super::read::prefix(&file, content.length)? == Some(content.digest))
 }
 
 /// Everything written so far under this file system is on the disk.

@@ -135,6 +135,12 @@ pub fn is_the_file(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof)
 }
 
+/// Whether a file is there and all of it can be read. Reads it.
+#[must_use]
+pub fn is_readable(path: &Path) -> bool {
+    open(path).and_then(|file| whole(file, 0)).is_ok()
+}
+
 /// Copies what is left of a file, at most so many bytes, and says how many; shares blocks where the file system can. The system's own
 /// copy may be interrupted, which the standard library passes on: then it goes on from where it was.
 ///

@@ -144,6 +144,8 @@ mod mounts;
 #[cfg(test)]
 mod packages;
 #[cfg(test)]
+mod pass_damaged;
+#[cfg(test)]
 mod pass_ends;
 #[cfg(test)]
 mod pass_first;

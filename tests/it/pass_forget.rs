@@ -320,3 +320,25 @@ fn more_names_than_can_be_listed_of_what_it_says_is_forgotten_hold_nothing_up() 
     let state = fs::metadata(spilled.data().join("state/state.json")).unwrap().len();
     assert!(state < 100_000, "{state} bytes of state: names of sessions that are not here are not kept");
 }
+
+#[test]
+fn the_forks_of_a_forgotten_session_that_one_pass_does_not_find_the_next_does() {
+    let (world, far) = World::with_box();
+    let talk = Talk::begun(&id(1), &far.at("widget"), 60, "forgotten");
+    far.put(&talk);
+    far.put(&Talk::begun(&id(2), &far.at("widget"), 50, OTHER));
+    world.passes();
+    assert_eq!(Ran::of(&mut world.command(&[], &["forget", &id(1), "--yes"])).code, 0);
+    // As if another machine had made a thousand forks of it and two.
+    for n in 0..1002 {
+        let copy = talk.clone().holding(format!("{{\"type\":\"user\",\"cwd\":{:?},\"message\":\"{SECRET} {n}\"}}\n", talk.cwd).as_bytes());
+        let fork = copy.fork_id();
+        far.put(&copy.called(&fork).titled("of it"));
+    }
+    let passes = [(); 3].map(|()| world.sync(&[]));
+    let removed = passes.each_ref().map(|ran| told(ran).iter().filter(|(.., what)| *what == Forgetting::Removed).count());
+    assert_eq!(removed[0] + removed[1] + removed[2], 1003, "{removed:?}");
+    assert_eq!((traces(&world.here.home), traces(&far.home)), (Vec::new(), Vec::new()));
+    assert_eq!((world.here.sessions().len(), far.sessions().len()), (1, 1));
+    world.passes();
+}

@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::path::Path;
 
 use chrono::{DateTime, Utc};
 
@@ -87,9 +86,13 @@ pub(in crate::pass) fn condemn(visits: &mut [Visiting], here: &mut Here, bases: 
     }
     if found.len() >= MOST_FOUND {
         let unjudged: BTreeSet<SessionId> = suspects.into_iter().map(|(session, _)| session).collect();
-        let sessions = visits.iter_mut().flat_map(|visit| &mut visit.seen.members).flat_map(|member| &mut member.sessions);
-        for (_, session) in sessions.filter(|(id, _)| unjudged.contains(id)) {
-            session.closed = Some("may be a fork of a forgotten session, of which there are too many for one pass".to_owned());
+        for seen in visits.iter_mut().map(|visit| &mut visit.seen) {
+            let sessions = seen.members.iter_mut().flat_map(|member| &mut member.sessions);
+            for (_, session) in sessions.filter(|(id, _)| unjudged.contains(id)) {
+                session.closed = Some("may be a fork of a forgotten session, of which there are too many for one pass".to_owned());
+            }
+            // They are read once more, and judged then: what is taken in is never a suspect again.
+            seen.discard(&|session| unjudged.contains(&session))?;
         }
     }
     dates.extend(found);
@@ -126,10 +129,14 @@ impl Seen {
             member.sessions.retain(|session, _| !dates.contains_key(session));
             member.elsewhere.retain(|session, _| !dates.contains_key(session));
         }
-        let discard = |staged: Option<&Path>| staged.map_or(Ok(()), fetched::discard);
-        let fetched = self.fetches.extract_if(.., |fetch| dates.contains_key(&fetch.session)).map(|fetch| fetch.staged);
-        let kept = self.leftovers.extract_if(.., |leftover| dates.contains_key(&leftover.session)).map(|leftover| leftover.staged);
-        fetched.chain(kept).collect::<Vec<_>>().into_iter().try_for_each(|staged| discard(staged.as_deref()))
+        self.discard(&|session| dates.contains_key(&session))
+    }
+
+    /// What was fetched of these goes.
+    fn discard(&mut self, which: &dyn Fn(SessionId) -> bool) -> io::Result<()> {
+        let fetched = self.fetches.extract_if(.., |fetch| which(fetch.session)).map(|fetch| fetch.staged);
+        let kept = self.leftovers.extract_if(.., |leftover| which(leftover.session)).map(|leftover| leftover.staged);
+        fetched.chain(kept).flatten().collect::<Vec<_>>().iter().try_for_each(|staged| fetched::discard(staged))
     }
 
     /// What a put is to say.

@@ -1,0 +1,120 @@
+//! Copies in the archive and the vault that a disk lost bytes of, or that cannot be read: what they were comes home again, and nothing
+//! else waits for it.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::mounts::Mounted;
+use crate::skip::skip_unless_root;
+use crate::talk::{Talk, id};
+use crate::world::{Side, World};
+
+/// What became of a file.
+const DAMAGES: [(&str, fn(&mut Vec<u8>)); 2] = [("a byte is another one", |bytes| bytes[100] ^= 1), ("its end is missing", |bytes| bytes.truncate(100))];
+
+/// A session of the far machine that is equal here and in the archive, another beside it, and the archive's file of the first.
+fn archived() -> (World, Side, Talk, PathBuf) {
+    let (world, far) = World::with_box();
+    let talk = Talk::begun(&id(1), &far.at("widget"), 60, "theirs");
+    far.put(&talk);
+    world.here.put(&Talk::begun(&id(2), &world.here.at("widget"), 50, "another"));
+    world.passes();
+    let copy = world.data().join("vault/archive").join(format!("{}.jsonl", id(1)));
+    assert_eq!(fs::read(&copy).unwrap(), talk.complete());
+    (world, far, talk, copy)
+}
+
+fn damage(file: &PathBuf, how: fn(&mut Vec<u8>)) -> Vec<u8> {
+    let mut bytes = fs::read(file).unwrap();
+    how(&mut bytes);
+    fs::write(file, &bytes).unwrap();
+    bytes
+}
+
+/// Passes until one that fails in nothing finds nothing to do.
+#[track_caller]
+fn healed(world: &World, case: &str) {
+    let ran = (0..4).map(|_| world.sync(&[])).last().unwrap();
+    let report = ran.went_well();
+    assert_eq!((report.actions.len(), report.visits[0].skipped.len()), (0, 0), "{case}: {ran:?}");
+}
+
+/// What happens then, so that the copy is what a content would be taken of.
+const EVENTS: [(&str, fn(&mut World, &Side, &Talk)); 4] = [
+    ("it was deleted here, and goes on there", |world, far, talk| {
+        fs::remove_file(world.here.path(&id(1))).unwrap();
+        far.goes_on(&talk.clone().says("more"));
+    }),
+    ("it was deleted here, and what was seen there is not remembered", |world, _, _| {
+        fs::remove_file(world.here.path(&id(1))).unwrap();
+        fs::remove_dir_all(world.data().join("state")).unwrap();
+    }),
+    ("this store was emptied", |world, _, _| fs::remove_dir_all(world.here.claude.join("projects")).unwrap()),
+    ("it was deleted here, and one more machine has not got it", |world, _, _| {
+        fs::remove_file(world.here.path(&id(1))).unwrap();
+        world.machine("tower", &["acme/widget"]).clone_of("widget", "git@github.com:acme/widget.git");
+    }),
+];
+
+#[test]
+fn a_damaged_copy_in_the_archive_keeps_nobody_from_fetching_it_again() {
+    for (damaged, how) in DAMAGES {
+        for (happened, happens) in EVENTS {
+            let case = format!("{damaged}; {happened}");
+            let (mut world, far, talk, copy) = archived();
+            let left = damage(&copy, how);
+            happens(&mut world, &far, &talk);
+            healed(&world, &case);
+            assert_eq!(world.archived(&id(1)), Some(far.bytes(&id(1))), "{case}");
+            assert!(world.displaced(&id(1)).iter().any(|kept| kept.0 == left), "{case}: what was left of it is kept");
+        }
+    }
+}
+
+#[test]
+fn what_a_greater_side_file_takes_the_place_of_in_the_archive_is_kept() {
+    for (case, how) in [("whole", (|_| ()) as fn(&mut Vec<u8>)), ("damaged", |bytes| bytes[0] ^= 1), ("short", |bytes| bytes.truncate(1))] {
+        let (world, far, talk, copy) = archived();
+        far.put_side(&talk, "tool-results/a.txt", b"only in the archive", 40);
+        world.passes();
+        fs::remove_dir_all(world.here.path(&id(1)).with_extension("")).unwrap();
+        fs::remove_file(world.here.path(&id(1))).unwrap();
+        let kept = damage(&copy.with_extension("").join("tool-results/a.txt"), how);
+        far.put_side(&talk, "tool-results/a.txt", b"written anew there", 20);
+        healed(&world, case);
+        assert!(world.displaced(&id(1)).iter().any(|object| object.0 == kept), "{case}: {:?}", world.displaced(&id(1)));
+    }
+}
+
+#[test]
+fn a_copy_in_the_archive_that_lost_its_end_makes_room_for_what_outranks_it() {
+    for (case, how) in DAMAGES {
+        let (world, far, _, copy) = archived();
+        let left = damage(&copy, how);
+        let other = Talk::begun(&id(1), &world.here.path(&id(1)).display().to_string(), 30, "another beginning");
+        world.here.goes_on(&other);
+        far.goes_on(&other);
+        healed(&world, case);
+        assert_eq!(world.archived(&id(1)).unwrap().0, other.complete(), "{case}");
+        let displaced = world.displaced(&id(1));
+        assert!(displaced.iter().any(|kept| kept.0 == left), "{case}");
+    }
+}
+
+#[test]
+fn a_copy_in_the_archive_that_cannot_be_read_keeps_back_its_own_session_only() {
+    let (world, far, talk, copy) = archived();
+    // Reading there, at the beginning, is an error of the disk.
+    let Some(_broken) = Mounted::new(&copy, &["--bind"], &format!("/proc/{}/mem", std::process::id())) else {
+        return skip_unless_root("nothing can be mounted");
+    };
+    assert_eq!(fs::read(&copy).unwrap_err().raw_os_error(), Some(5));
+    fs::remove_file(world.here.path(&id(1))).unwrap();
+    far.goes_on(&talk.clone().says("more"));
+    let new = Talk::begun(&id(3), &far.at("widget"), 20, "new");
+    far.put(&new);
+    let ran = world.sync(&[]);
+    assert_eq!(world.here.bytes(&id(3)), new.bytes, "{ran:?}");
+    assert_eq!(world.here.paths(&id(1)), Vec::<PathBuf>::new());
+    assert_eq!(ran.report().visits[0].skipped.len(), 1, "{ran:?}");
+}
