@@ -1,4 +1,4 @@
-//! What the reference model knows: every line that a pass was shown, every byte string that one displaced, what ever lay where.
+//! What the reference model knows: every line and every other side file that a pass was shown, every byte string that one displaced, what ever lay where.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -48,7 +48,7 @@ pub(crate) struct Displaced {
 /// What is known.
 #[derive(Debug)]
 pub(crate) struct Known {
-    /// Every complete line that a pass was shown, and of which sessions.
+    /// Every complete line that a pass was shown, and of which sessions. A side file that is not of lines is one line here.
     pub(crate) shown: BTreeMap<Vec<u8>, BTreeSet<SessionId>>,
     pub(crate) displaced: Vec<Displaced>,
     /// Per place, the contents that a transcript ever had there when a pass looked.
@@ -73,7 +73,7 @@ impl Known {
 
     /// A pass read these files and will remember them.
     pub(crate) fn show(&mut self, files: &Files) {
-        for (path, seen) in files.iter().filter(|(path, _)| path.part.is_lines()) {
+        for (path, seen) in files {
             // What lies there again of a forgotten session is none of the program's.
             if self.is_forgotten(path.session, &seen.bytes) {
                 continue;
