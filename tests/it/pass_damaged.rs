@@ -9,8 +9,11 @@ use crate::skip::skip_unless_root;
 use crate::talk::{Talk, id};
 use crate::world::{Side, World};
 
+type Damage = fn(&mut Vec<u8>);
+type Event = fn(&mut World, &Side, &Talk);
+
 /// What became of a file.
-const DAMAGES: [(&str, fn(&mut Vec<u8>)); 2] = [("a byte is another one", |bytes| bytes[100] ^= 1), ("its end is missing", |bytes| bytes.truncate(100))];
+const DAMAGES: [(&str, Damage); 2] = [("a byte is another one", |bytes| bytes[100] ^= 1), ("its end is missing", |bytes| bytes.truncate(100))];
 
 /// A session of the far machine that is equal here and in the archive, another beside it, and the archive's file of the first.
 fn archived() -> (World, Side, Talk, PathBuf) {
@@ -24,7 +27,7 @@ fn archived() -> (World, Side, Talk, PathBuf) {
     (world, far, talk, copy)
 }
 
-fn damage(file: &PathBuf, how: fn(&mut Vec<u8>)) -> Vec<u8> {
+fn damage(file: &PathBuf, how: Damage) -> Vec<u8> {
     let mut bytes = fs::read(file).unwrap();
     how(&mut bytes);
     fs::write(file, &bytes).unwrap();
@@ -34,13 +37,13 @@ fn damage(file: &PathBuf, how: fn(&mut Vec<u8>)) -> Vec<u8> {
 /// Passes until one that fails in nothing finds nothing to do.
 #[track_caller]
 fn healed(world: &World, case: &str) {
-    let ran = (0..4).map(|_| world.sync(&[])).last().unwrap();
+    let [.., ran] = [(); 4].map(|()| world.sync(&[]));
     let report = ran.went_well();
     assert_eq!((report.actions.len(), report.visits[0].skipped.len()), (0, 0), "{case}: {ran:?}");
 }
 
 /// What happens then, so that the copy is what a content would be taken of.
-const EVENTS: [(&str, fn(&mut World, &Side, &Talk)); 4] = [
+const EVENTS: [(&str, Event); 4] = [
     ("it was deleted here, and goes on there", |world, far, talk| {
         fs::remove_file(world.here.path(&id(1))).unwrap();
         far.goes_on(&talk.clone().says("more"));
@@ -73,7 +76,7 @@ fn a_damaged_copy_in_the_archive_keeps_nobody_from_fetching_it_again() {
 
 #[test]
 fn what_a_greater_side_file_takes_the_place_of_in_the_archive_is_kept() {
-    for (case, how) in [("whole", (|_| ()) as fn(&mut Vec<u8>)), ("damaged", |bytes| bytes[0] ^= 1), ("short", |bytes| bytes.truncate(1))] {
+    for (case, how) in [("whole", (|_| ()) as Damage), ("damaged", |bytes| bytes[0] ^= 1), ("short", |bytes| bytes.truncate(1))] {
         let (world, far, talk, copy) = archived();
         far.put_side(&talk, "tool-results/a.txt", b"only in the archive", 40);
         world.passes();
