@@ -343,7 +343,7 @@ impl Here {
             for (side, (_, content)) in &session.side {
                 let part = Part::Side(side.clone());
                 let source = path(&part);
-                passed_over(archive.take_side(vault, (*id, side), content, &source, |content| note(part, content)))?;
+                passed_over(archive.take_side(vault, (*id, side), content, &source, |content| note(part.clone(), content)))?;
             }
             let content = &lines.content;
             let last = replica.map(|replica| LastHere { replica, length: content.length, digest: content.digest });

@@ -53,7 +53,11 @@ impl Leftover {
 /// Whether a kept file of this machine begins with these bytes. Reads them; what cannot be read holds nothing.
 pub async fn is_home(bases: &Arc<Bases>, session: SessionId, size: u64, digest: Digest) -> bool {
     let bases = Arc::clone(bases);
-    let begins = move |path: PathBuf| read::prefix(&File::open(path)?, size).map(|begin| begin == Some(digest));
+    let begins = move |path: PathBuf| {
+        let file = File::open(path)?;
+        // A shorter one need not be read.
+        Ok::<_, io::Error>(file.metadata()?.len() >= size && read::prefix(&file, size)? == Some(digest))
+    };
     let look = move || bases.kept(session, size).into_iter().any(|path| begins(path).unwrap_or(false));
     tokio::task::spawn_blocking(look).await.unwrap_or(false)
 }

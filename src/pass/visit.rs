@@ -70,6 +70,7 @@ pub async fn look(far: &mut dyn Replica, mut listing: Listing, errand: &Errand, 
     let live = |id: SessionId, transcript: Option<Stamp>| is_live(&listing, id, transcript);
     let mut found = members(&listing, &errand.admitted, &|repository| bases.below(repository), memory, &live, &mut skipped);
     refuse_strangers(&mut found, bases, &mut skipped);
+    listing.vault.retain(|object| object.name.session().is_some_and(|id| may_displace(id, &found, errand, bases)));
     let mut seen = Seen { listing, members: found, fetches: Vec::new(), leftovers: Vec::new(), duties, skipped, bytes_in: 0, broken: None };
     if let Err(error) = seen.read(far, errand, bases).await {
         seen.broken = Some(error);
@@ -82,6 +83,15 @@ pub(super) fn is_live(listing: &Listing, id: SessionId, transcript: Option<Stamp
         listing.live.iter().any(|live| live.session == id)
     } else {
         transcript.is_some_and(|stamp| (listing.clock - stamp.modified.div_euclid(1_000_000_000)).abs() < FRESH_SECONDS)
+    }
+}
+
+/// Whether a vault there may speak of a session: it is one of those that lie there, or of a repository that the far side has a part in.
+/// Anything else would come to be a version of somebody else's session.
+fn may_displace(id: SessionId, members: &[FarMember], errand: &Errand, bases: &Bases) -> bool {
+    match bases.place(id) {
+        Some(repository) => errand.admitted.iter().any(|admitted| admitted.repository == *repository),
+        None => members.iter().any(|member| member.sessions.contains_key(&id)),
     }
 }
 

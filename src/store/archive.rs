@@ -29,7 +29,7 @@ use crate::reconcile::plan::Side;
 use crate::reconcile::relation::Lines;
 use crate::reconcile::shared::{Shared, put};
 use crate::reconcile::transcript::Content;
-use copies::{displace, prefix_digest, write};
+use copies::{displace, is_in_the_way, prefix_digest, spare, write};
 use litemap::LiteMap;
 
 /// The archive of one machine.
@@ -99,7 +99,7 @@ impl Archive {
     ///
     /// # Errors
     /// As `read` and `write`; `InvalidData` where `source` does not hold the content. The index then still speaks of the old copy.
-    pub fn take(&mut self, vault: &mut Vault, session: SessionId, lines: &Lines, source: &Path, note: impl FnOnce(&Content) -> Note) -> io::Result<()> {
+    pub fn take(&mut self, vault: &mut Vault, session: SessionId, lines: &Lines, source: &Path, note: impl Fn(&Content) -> Note) -> io::Result<()> {
         let content = &lines.content;
         let record = self.records.get(&session).cloned();
         let title = record.as_ref().and_then(|record| record.title.clone());
@@ -130,10 +130,15 @@ impl Archive {
         vault: &mut Vault,
         (held, there, copy): (Option<&Content>, bool, &Path),
         (lines, source): (&Lines, &Path),
-        note: impl FnOnce(&Content) -> Note,
+        note: impl Fn(&Content) -> Note,
     ) -> io::Result<Option<u64>> {
         let content = &lines.content;
-        let Some(held) = held else { return Ok(Some(0)) };
+        let Some(held) = held else {
+            if there {
+                spare(vault, copy, (source, content.length), note(content))?;
+            }
+            return Ok(Some(0));
+        };
         if held.digest == content.digest || content.length == 0 {
             // The same, but for a copy that is not here: the archive was switched on since, or somebody removed it.
             let missing = self.enabled && !there && content.length > 0;
@@ -170,42 +175,45 @@ impl Archive {
         (session, side): (SessionId, &SidePath),
         content: &Side,
         source: &Path,
-        note: impl FnOnce(&Content) -> Note,
+        note: impl Fn(&Content) -> Note,
     ) -> io::Result<()> {
         if !self.enabled {
             return Ok(());
         }
-        let Some(record) = self.records.get(&session) else {
-            let (length, digest) = content.target();
-            let note = note(&Content { length, digest, newest_message: None, newest: None });
-            return vault.copy(source, Note { reason: Reason::Side, length, digest, ..note });
-        };
+        let of = |(length, digest)| Content { length, digest, newest_message: None, newest: None };
+        let aside = || Note { reason: Reason::Side, ..note(&of(content.target())) };
+        let Some(record) = self.records.get(&session) else { return vault.copy(source, aside()) };
         let path = self.root.join(Part::Side(side.clone()).path(session));
         let known = record.side.get(side);
         let (from, taken) = match (content, known) {
             (Side::Lines(lines), Some(SideContent::Lines(held))) => {
-                let from = self.compare(vault, (Some(held), path.exists(), &path), (lines, source), note)?;
+                let from = self.compare(vault, (Some(held), path.exists(), &path), (lines, source), &note)?;
                 (from, SideContent::Lines(lines.content.clone()))
             }
-            (Side::Lines(lines), _) => (Some(0), SideContent::Lines(lines.content.clone())),
+            (Side::Lines(lines), _) => (self.compare(vault, (None, path.exists(), &path), (lines, source), &note)?, SideContent::Lines(lines.content.clone())),
             (Side::Whole(whole), Some(SideContent::Whole(held))) if held >= whole && path.exists() => {
                 if held.digest != whole.digest {
-                    vault.copy(source, note(&Content { length: whole.length, digest: whole.digest, newest_message: None, newest: None }))?;
+                    vault.copy(source, note(&of((whole.length, whole.digest))))?;
                 }
                 (None, SideContent::Whole(held.clone()))
             }
             (Side::Whole(whole), known) => {
-                if let Some((length, digest)) = known.map(SideContent::target).filter(|(_, digest)| *digest != whole.digest && path.exists()) {
-                    let held = Content { length, digest, newest_message: None, newest: None };
-                    displace(vault, &path, Note { reason: Reason::Side, ..note(&held) })?;
+                match known.map(SideContent::target) {
+                    _ if !path.exists() => {}
+                    Some((_, digest)) if digest == whole.digest => {}
+                    Some(held) => displace(vault, &path, Note { reason: Reason::Side, ..note(&of(held)) })?,
+                    None => spare(vault, &path, (source, whole.length), aside())?,
                 }
                 (Some(0), SideContent::Whole(whole.clone()))
             }
         };
         let Some(from) = from else { return Ok(()) };
-        std::fs::create_dir_all(path.parent().unwrap_or(&self.root))?;
-        let (length, digest) = taken.target();
-        write(&self.stage, &path, &Content { length, digest, newest_message: None, newest: None }, source, from)?;
+        let folder = std::fs::create_dir_all(path.parent().unwrap_or(&self.root));
+        match folder.and_then(|()| write(&self.stage, &path, &of(taken.target()), source, from)) {
+            // What is a file there is a directory here, or the other way round.
+            Err(error) if is_in_the_way(&error) => return vault.copy(source, aside()),
+            written => written?,
+        }
         if let Some(record) = self.records.get_mut(&session) {
             put(&mut record.side, side.clone(), taken);
             self.changed.insert(session);
@@ -289,7 +297,11 @@ impl Archive {
             index => index?,
         };
         let finders: Vec<String> = sessions.iter().map(ToString::to_string).collect();
-        let named = |line: &[u8]| finders.iter().any(|id| memchr::memmem::find(line, id.as_bytes()).is_some());
+        let named = |line: &[u8]| match serde_json::from_slice::<Record>(line) {
+            // Another session's title may well speak of one of these.
+            Ok(record) => sessions.contains(&record.session),
+            Err(_) => finders.iter().any(|id| memchr::memmem::find(line, id.as_bytes()).is_some()),
+        };
         let kept: Vec<&[u8]> = index.split_inclusive(|byte| *byte == b'\n').filter(|line| !named(line)).collect();
         let kept = kept.concat();
         if kept.len() != index.len() {

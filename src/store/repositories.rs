@@ -82,7 +82,10 @@ impl<'a> Clones<'a> {
             return Some(Checkout { root: root.to_owned(), remotes: known.remotes.clone() });
         }
         let remotes = self.ask(root)?;
-        self.memory.insert(config, Remembered { config: stamp, remotes: remotes.clone() });
+        // The state is text, and has no room for another path.
+        if config.to_str().is_some() {
+            self.memory.insert(config, Remembered { config: stamp, remotes: remotes.clone() });
+        }
         Some(Checkout { root: root.to_owned(), remotes })
     }
 

@@ -55,7 +55,8 @@ impl Vault {
     fn list(&mut self) -> io::Result<()> {
         for session in std::fs::read_dir(self.root.join("vault/displaced"))? {
             let entries = match std::fs::read_dir(session?.path()) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                // It went in this moment; or it is what a file manager leaves behind.
+                Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => continue,
                 entries => entries?,
             };
             for entry in entries {

@@ -240,3 +240,31 @@ fn a_session_that_is_dated_into_the_future_wins_and_the_loser_is_kept() {
     assert!(ran.report().notes.iter().any(|note| note.starts_with(&told) && note.ends_with(" h; what lost is kept")), "{ran:?}");
     assert_eq!(world.here.bytes(&id(1)), good.bytes(&id(1)));
 }
+
+#[test]
+fn a_far_vault_that_speaks_of_another_repository_s_session_is_neither_believed_nor_emptied() {
+    let (mut world, far) = World::with_box();
+    let other = world.machine("other", &["acme/secret"]);
+    for side in [&world.here, &other] {
+        side.clone_of("secret", "git@github.com:acme/secret.git");
+    }
+    other.put(&Talk::begun(&id(7), &other.at("secret"), 60, "of another repository"));
+    far.put(&Talk::begun(&id(2), &far.at("widget"), 50, "its own"));
+    world.passes();
+    let vault = far.claude.join(".claude-session-sync/vault");
+    fs::create_dir_all(&vault).unwrap();
+    let forged = Talk::begun(&id(7), &other.at("secret"), 1, "made up");
+    let name = |id: &str, bytes: usize| vault.join(format!("{id}.{bytes}.{}.{}", "0".repeat(16), "a".repeat(32)));
+    let object = name(&id(7), forged.bytes.len());
+    fs::write(&object, &*forged.bytes).unwrap();
+    // Its own are looked at.
+    let own = name(&id(2), 10);
+    fs::write(&own, b"{\"own\":1}\n").unwrap();
+    far.put(&Talk::begun(&id(3), &far.at("widget"), 20, "asks for digests"));
+    world.here.put(&Talk::begun(&id(4), &world.here.at("widget"), 20, "is sent"));
+    world.passes();
+    world.passes();
+    assert_eq!(world.displaced(&id(7)), std::collections::BTreeSet::new());
+    assert!(object.exists());
+    assert_eq!((world.displaced(&id(2)).len(), own.exists()), (1, false));
+}

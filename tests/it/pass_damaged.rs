@@ -2,12 +2,13 @@
 //! else waits for it.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::mounts::Mounted;
 use crate::skip::skip_unless_root;
+use crate::strace;
 use crate::talk::{Talk, id};
-use crate::world::{Side, World};
+use crate::world::{Ran, Side, World};
 
 type Damage = fn(&mut Vec<u8>);
 type Event = fn(&mut World, &Side, &Talk);
@@ -32,6 +33,22 @@ fn damage(file: &PathBuf, how: Damage) -> Vec<u8> {
     how(&mut bytes);
     fs::write(file, &bytes).unwrap();
     bytes
+}
+
+/// Reading there, at the beginning, is an error of the disk from now on. A test that cannot have that ends.
+fn unreadable(file: &Path) -> Option<Mounted> {
+    let broken = Mounted::new(file, &["--bind"], &format!("/proc/{}/mem", std::process::id()));
+    match &broken {
+        Some(_) => assert_eq!(fs::read(file).unwrap_err().raw_os_error(), Some(5)),
+        None => skip_unless_root("nothing can be mounted"),
+    }
+    broken
+}
+
+/// What stands before a program for which reading that file is an error of the disk.
+fn broken(file: &Path) -> [String; 11] {
+    let path = file.display().to_string();
+    ["strace", "-f", "-qq", "-o", "/dev/null", "-P", &path, "-e", "trace=read", "-e", "inject=read:error=EIO"].map(str::to_owned)
 }
 
 /// Passes until one that fails in nothing finds nothing to do.
@@ -107,11 +124,7 @@ fn a_copy_in_the_archive_that_lost_its_end_makes_room_for_what_outranks_it() {
 #[test]
 fn a_copy_in_the_archive_that_cannot_be_read_keeps_back_its_own_session_only() {
     let (world, far, talk, copy) = archived();
-    // Reading there, at the beginning, is an error of the disk.
-    let Some(_broken) = Mounted::new(&copy, &["--bind"], &format!("/proc/{}/mem", std::process::id())) else {
-        return skip_unless_root("nothing can be mounted");
-    };
-    assert_eq!(fs::read(&copy).unwrap_err().raw_os_error(), Some(5));
+    let Some(_broken) = unreadable(&copy) else { return };
     fs::remove_file(world.here.path(&id(1))).unwrap();
     far.goes_on(&talk.clone().says("more"));
     let new = Talk::begun(&id(3), &far.at("widget"), 20, "new");
@@ -120,4 +133,74 @@ fn a_copy_in_the_archive_that_cannot_be_read_keeps_back_its_own_session_only() {
     assert_eq!(world.here.bytes(&id(3)), new.bytes, "{ran:?}");
     assert_eq!(world.here.paths(&id(1)), Vec::<PathBuf>::new());
     assert_eq!(ran.report().visits[0].skipped.len(), 1, "{ran:?}");
+}
+
+#[test]
+fn a_file_that_is_a_directory_elsewhere_is_kept_beside_and_nothing_waits_for_it() {
+    for (first, then) in [("subagents/agent-1.jsonl", "subagents"), ("tool-results", "tool-results/a.txt")] {
+        let (world, far, talk, _) = archived();
+        far.put_side(&talk, first, b"{\"first\":1}\n", 40);
+        world.passes();
+        for side in [&world.here, &far] {
+            fs::remove_dir_all(side.path(&id(1)).with_extension("")).unwrap();
+        }
+        far.put_side(&talk, then, b"{\"then\":1}\n", 20);
+        far.put(&Talk::begun(&id(3), &far.at("widget"), 20, "new"));
+        for _ in 0..3 {
+            world.passes();
+        }
+        assert_eq!(world.here.sessions(), far.sessions(), "{then}");
+        assert!(world.displaced(&id(1)).iter().any(|kept| kept.0 == b"{\"then\":1}\n"), "{then}");
+    }
+}
+
+#[test]
+fn a_copy_that_the_index_of_the_archive_does_not_speak_of_is_kept_before_another_takes_its_place() {
+    let (world, far, talk, _) = archived();
+    let longer = talk.clone().says("more");
+    far.goes_on(&longer);
+    far.put_side(&talk, "tool-results/a.txt", b"result", 40);
+    world.passes();
+    let index = world.data().join("vault/archive/index.jsonl");
+    let lines = fs::read_to_string(&index).unwrap();
+    fs::write(&index, lines.split_inclusive('\n').filter(|line| !line.contains(&id(1))).collect::<String>()).unwrap();
+    fs::remove_dir_all(world.here.claude.join("projects")).unwrap();
+    fs::remove_dir_all(world.data().join("state")).unwrap();
+    far.goes_on(&talk);
+    far.put_side(&talk, "tool-results/a.txt", b"less", 50);
+    healed(&world, "");
+    assert_eq!(world.archived(&id(1)), Some(talk.bytes));
+    let displaced = world.displaced(&id(1));
+    assert!(displaced.contains(&longer.bytes) && displaced.iter().any(|kept| kept.0 == b"result"), "{displaced:?}");
+}
+
+#[test]
+fn a_copy_in_the_archive_that_cannot_be_read_back_is_made_anew() {
+    if !strace::here() {
+        return;
+    }
+    let (world, _, talk, copy) = archived();
+    let grown = talk.says("more");
+    world.here.goes_on(&grown);
+    Ran::of(&mut world.command(&broken(&copy).each_ref().map(String::as_str), &world.arguments(&[]))).went_well();
+    assert_eq!(world.archived(&id(1)), Some(grown.bytes));
+}
+
+#[test]
+fn a_version_that_cannot_be_read_keeps_no_other_from_being_restored() {
+    if !strace::here() {
+        return;
+    }
+    let (world, far, talk, _) = archived();
+    let (lost, won) = (talk.clone().says("older"), talk.after(60).says("newer"));
+    world.here.goes_on(&lost);
+    far.goes_on(&won);
+    world.passes();
+    let folder = world.data().join("vault/displaced").join(id(1));
+    let object = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).find(|file| fs::read(file).unwrap() == lost.complete()).unwrap();
+    for side in [&world.here, &far] {
+        fs::remove_file(side.path(&id(1))).unwrap();
+    }
+    let restored = Ran::of(&mut world.command(&broken(&object).each_ref().map(String::as_str), &["restore", &id(1)]));
+    assert_eq!((restored.code, world.here.bytes(&id(1))), (0, won.bytes), "{restored:?}");
 }

@@ -322,6 +322,21 @@ fn more_names_than_can_be_listed_of_what_it_says_is_forgotten_hold_nothing_up() 
 }
 
 #[test]
+fn another_session_whose_title_speaks_of_it_stays_in_the_archive() {
+    let (world, far) = World::with_box();
+    far.put(&Talk::begun(&id(1), &far.at("widget"), 60, "forgotten"));
+    let other = Talk::begun(&id(2), &far.at("widget"), 50, OTHER).titled(&format!("go on with {}", id(1)));
+    far.put(&other);
+    world.passes();
+    assert_eq!(Ran::of(&mut world.command(&[], &["forget", &id(1), "--yes"])).code, 0);
+    for side in [&world.here, &far] {
+        fs::remove_file(side.path(&id(2))).unwrap();
+    }
+    let restored = Ran::of(&mut world.command(&[], &["restore", &id(2)]));
+    assert_eq!((restored.code, world.here.bytes(&id(2))), (0, other.bytes), "{restored:?}");
+}
+
+#[test]
 fn the_forks_of_a_forgotten_session_that_one_pass_does_not_find_the_next_does() {
     let (world, far) = World::with_box();
     let talk = Talk::begun(&id(1), &far.at("widget"), 60, "forgotten");

@@ -1,7 +1,10 @@
 //! Which project is which: where a session from elsewhere goes, and which sessions stay among themselves.
 
+use std::os::unix::ffi::OsStrExt as _;
+
 use claude_session_sync::reconcile::project::encode;
 
+use crate::skip::skip;
 use crate::strace;
 use crate::talk::{Talk, id};
 use crate::world::{Ran, World, transcripts, visit};
@@ -267,4 +270,20 @@ fn an_id_that_a_far_machine_has_in_two_repositories_comes_from_neither() {
     assert!(world.here.paths(&id(1)).is_empty() && world.here.paths(&id(2)).len() == 1);
     let skipped = skipped(&report, "box");
     assert!(skipped.iter().any(|(name, why)| *name == id(1) && why.contains("the client resumes neither")), "{skipped:?}");
+}
+
+#[test]
+fn a_clone_whose_path_is_no_text_does_not_keep_the_state_from_being_written() {
+    let mut world = World::new();
+    let far = world.machine("box", &["acme/widget"]);
+    far.clone_of("widget", "git@github.com:acme/widget.git");
+    world.here.clone_of("other", "git@github.com:acme/other.git");
+    let path = std::path::Path::new(&world.here.at("other")).with_file_name(std::ffi::OsStr::from_bytes(b"caf\xe9"));
+    if std::fs::rename(world.here.at("other"), path).is_err() {
+        return skip("this file system has no such names");
+    }
+    far.put(&Talk::begun(&id(1), &far.at("widget"), 20, "no clone of it here"));
+    world.passes();
+    assert!(world.data().join("state/state.json").exists());
+    assert_eq!(world.passes().visits[0].bytes_in, 0);
 }

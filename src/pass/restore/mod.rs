@@ -179,7 +179,7 @@ impl Work {
         if let Some(why) = here.refused.get(&id).cloned().or_else(unreadable).filter(|_| request.form == Form::InPlace) {
             return Err(RestoreError::Refused(why));
         }
-        let versions = versions(here, id).map_err(disk("the vault"))?;
+        let versions = versions(here, id);
         let did = self.decided(request, &versions)?;
         if let Did::Restored(Restored { session, bytes, side, left_out, expired, .. }) = &did
             && !self.dry_run

@@ -69,7 +69,7 @@ impl Work {
         }
         let project = self.place(id, origin, &version.directories).ok_or(RestoreError::NoPlace)?;
         // It was here once, and may have been continued since: then that comes back.
-        let mut kept = versions(&self.survey.here, id).map_err(disk("the vault"))?;
+        let mut kept = versions(&self.survey.here, id);
         if let Some(newest) = kept.drain(..).find(|kept| kept.standing == Standing::Counts && !kept.damaged) {
             let restored = self.in_place(id, &newest, false, project)?;
             self.note_fork(origin, version)?;

@@ -4,7 +4,6 @@
 //! damaged, and stands in the list so that nobody takes another one for it.
 
 use std::collections::BTreeSet;
-use std::io;
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
@@ -131,16 +130,14 @@ struct Said {
 }
 
 /// All versions of a session, each content once: the copy that counts first, then the highest in the order of copies.
-///
-/// # Errors
-/// When a file cannot be read for a reason that is not its own.
-pub fn versions(here: &Here, id: SessionId) -> io::Result<Vec<Version>> {
+#[must_use]
+pub fn versions(here: &Here, id: SessionId) -> Vec<Version> {
     let mut said = said(here, id);
     let counting = said.iter().position(|said| !matches!(said.kept, Kept::Displaced { .. })).map(|at| said.remove(at));
     let mark = counting.as_ref().map(|said| said.length);
     let mut versions: Vec<Version> = Vec::new();
     for said in said {
-        let version = read(here, id, said, mark.into_iter().collect())?;
+        let version = read(here, id, said, mark.into_iter().collect());
         match versions.iter_mut().find(|known| known.digest() == version.digest()) {
             Some(known) if known.damaged && !version.damaged => *known = version,
             Some(_) => {}
@@ -149,7 +146,7 @@ pub fn versions(here: &Here, id: SessionId) -> io::Result<Vec<Version>> {
     }
     if let Some(said) = counting {
         let lengths = versions.iter().map(|version| version.lines.content.length).collect();
-        let counts = Version { standing: Standing::Counts, ..read(here, id, said, lengths)? };
+        let counts = Version { standing: Standing::Counts, ..read(here, id, said, lengths) };
         versions.retain(|version| counts.damaged || version.digest() != counts.digest());
         for version in versions.iter_mut().filter(|version| !version.damaged && !counts.damaged) {
             let behind = relate(&version.lines, &counts.lines) == Ok(Relation::Behind);
@@ -159,7 +156,7 @@ pub fn versions(here: &Here, id: SessionId) -> io::Result<Vec<Version>> {
     }
     let rest = usize::from(versions.first().is_some_and(|version| version.standing == Standing::Counts));
     versions[rest..].sort_by_key(|version| std::cmp::Reverse(rank(&version.lines.content)));
-    Ok(versions)
+    versions
 }
 
 fn said(here: &Here, id: SessionId) -> Vec<Said> {
@@ -179,20 +176,17 @@ fn said(here: &Here, id: SessionId) -> Vec<Said> {
 }
 
 /// What is said to be there, read. Until it is compared, a copy that lost stands apart, and any other may be a beginning.
-fn read(here: &Here, id: SessionId, said: Said, marks: Vec<u64>) -> io::Result<Version> {
+fn read(here: &Here, id: SessionId, said: Said, marks: Vec<u64>) -> Version {
     let Said { kept, path, length, digest, title } = said;
     let wanted = Wanted { marks, messages: false, limit: Some(length) };
-    let reading = match read::open(&path).and_then(|file| read::lines(file, &wanted)) {
-        Ok(reading) if (reading.raw_length, reading.raw_digest) == (length, digest) => Some(reading),
-        Ok(_) => None,
-        Err(error) if read::is_the_file(&error) => None,
-        Err(error) => return Err(error),
-    };
+    // What cannot be read is damaged, too; the others do not wait for that.
+    let reading = read::open(&path).and_then(|file| read::lines(file, &wanted)).ok();
+    let reading = reading.filter(|reading| (reading.raw_length, reading.raw_digest) == (length, digest));
     let standing = if matches!(kept, Kept::Displaced { reason: Reason::Lost, .. }) { Standing::Apart } else { Standing::Beginning };
     let damaged = reading.is_none();
     let (messages, directories) = reading.as_ref().map_or((0, Vec::new()), |reading| (reading.message_count, reading.working_directories.clone()));
     let lines = reading.map_or_else(|| Lines { title, ..Lines::bare(length, digest) }, Lines::of);
     let fork = fork(id, &lines).id;
     let fork_lies_here = here.sessions.get(&fork).is_some_and(|session| session.transcript.is_some());
-    Ok(Version { lines, messages, kept, standing, damaged, fork, fork_lies_here, directories, path })
+    Version { lines, messages, kept, standing, damaged, fork, fork_lies_here, directories, path }
 }

@@ -25,6 +25,25 @@ pub(super) fn displace(vault: &mut Vault, copy: &Path, note: Note) -> io::Result
     }
 }
 
+/// The same for what the index does not speak of, where a copy of so many bytes of `source` is to go: a line of the index was lost, or the
+/// file system takes two names for one. What that begins with need not be kept.
+///
+/// # Errors
+/// As [`displace`].
+pub(super) fn spare(vault: &mut Vault, lying: &Path, (source, length): (&Path, u64), note: Note) -> io::Result<()> {
+    let whole = match read::open(lying).and_then(|file| read::whole(file, 0)) {
+        Ok(whole) => whole,
+        Err(error) if read::is_the_file(&error) => return Ok(()),
+        Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{} cannot be read: {error}", lying.display()))),
+    };
+    if whole.length <= length && read::prefix(&read::open(source)?, whole.length)? == Some(whole.digest) { Ok(()) } else { vault.copy_raw(lying, note) }
+}
+
+/// Whether an error says that a file has a directory's name, or a directory a file's.
+pub(super) fn is_in_the_way(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory | io::ErrorKind::DirectoryNotEmpty)
+}
+
 pub(super) fn prefix_digest(lines: &Lines, source: &Path, length: u64) -> io::Result<Digest> {
     match lines.prefix(length) {
         Some(digest) => Ok(digest),
@@ -35,7 +54,8 @@ pub(super) fn prefix_digest(lines: &Lines, source: &Path, length: u64) -> io::Re
 /// Writes the content's bytes from `from` on, over whatever an interrupted append left there, and reads them back: a copy that
 /// does not come out as the content is made again as a whole, and never takes the place of the old one unless it is right.
 pub(super) fn write(stage: &Path, path: &Path, content: &Content, source: &Path, from: u64) -> io::Result<()> {
-    if from > 0 && append(path, content, source, from)? {
+    // A copy that cannot be read back is made anew, too.
+    if from > 0 && append(path, content, source, from).unwrap_or(false) {
         return Ok(());
     }
     let mut file = temporary(stage)?;
