@@ -15,6 +15,10 @@ use crate::config::Config;
 /// The directory of this program in each of the base directories.
 const OURS: &str = "claude-session-sync";
 
+/// Environment variables that may hold a GitHub token. No child of ours inherits one.
+pub const TOKEN_VARIABLES: [&str; 6] =
+    ["GH_TOKEN", "GITHUB_TOKEN", "GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN", "GITHUB_CODESPACE_TOKEN", "HOMEBREW_GITHUB_API_TOKEN"];
+
 /// The variables that a process was started with. An empty one counts as unset.
 #[derive(Clone, Default)]
 pub struct Environment(BTreeMap<OsString, OsString>);

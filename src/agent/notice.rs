@@ -15,6 +15,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::process::Command;
 
 use super::status::Concern;
+use crate::paths::TOKEN_VARIABLES;
 use crate::reconcile::plain::visible;
 
 /// One a cause and day.
@@ -63,6 +64,9 @@ impl Shower {
     pub async fn show(&self, concern: &Concern) -> io::Result<()> {
         let (program, arguments) = self.command(&text(concern));
         let mut command = Command::new(program);
+        for name in TOKEN_VARIABLES {
+            command.env_remove(name);
+        }
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
         let status = tokio::time::timeout(PATIENCE, command.status()).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         if status.success() { Ok(()) } else { Err(io::Error::other(format!("it ended with {status}"))) }

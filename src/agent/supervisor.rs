@@ -23,10 +23,12 @@ pub enum Supervisor {
 
 impl Supervisor {
     /// By the variables that a manager sets. Those that a child inherits, as a shell in a terminal that is a unit itself, say nothing:
-    /// systemd names the process that it started.
+    /// systemd names the process that it started, or, before 248, is at least its parent.
     #[must_use]
-    pub fn of<'v>(pid: u32, variable: impl Fn(&str) -> Option<&'v str>) -> Self {
-        let is_unit = || variable("SYSTEMD_EXEC_PID").and_then(|text| text.parse().ok()) == Some(pid);
+    pub fn of<'v>((pid, parent): (u32, u32), variable: impl Fn(&str) -> Option<&'v str>) -> Self {
+        let number = |name| variable(name).and_then(|text| text.parse::<u32>().ok());
+        let is_child = || variable("NOTIFY_SOCKET").is_some() && number("MANAGERPID") == Some(parent);
+        let is_unit = || number("SYSTEMD_EXEC_PID").map_or_else(is_child, |started| started == pid);
         if variable("XPC_SERVICE_NAME") == Some(LAUNCHD_LABEL) {
             Self::Launchd
         } else if is_unit() {
@@ -111,11 +113,15 @@ mod tests {
 
     #[test]
     fn the_manager_is_known_by_its_variables() {
-        let of = |pairs: &'static [(&str, &str)]| Supervisor::of(7, |name| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| *value));
+        let of = |pairs: &'static [(&str, &str)]| Supervisor::of((7, 3), |name| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| *value));
         assert_eq!(of(&[]), Supervisor::None);
         assert_eq!(of(&[("XPC_SERVICE_NAME", "com.claude-session-sync.agent")]), Supervisor::Launchd);
         assert_eq!(of(&[("XPC_SERVICE_NAME", "application.com.apple.Terminal")]), Supervisor::None, "a shell in a terminal");
         assert!(matches!(of(&[("SYSTEMD_EXEC_PID", "7")]), Supervisor::Systemd { .. }));
         assert_eq!(of(&[("SYSTEMD_EXEC_PID", "6"), ("INVOCATION_ID", "x")]), Supervisor::None, "a shell of a terminal that is a unit");
+        let old: &[(&str, &str)] = &[("NOTIFY_SOCKET", "/run/x"), ("MANAGERPID", "3")];
+        assert!(matches!(of(old), Supervisor::Systemd { .. }), "one before 248");
+        assert_eq!(of(&[("NOTIFY_SOCKET", "/run/x"), ("MANAGERPID", "2")]), Supervisor::None, "what such a unit started");
+        assert_eq!(of(&[("NOTIFY_SOCKET", "/run/x"), ("MANAGERPID", "3"), ("SYSTEMD_EXEC_PID", "6")]), Supervisor::None);
     }
 }

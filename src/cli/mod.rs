@@ -20,6 +20,7 @@ pub mod render;
 mod restore;
 mod run;
 mod service;
+mod signals;
 mod spinner;
 mod status;
 mod sync;

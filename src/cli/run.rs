@@ -39,7 +39,7 @@ pub(super) struct Arguments {}
 
 /// Runs the verb.
 pub(super) fn run(_: &Arguments, context: &mut Context) -> Result<Exit, Failure> {
-    let supervisor = Supervisor::of(std::process::id(), |name| context.environment.text(name));
+    let supervisor = Supervisor::of((std::process::id(), std::os::unix::process::parent_id()), |name| context.environment.text(name));
     let base = context.paths()?;
     let first = Config::load(&base);
     // A person sees the mistake and mends it; a service waits until that is done.

@@ -7,7 +7,7 @@ use std::io::{self, IsTerminal as _};
 use std::pin::pin;
 use std::time::Duration;
 
-use indicatif::ProgressBar;
+use indicatif::{ProgressBar, ProgressFinish};
 
 use super::words::joined;
 use crate::pass::Doing;
@@ -51,7 +51,8 @@ impl Spinner {
         if let Ok(done) = tokio::time::timeout(PATIENCE, &mut pass).await {
             return done;
         }
-        let line = ProgressBar::new_spinner();
+        // Also where a signal ends the pass.
+        let line = ProgressBar::new_spinner().with_finish(ProgressFinish::AndClear);
         loop {
             line.set_message(self.0.borrow().clone());
             line.tick();

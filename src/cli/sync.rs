@@ -3,6 +3,7 @@
 use chrono::Utc;
 
 use super::failure::fault;
+use super::signals::run_unless_ended;
 use super::spinner::Spinner;
 use super::told;
 use super::{Context, Exit, Failure, Kind, Settings};
@@ -62,7 +63,7 @@ pub(super) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
             context.render.warning(&format!("sync: {}", whole.join(": ")));
             Ok(Exit::Done)
         }
-        Ok(exit) if arguments.best_effort && exit != Exit::Done => Ok(Exit::Done),
+        Ok(exit) if arguments.best_effort && !matches!(exit, Exit::Done | Exit::Of(_)) => Ok(Exit::Done),
         ended => ended,
     }
 }
@@ -70,7 +71,10 @@ pub(super) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
 fn sync(arguments: &Arguments, context: &mut Context) -> Result<Exit, Failure> {
     let settings = context.settings()?;
     let _log = context.log(&settings.paths.logs, &settings.config.log);
-    let report = pass(arguments, context, settings)?;
+    let report = match pass(arguments, context, settings)? {
+        Ok(report) => report,
+        Err(exit) => return Ok(exit),
+    };
     let named = !arguments.names.is_empty();
     if arguments.json {
         context.render.json(&report);
@@ -97,7 +101,7 @@ pub(super) fn asleep(report: &Report) -> impl Iterator<Item = String> {
     })
 }
 
-fn pass(arguments: &Arguments, context: &Context, settings: Settings) -> Result<Report, Failure> {
+fn pass(arguments: &Arguments, context: &Context, settings: Settings) -> Result<Result<Report, Exit>, Failure> {
     let Settings { paths, config, .. } = settings;
     let setting = Setting::new(config, paths, context.environment.clone());
     let dot = if arguments.names.iter().any(|name| name == ".") { Some(dot(&setting.config)?) } else { None };
@@ -111,10 +115,12 @@ fn pass(arguments: &Arguments, context: &Context, settings: Settings) -> Result<
         occasion: None,
         lent: None,
     };
-    let runtime = super::runtime()?;
     let spinner = Spinner::default();
     let tell = |doing: &Doing<'_>| spinner.note(doing);
-    runtime.block_on(spinner.during(run_telling(&setting, &options, Utc::now(), &tell))).map_err(|error| failure(&error))
+    match run_unless_ended(spinner.during(run_telling(&setting, &options, Utc::now(), &tell)))? {
+        Ok(report) => report.map(Ok).map_err(|error| failure(&error)),
+        Err(exit) => Ok(Err(exit)),
+    }
 }
 
 /// The repository of the user's directory, for the name `.`.

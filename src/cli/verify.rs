@@ -15,6 +15,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::render::{Cell, Render, Style, Table};
+use super::signals::run_unless_ended;
 use super::sync::{dot, failure};
 use super::words::{cut, sessions, short, titled};
 use super::{Context, Exit, Failure};
@@ -80,7 +81,14 @@ pub(super) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
     let settings = context.settings()?;
     let setting = Setting::new(settings.config, settings.paths, context.environment.clone());
     let now = Utc::now();
-    let verified = if arguments.names.is_empty() { vec![here(&setting, now).map_err(|error| failure(&error))?] } else { far(arguments, &setting, now)? };
+    let verified = if arguments.names.is_empty() {
+        vec![here(&setting, now).map_err(|error| failure(&error))?]
+    } else {
+        match far(arguments, &setting, now)? {
+            Ok(verified) => verified,
+            Err(exit) => return Ok(exit),
+        }
+    };
     if arguments.json {
         context.render.json(&shown(&verified, now));
     } else {
@@ -89,11 +97,13 @@ pub(super) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
     Ok(exit(&verified))
 }
 
-fn far(arguments: &Arguments, setting: &Setting, now: DateTime<Utc>) -> Result<Vec<Verified>, Failure> {
+fn far(arguments: &Arguments, setting: &Setting, now: DateTime<Utc>) -> Result<Result<Vec<Verified>, Exit>, Failure> {
     let dot = if arguments.names.iter().any(|name| name == ".") { Some(dot(&setting.config)?) } else { None };
     let options = Options { names: arguments.names.clone(), dot, ..Options::default() };
-    let runtime = super::runtime()?;
-    runtime.block_on(there(setting, &options, now)).map_err(|error| failure(&error))
+    match run_unless_ended(there(setting, &options, now))? {
+        Ok(verified) => verified.map(Ok).map_err(|error| failure(&error)),
+        Err(exit) => Ok(Err(exit)),
+    }
 }
 
 /// 1 where a session would not be resumed, or a place could not be looked at; 3 where one was not visited.

@@ -17,11 +17,9 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 
 use crate::paths::Environment;
+pub use crate::paths::TOKEN_VARIABLES;
 use crate::reconcile::plain::brief;
 
-/// Environment variables that may hold a GitHub token. No child of ours inherits one.
-pub const TOKEN_VARIABLES: [&str; 6] =
-    ["GH_TOKEN", "GITHUB_TOKEN", "GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN", "GITHUB_CODESPACE_TOKEN", "HOMEBREW_GITHUB_API_TOKEN"];
 /// How long `gh auth token` may take.
 pub const GH_DEADLINE: Duration = Duration::from_secs(10);
 

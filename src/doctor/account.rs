@@ -155,7 +155,7 @@ fn of_token(found: &Found, eyes: Eyes, agent: &Said, now: DateTime<Utc>) -> Vec<
             checks.push(Check::good(Topic::Token, from));
             checks.push(Check::bad(Topic::Scopes, &fault.message).advise_if(fault.hint.clone()));
         }
-        Answer::Fault(fault) if fault.kind == FaultKind::Network => {
+        Answer::Fault(fault) if fault.kind == FaultKind::Network || (fault.kind == FaultKind::Other && !fault.permanent) => {
             checks.push(Check::note(Topic::Token, format!("{from}; {}", fault.message)).advise_if(fault.hint.clone()));
         }
         Answer::Fault(fault) => checks.push(Check::bad(Topic::Token, &fault.message).advise_if(fault.hint.clone())),

@@ -37,12 +37,19 @@ impl Refused {
 }
 
 impl Account {
-    /// The client, with the token of now.
+    /// The client, with the token of now. Where there is none, none is kept: a look would be had with a token that no pass finds any more,
+    /// and each would ring for a pass.
     ///
     /// # Errors
     /// When there is no token, or GitHub cannot be asked with it.
     pub async fn of_pass(&self, setting: &Setting) -> Result<Arc<GitHub>, Fault> {
-        let token = token(setting).await?;
+        let token = match token(setting).await {
+            Ok(token) => token,
+            Err(fault) => {
+                *self.kept() = None;
+                return Err(fault);
+            }
+        };
         let mut kept = self.kept();
         if let Some(github) = kept.as_ref().filter(|github| github.is_for(setting.config.github.api_url.as_str(), &token)) {
             return Ok(Arc::clone(github));

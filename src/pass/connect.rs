@@ -35,6 +35,8 @@ use crate::state::ReplicaMemory;
 /// Between two looks at a codespace that is waited for: at first, and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Who has connected waits no longer for this machine to be read.
+const GROUND_DEADLINE: Duration = Duration::from_secs(120);
 
 /// What is needed to connect.
 #[derive(Debug)]
@@ -161,10 +163,13 @@ impl Doorway {
         if let Err(error) = make_private(&ssh.runtime) {
             notes.push(format!("the runtime directory {}: {error}", ssh.runtime.display()));
         }
-        match ssh::clean_stale(&ssh.runtime) {
-            Ok(cleaned) if cleaned.masters > 0 => notes.push(format!("ended {} connections that an earlier process left", cleaned.masters)),
-            Ok(_) => {}
-            Err(error) => tracing::debug!(%error, "stale sockets were not looked at"),
+        // One that ran by hand may have had its sockets elsewhere.
+        for runtime in paths.runtimes() {
+            match ssh::clean_stale(&runtime) {
+                Ok(cleaned) if cleaned.masters > 0 => notes.push(format!("ended {} connections that an earlier process left", cleaned.masters)),
+                Ok(_) => {}
+                Err(error) => tracing::debug!(%error, "stale sockets were not looked at"),
+            }
         }
         let codespace_claude = config.claude.codespace_directory.as_ref().map(ToString::to_string);
         Self {
@@ -323,7 +328,9 @@ pub async fn look(door: &Doorway, target: &Target, luggage: &Luggage) -> Result<
     let ready = async {
         let listing = far.list(&target.folders, agent).await.map_err(|error| Outcome::Failed(faults::of_visit(&error)))?;
         let mut ground = luggage.ground.clone();
-        let ground = ground.wait_for(Option::is_some).await.ok().and_then(|ground| ground.clone());
+        let read = async { ground.wait_for(Option::is_some).await.ok().and_then(|ground| ground.clone()) };
+        // A disk of the network that is gone answers nothing, and whoever stays connected keeps a codespace awake.
+        let ground = tokio::time::timeout(GROUND_DEADLINE, read).await.unwrap_or_default();
         Ok((listing, ground.ok_or_else(|| failed("this machine was not read".to_owned()))?))
     };
     match ready.await {

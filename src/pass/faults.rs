@@ -24,8 +24,9 @@ pub fn of_list(error: &ListError) -> Fault {
     let kind = match error {
         ListError::NotLoggedIn { .. } => FaultKind::Login,
         ListError::ScopeMissing { .. } | ListError::SsoRequired { .. } | ListError::Refused { .. } => FaultKind::Scope,
-        ListError::Network { .. } | ListError::ServerError { .. } | ListError::RateLimited { .. } | ListError::SecondaryLimit { .. } => FaultKind::Network,
-        ListError::NotFound { .. } | ListError::BadAnswer { .. } => FaultKind::Other,
+        ListError::Network { .. } => FaultKind::Network,
+        // Who is answered is not offline: if that goes on, the passes are late.
+        _ => FaultKind::Other,
     };
     Fault { hint: error.hint(), permanent: error.class() == Class::Permanent, ..Fault::new(kind, error.to_string()) }
 }

@@ -34,10 +34,10 @@ fn log(laptop: &Laptop) -> String {
     fs::read_to_string(logs).unwrap_or_default()
 }
 
-/// Puts a stand-in of notify-send on the agent's PATH; what it was asked to show.
+/// Puts a stand-in of notify-send on the agent's PATH; what it was asked to show, and any token that it was given.
 pub(crate) fn shower(laptop: &Laptop) -> impl Fn() -> String + use<> {
     let (shown, program) = (laptop.home().join("shown"), laptop.gh.dir().join("notify-send"));
-    fs::write(&program, format!("#!/bin/sh\nprintf '%s\\n' \"$*\" >>{}\n", shown.display())).unwrap();
+    fs::write(&program, format!("#!/bin/sh\nprintf '%s\\n' \"$*\" ${{GH_TOKEN-}} >>{}\n", shown.display())).unwrap();
     fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
     move || fs::read_to_string(&shown).unwrap_or_default()
 }
@@ -96,6 +96,7 @@ fn a_token_that_is_revoked_is_said_once_shown_once_and_heals() {
     laptop.api.set_token(crate::api::TOKEN);
     agent.until("it healed", |status| status["concerns"] == json!([]) && status["last_pass"]["good"] == true);
     assert_eq!(shown().matches("claude-session-sync GitHub does not accept").count(), 1, "{}", shown());
+    assert!(!shown().contains(crate::api::TOKEN), "{}", shown());
     reached("it is in the log", || log(&laptop).contains("the codespaces can be listed again"));
     assert_eq!(log(&laptop).matches("the codespaces cannot be listed").count(), 1, "{}", log(&laptop));
 }

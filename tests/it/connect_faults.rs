@@ -167,16 +167,33 @@ fn whoever_ends_the_program_ends_ssh_and_the_last_visit_is_made() {
     assert!(transcripts(&laptop.claude()).contains_key(&id(2)));
 }
 
-#[test]
-fn a_signal_before_ssh_ends_it_and_leaves_nothing() {
+/// Starts a verb that connects, ends it by a signal when gh runs, or when the connection stands and goes dumb, and sees that nothing is left.
+fn ended_by(signal: Signal, words: &[&str], stands: bool) {
     let Some(laptop) = world() else { return };
-    laptop.gh.entry(BOX, json!({"hang": true}));
-    let child = laptop.command(&["connect", BOX]).spawn().unwrap();
-    reached("gh runs", || tunnels(&laptop) == 1);
+    laptop.session_at(BOX, 2, "there", 20);
+    if stands {
+        laptop.at(BOX).stall(true);
+    } else {
+        laptop.gh.entry(BOX, json!({"hang": true}));
+    }
+    let child = laptop.command(words).spawn().unwrap();
+    reached("gh runs", || tunnels(&laptop) == 1 && (!stands || laptop.at(BOX).connections() == 1));
     let gh = laptop.gh.calls().into_iter().find(|call| call.argv[0] == "codespace").unwrap().pid;
-    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGINT).unwrap();
-    assert_eq!(ended(child).code, 130);
+    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), signal).unwrap();
+    assert_eq!(ended(child).code, 128 + signal as i32, "{words:?}");
     // gh led a session, so a group, of its own.
     let group = i32::try_from(gh).unwrap();
     reached("gh and what it started is gone", || members(group).is_empty());
+}
+
+#[test]
+fn a_signal_before_ssh_ends_it_and_leaves_nothing() {
+    ended_by(Signal::SIGINT, &["connect", BOX], false);
+}
+
+#[test]
+fn a_signal_ends_a_pass_and_its_connections() {
+    ended_by(Signal::SIGINT, &["sync"], false);
+    ended_by(Signal::SIGHUP, &["sync", "--best-effort", BOX], true);
+    ended_by(Signal::SIGTERM, &["verify", BOX], true);
 }

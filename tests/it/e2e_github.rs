@@ -3,7 +3,8 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 
-use claude_session_sync::reconcile::report::Outcome;
+use claude_session_sync::pass::Setting;
+use claude_session_sync::reconcile::report::{FaultKind, Outcome};
 
 use crate::api::{Answer, Api};
 use crate::e2e_world::{Laptop, Told, id, put_clone, put_session, transcript, transcripts};
@@ -239,4 +240,24 @@ fn a_next_page_elsewhere_is_not_asked_for() {
     let told = laptop.sync(&[]);
     assert_eq!(told.code, 1, "{told:?}");
     assert!(elsewhere.requests().is_empty(), "the token went elsewhere");
+}
+
+#[tokio::test]
+async fn who_is_answered_is_not_offline_and_who_has_no_token_keeps_no_client() {
+    let Some(laptop) = Laptop::new() else { return };
+    let setting = laptop.setting();
+    assert_eq!(fault_of_list(&setting).await, None);
+    for (status, kind) in [(500, FaultKind::Other), (429, FaultKind::Other), (401, FaultKind::Login)] {
+        laptop.api.always("GET", LIST, Answer::error(status, "no"));
+        assert_eq!(fault_of_list(&setting).await, Some(kind), "{status}");
+    }
+    assert!(setting.account.of_pass(&setting).await.is_ok() && setting.account.token_source().is_some());
+    let without = [("HOME", laptop.home().display().to_string()), ("PATH", "/nowhere".to_owned())];
+    let without = Setting { environment: without.map(|(name, value)| (name.to_owned(), value)).into_iter().collect(), ..setting.clone() };
+    assert_eq!(without.account.of_pass(&without).await.unwrap_err().kind, FaultKind::Login);
+    assert_eq!(setting.account.token_source(), None, "a look would be had with a token that no pass finds");
+}
+
+async fn fault_of_list(setting: &Setting) -> Option<FaultKind> {
+    setting.account.list(setting).await.err().map(|refused| refused.fault.kind)
 }

@@ -6,7 +6,6 @@
 //! codespace started without `--start`.
 
 mod choice;
-mod signals;
 mod start;
 
 use std::ffi::OsString;
@@ -14,11 +13,12 @@ use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
-use nix::sys::signal::{Signal, raise};
+use nix::sys::signal::Signal;
 use tokio::runtime::Runtime;
 
 use super::ask::Person;
 use super::failure::fault;
+use super::signals::{Signals, ended_by, unless_ended};
 use super::spinner::Spinner;
 use super::sync::{asleep, dot};
 use super::told;
@@ -29,7 +29,6 @@ use crate::pass::lend::{self, Lent};
 use crate::pass::target::Target;
 use crate::pass::{Doing, Options, Setting, run_telling};
 use crate::reconcile::report::Outcome;
-use signals::Signals;
 
 /// A key that ended ssh may be heard here so much later. It was not meant for the last visit.
 const HEARD_LATE: Duration = Duration::from_millis(500);
@@ -126,25 +125,6 @@ fn not_connected(target: &Target, outcome: Outcome) -> Failure {
     }
 }
 
-/// Does that unless a signal wants the end first. A wish to stop is obeyed.
-async fn unless_ended<T>(signals: &mut Signals, work: impl Future<Output = T>) -> Result<T, Signal> {
-    let mut work = pin!(work);
-    loop {
-        tokio::select! {
-            biased;
-            done = &mut work => return Ok(done),
-            heard = signals.next() => match heard {
-                Signal::SIGTSTP => drop(raise(Signal::SIGSTOP)),
-                signal => return Err(signal),
-            },
-        }
-    }
-}
-
-fn ended_by(signal: Signal) -> Exit {
-    Exit::OfSsh(128_u8.saturating_add(u8::try_from(signal as i32).unwrap_or(0)))
-}
-
 /// A place that is connected.
 struct Connected<'a> {
     setting: &'a Setting,
@@ -168,7 +148,7 @@ impl Connected<'_> {
         if synced {
             self.last_visit().await?;
         }
-        Ok(Exit::OfSsh(code))
+        Ok(Exit::Of(code))
     }
 
     /// One pass over this place alone; what went wrong, in one line.

@@ -13,6 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 
 use super::SshError;
+use crate::paths::TOKEN_VARIABLES;
 
 /// Longest path of a control socket, in bytes: macOS has room for 104 with the final NUL, and ssh first binds a name 17 longer.
 pub const LONGEST_SOCKET_PATH: usize = 104 - 17 - 1;
@@ -178,7 +179,11 @@ fn serving(socket: &Path) -> io::Result<Vec<Pid>> {
             }
         }
     } else {
-        let table = std::process::Command::new("ps").args(["-axwwo", "pid=,command="]).output()?;
+        let mut ps = std::process::Command::new("ps");
+        for name in TOKEN_VARIABLES {
+            ps.env_remove(name);
+        }
+        let table = ps.args(["-axwwo", "pid=,command="]).output()?;
         for line in String::from_utf8_lossy(&table.stdout).lines().filter(|line| line.contains(&named)) {
             found.extend(line.split_whitespace().next().and_then(|pid| pid.parse().ok()).map(Pid::from_raw));
         }
