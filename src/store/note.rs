@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::read;
 use crate::reconcile::manifest::{Part, SessionId};
+use crate::reconcile::order::Whole;
 use crate::reconcile::transcript::Digest;
 
 /// The format of a note.
@@ -65,6 +66,12 @@ impl Note {
     pub fn new(session: SessionId, part: Part, reason: Reason, from: &str, at: DateTime<Utc>, content: (u64, Digest)) -> Self {
         let (length, digest) = content;
         Self { version: VERSION, session, part, reason, from: from.to_owned(), at, length, digest, winner: None, won_at: Vec::new(), fork: None, title: None }
+    }
+
+    /// The same of a file that turned out to hold this.
+    #[must_use]
+    pub(super) fn holding(self, whole: &Whole) -> Self {
+        Self { reason: Reason::Recovered, length: whole.length, digest: whole.digest, ..self }
     }
 }
 

@@ -20,6 +20,7 @@ pub use super::note::{Note, Object, Reason};
 use super::proof;
 use super::tree::DIRECTORY;
 use crate::reconcile::manifest::{Part, SessionId};
+use crate::reconcile::order::Whole;
 use crate::reconcile::transcript::Digest;
 
 /// How the name of a file begins that is put in the place of another in the same directory once it is whole.
@@ -71,9 +72,12 @@ impl Vault {
                 };
                 let Some(note) = serde_json::from_slice::<Note>(&bytes).ok().filter(|note| note.version == VERSION) else { continue };
                 let path = path.with_extension("");
-                // A note without its bytes holds nothing: they were let go of, or somebody took them.
-                if path.symlink_metadata().is_ok_and(|status| status.is_file() && status.len() >= note.length) {
+                // A note without its bytes holds nothing: they were let go of, or somebody took them. One that lost its end holds the rest.
+                let length = path.symlink_metadata().map_or(0, |status| if status.is_file() { status.len() } else { 0 });
+                if length >= note.length {
                     self.objects.push(Object { path, note });
+                } else if let Some(whole) = (length > 0).then(|| whole(&path)).transpose().ok().flatten() {
+                    self.objects.push(Object { path, note: note.holding(&whole) });
                 }
             }
         }
@@ -227,8 +231,7 @@ impl Vault {
     /// # Errors
     /// As `read`, `write` and `fsync`.
     pub fn copy_raw(&mut self, source: &Path, note: Note) -> io::Result<()> {
-        let whole = super::read::whole(super::read::open(source)?, 0)?;
-        self.copy(source, Note { reason: Reason::Recovered, length: whole.length, digest: whole.digest, ..note })
+        self.copy(source, note.holding(&whole(source)?))
     }
 
     /// Whether an object holds what its note says. One that does not counts as what it does hold from now on: else it would stand for
@@ -242,8 +245,8 @@ impl Vault {
             Some(Ok(true)) => return Ok(true),
             Some(Err(_)) | None => return Ok(false),
         }
-        if let Ok(whole) = super::read::open(path).and_then(|file| super::read::whole(file, 0)) {
-            self.annotate(path, |note| (note.reason, note.length, note.digest) = (Reason::Recovered, whole.length, whole.digest))?;
+        if let Ok(whole) = whole(path) {
+            self.annotate(path, |note| *note = note.clone().holding(&whole))?;
         }
         Ok(false)
     }
@@ -318,6 +321,11 @@ pub struct Linked {
     /// Its name there.
     pub name: String,
     path: PathBuf,
+}
+
+/// What a file holds.
+fn whole(path: &Path) -> io::Result<Whole> {
+    super::read::whole(super::read::open(path)?, 0)
 }
 
 fn holds(file: &mut File, note: &Note) -> io::Result<()> {
