@@ -27,6 +27,9 @@ const AFTER_ANOTHER: Duration = Duration::from_secs(60);
 /// network needs a moment, too.
 const AFTER_SLEEP: Duration = Duration::from_secs(90);
 
+/// A pass that takes longer waits for something that does not come: a disk of the network that is gone, for one.
+const LONGEST_PASS: Duration = Duration::from_secs(2 * 3600);
+
 /// What comes to the desk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
@@ -89,6 +92,8 @@ pub struct Desk {
     again_at: Option<Duration>,
     /// The pass under way is for some only.
     partial: bool,
+    /// When it began, on the clock of time awake.
+    passing: Duration,
     /// Failures of the list in a row.
     list_failures: u32,
     /// The last of them was for want of a network: such time makes nothing stale.
@@ -116,6 +121,8 @@ enum Whose {
     List,
     /// The pass: this machine's.
     Pass,
+    /// The pass that is under way.
+    UnderWay,
     /// A disk of this machine.
     Disk,
     /// The visit to one place.
@@ -135,6 +142,7 @@ impl Desk {
             look_at: now.awake + rules.look,
             again_at: None,
             partial: false,
+            passing: Duration::ZERO,
             list_failures: 0,
             is_offline: false,
             stale: Stale::default(),
@@ -207,6 +215,9 @@ impl Desk {
         if !self.is_offline {
             acts.extend(self.stale.pass_time(awake, self.rules.stale_after).into_iter().map(News::Stale).map(Act::Tell));
         }
+        if matches!(self.doing, Doing::Passing { .. }) && now.awake.saturating_sub(self.passing) > LONGEST_PASS {
+            self.concern(Whose::UnderWay, Some(endless()), &mut acts);
+        }
         if self.again_at.is_some_and(|at| at <= now.awake) {
             self.again_at = None;
             self.pending.insert(Ring::Again);
@@ -216,6 +227,7 @@ impl Desk {
 
     fn pass_ended(&mut self, end: PassEnd, now: Moment, acts: &mut Vec<Act>) {
         self.doing = Doing::Idle;
+        self.concern(Whose::UnderWay, None, acts);
         let PassEnd { began, ended, summary, outcome, disk, places, running } = end;
         if outcome == PassOutcome::Busy {
             self.again_at = Some(now.awake + AFTER_ANOTHER);
@@ -322,6 +334,7 @@ impl Desk {
             self.again_at = None;
             let only = (rings == BTreeSet::from([Ring::Look])).then_some(due);
             self.partial = only.is_some();
+            self.passing = now.awake;
             self.doing = Doing::Passing { since: now.wall, rings: rings.iter().copied().collect() };
             return Some(Act::Pass(Errand { rings, only }));
         }
@@ -331,6 +344,12 @@ impl Desk {
         }
         None
     }
+}
+
+fn endless() -> Concern {
+    let message = format!("a pass has been under way for more than {} hours", LONGEST_PASS.as_secs() / 3600);
+    let hint = "is a disk of the network gone? then: claude-session-sync service restart".to_owned();
+    Concern { about: FaultKind::Other, name: None, message, hint: Some(hint) }
 }
 
 /// What a person is told about a codespace that will be deleted.

@@ -95,3 +95,16 @@ fn without_a_look_a_pass_forgets_what_concerned_codespaces_that_do_not_run() {
     desk.handle(Event::PassEnded(visited(&["a"])), at(HOUR + MINUTE));
     assert_eq!(desk.concerns().iter().map(|concern| concern.name.as_deref().unwrap()).collect::<Vec<_>>(), ["a"]);
 }
+
+#[test]
+fn a_pass_that_does_not_come_to_its_end_is_said_until_it_does() {
+    let mut desk = desk();
+    desk.handle(rung(), at(MINUTE));
+    desk.handle(Event::Pulse, at(2 * HOUR));
+    assert!(about(&desk).is_empty());
+    let acts = desk.handle(Event::Pulse, at(2 * HOUR + 2 * MINUTE));
+    assert!(matches!(&acts[..], [Act::Notify(concern)] if concern.message.contains("2 hours")), "{acts:?}");
+    assert_eq!(about(&desk), [FaultKind::Other]);
+    desk.handle(Event::PassEnded(end(PassOutcome::Made)), at(3 * HOUR));
+    assert!(about(&desk).is_empty());
+}
