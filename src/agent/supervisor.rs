@@ -6,6 +6,8 @@ use std::time::Duration;
 
 /// The label of the launchd job.
 pub const LAUNCHD_LABEL: &str = "com.claude-session-sync.agent";
+/// That of the job which `brew services` makes.
+const BREW_LABEL: &str = "homebrew.mxcl.claude-session-sync";
 
 /// What started this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +31,7 @@ impl Supervisor {
         let number = |name| variable(name).and_then(|text| text.parse::<u32>().ok());
         let is_child = || variable("NOTIFY_SOCKET").is_some() && number("MANAGERPID") == Some(parent);
         let is_unit = || number("SYSTEMD_EXEC_PID").map_or_else(is_child, |started| started == pid);
-        if variable("XPC_SERVICE_NAME") == Some(LAUNCHD_LABEL) {
+        if variable("XPC_SERVICE_NAME").is_some_and(|label| [LAUNCHD_LABEL, BREW_LABEL].contains(&label)) {
             Self::Launchd
         } else if is_unit() {
             Self::Systemd { watchdog: watchdog() }

@@ -37,7 +37,7 @@ impl Exit {
     pub fn meaning(self) -> &'static str {
         match self {
             Self::Done => "Done. What is deferred, skipped or diverged is no failure.",
-            Self::Failed => "Failed: the list of codespaces, or everything; or what was asked is not so (status --check, verify).",
+            Self::Failed => "Failed: the list of codespaces, or everything; or what was asked is not so (doctor, verify, vault verify, status --check).",
             Self::Usage => "The command line or the configuration is wrong.",
             Self::Partly => "Done in part, or a session was refused; or a codespace that was named does not run.",
             Self::NoAgent => "No agent runs.",

@@ -44,6 +44,7 @@ pub use render::Render;
 use crate::config::{Config, Origin};
 use crate::logging::{self, Logging};
 use crate::paths::{Environment, Paths};
+use crate::reconcile::plain::plain;
 
 /// The name that is typed.
 pub const PROGRAM: &str = env!("CARGO_PKG_NAME");
@@ -188,7 +189,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: Environm
     if complete::answer(&arguments, &environment) {
         return Exit::Done.into();
     }
-    let parsed = command().try_get_matches_from(arguments).and_then(|matches| Arguments::from_arg_matches(&matches));
+    let parsed = parse(&arguments).map_err(|error| {
+        // What is not understood is shown, and must not act on a terminal.
+        let shown: Vec<OsString> = arguments.iter().map(|word| plain(&word.to_string_lossy()).into_owned().into()).collect();
+        if shown == arguments { error } else { parse(&shown).err().unwrap_or(error) }
+    });
     let Arguments { global, verb } = match parsed {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -204,6 +209,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: Environm
         failure.kind.exit()
     });
     context.render.finish(exit).into()
+}
+
+fn parse(arguments: &[OsString]) -> Result<Arguments, clap::Error> {
+    command().try_get_matches_from(arguments).and_then(|matches| Arguments::from_arg_matches(&matches))
 }
 
 impl Verb {

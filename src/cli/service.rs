@@ -175,8 +175,10 @@ fn tell_mover(mover: &Mover, render: &mut Render) {
 }
 
 fn tell_uninstalled(uninstalled: &Uninstalled, paths: &Paths, render: &mut Render) {
-    if uninstalled.removed.is_empty() && !uninstalled.was_loaded {
-        render.say("the service is not installed");
+    match (uninstalled.removed.is_empty(), uninstalled.was_loaded) {
+        (true, false) => render.say("the service is not installed"),
+        (true, true) => render.say("the agent was ended"),
+        (false, _) => {}
     }
     for path in &uninstalled.removed {
         render.say(&format!("removed {}", path.display()));

@@ -232,7 +232,9 @@ impl World {
     fn wrapper(&self, program: &Path) -> io::Result<String> {
         let (home, program) = (quoted(self.text(&self.home())?), quoted(self.text(program)?));
         let terminal = "TERM=\"${TERM:-dumb}\" ${NO_COLOR:+NO_COLOR=\"$NO_COLOR\"}";
-        Ok(format!("#!/bin/sh\n# Runs every verb in the demo's world.\nexec env -i HOME={home} PATH=\"$PATH\" {terminal} {program} \"$@\"\n"))
+        // There is one service manager for all worlds.
+        let service = "[ \"${1-}\" != service ] || { echo 'error: there is no service in the world of the demo' >&2; exit 2; }";
+        Ok(format!("#!/bin/sh\n# Runs every verb in the demo's world.\n{service}\nexec env -i HOME={home} PATH=\"$PATH\" {terminal} {program} \"$@\"\n"))
     }
 
     /// Adds lines to a transcript as the client does, and gives it the time of its newest message.

@@ -82,7 +82,9 @@ pub fn found(seen: &Seen) -> Vec<Mover> {
     found.extend(old_job(seen));
     found.extend(brew(seen));
     let lines = seen.crontab.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    found.extend(lines.filter(|line| moves_sessions(line)).map(|line| Mover {
+    // A machine without a service manager may well start the agent so.
+    let is_agent = |line: &str| is_own(line, seen) && words(line).any(|word| word == "run");
+    found.extend(lines.filter(|line| moves_sessions(line) && !is_agent(line)).map(|line| Mover {
         kind: Kind::Crontab,
         place: "crontab".to_owned(),
         evidence: line.to_owned(),
@@ -303,11 +305,14 @@ mod tests {
                        5 * * * * gh codespace cp -e 'remote:~/.claude/projects' ~/x\n\
                        7 * * * * /usr/local/bin/claude-session-sync sync --best-effort\n\
                        8 * * * * $HOME/bin/sync-sessions-from-all-codespaces\n\
+                       @reboot /opt/x/bin/claude-session-sync run\n\
+                       @reboot /opt/other/claude-session-sync run\n\
                        9 * * * * rsync -a ~/photos box:\n\
                        9 * * * * echo claude-session-sync-is-nice; ls ~/.claude\n";
-        let found = found(&Seen { crontab: crontab.to_owned(), ..Seen::default() });
+        let found = found(&Seen { crontab: crontab.to_owned(), own: "/opt/x/bin/claude-session-sync".into(), ..Seen::default() });
         let minutes: Vec<char> = found.iter().map(|mover| mover.evidence.chars().next().unwrap()).collect();
-        assert_eq!(minutes, ['0', '5', '7', '8']);
+        assert_eq!(minutes, ['0', '5', '7', '8', '@'], "the agent itself is no other mover, another program of its name is");
+        assert!(found[4].evidence.contains("/opt/other/"));
         assert!(found.iter().all(|mover| mover.kind == Kind::Crontab));
     }
 

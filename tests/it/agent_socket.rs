@@ -192,7 +192,8 @@ fn a_socket_that_a_dead_agent_left_is_replaced_and_one_s_own_goes_with_the_agent
 fn a_second_agent_ends_with_75_by_hand_and_with_0_under_a_service_manager() {
     let home = Home::new("");
     let agent = home.agent();
-    for (service, code) in [("", 75), ("SYSTEMD_EXEC_PID=$$", 0), ("XPC_SERVICE_NAME=com.claude-session-sync.agent", 0)] {
+    let launchd = ["com.claude-session-sync.agent", "homebrew.mxcl.claude-session-sync"].map(|label| format!("XPC_SERVICE_NAME={label}"));
+    for (service, code) in [("", 75), ("SYSTEMD_EXEC_PID=$$", 0), (&launchd[0], 0), (&launchd[1], 0)] {
         // systemd names the process that it started.
         let mut second = Command::new("sh");
         second.args(["-c", &format!("{service} exec \"$0\" run"), env!("CARGO_BIN_EXE_claude-session-sync")]);

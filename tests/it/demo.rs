@@ -81,6 +81,10 @@ fn a_kept_world_has_one_line_that_points_every_verb_at_it() {
     let report: serde_json::Value = serde_json::from_str(said.lines().next().unwrap()).unwrap();
     assert_eq!(report["visits"].as_array().unwrap().len(), 2, "{report}");
     assert_eq!(report["actions"].as_array().unwrap().len(), 0, "{report}");
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", &format!("{line}; claude-session-sync service uninstall")]).env_clear().env("HOME", reader.home.path()).env("PATH", tools.path());
+    let refused = shell.output().unwrap();
+    assert!(refused.status.code() == Some(2) && String::from_utf8_lossy(&refused.stderr).starts_with("error: there is no service"), "{refused:?}");
     assert_eq!(names(reader.home.path()), ["a world"], "nothing of the reader's own is touched");
 }
 

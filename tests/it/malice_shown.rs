@@ -230,3 +230,14 @@ fn nothing_of_a_codespace_that_is_connected_to_acts_on_a_terminal_but_what_its_c
     figure(&format!("the text shown {shown} times, escaped"));
     assert!(shown > 0);
 }
+
+#[test]
+fn nothing_that_is_typed_acts_on_a_terminal_where_it_is_not_understood() {
+    let program = env!("CARGO_BIN_EXE_claude-session-sync");
+    for words in [&["sync", "--days", "\u{1b}[31mRED"][..], &["\u{1b}]0;RED\u{7}"], &["sync", "--\u{9b}31mRED"]] {
+        let output = std::process::Command::new(program).args(words).env_clear().env("HOME", "/nowhere").output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains("RED") && !said.chars().any(|c| is_active(c) && c != '\n'), "{}", said.escape_debug());
+    }
+}

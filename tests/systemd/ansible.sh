@@ -142,11 +142,13 @@ left=$(find "$units" "$installed" ! -type d 2>/dev/null || true)
 [ -d "$HOME/.local/share/claude-session-sync" ] || fail 'the data are gone'
 play 0 home
 
-step 'gone without the role: what is left of the unit goes, too'
+step 'gone without the role: the agent is ended, and what is left of the unit goes, too'
 play some work "${from_here[@]}"
 rm "$installed"
-systemctl --user stop "$unit"
+pid=$(property MainPID)
+kill -0 "$pid"
 play some home
+if kill -0 "$pid" 2>/dev/null; then fail 'the agent still runs'; fi
 left=$(find "$units" ! -type d)
 [ -z "$left" ] || fail "left behind: $left"
 step 'a program that a package brings stays where it is'
