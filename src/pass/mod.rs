@@ -44,6 +44,7 @@ pub mod restore;
 pub mod room;
 pub mod round;
 pub mod said;
+mod send;
 mod setting;
 pub mod sources;
 pub mod survey;
@@ -311,7 +312,7 @@ impl Pass<'_> {
         });
         let (mut round, ready, planned) = self.closing.beside(worked).await?;
         let mut planned: Vec<Planned> = planned.map_err(here_error("vault"))?;
-        let visited = remember::put_all(&mut round, ready, &mut planned, &mut self.closing).await;
+        let visited = send::put_all(&mut round, ready, &mut planned, &mut self.closing).await;
         let doubtful = round.doubtful(&planned);
         if !doubtful.is_empty() {
             let looked = undivided(&self.lock, move || (round.doubt(&doubtful), round));

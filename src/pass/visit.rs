@@ -19,7 +19,7 @@ use super::logged::{self, Transfer};
 use super::member::{Admitted, FarMember, FarPart, members};
 use super::room::{NoRoom, Room};
 use crate::codespace::replica::{FarPath, Getting, HashWant, Hashes, Range, Replica, VisitError};
-use crate::codespace::wire::Listing;
+use crate::codespace::wire::{Listing, VaultObject};
 use crate::reconcile::fork;
 use crate::reconcile::manifest::{Part, ProjectName, SessionId, Stamp, StorePath};
 use crate::reconcile::plan::Window;
@@ -71,6 +71,8 @@ pub async fn look(far: &mut dyn Replica, mut listing: Listing, errand: &Errand, 
     let mut found = members(&listing, &errand.admitted, &|repository| bases.below(repository), memory, &live, &mut skipped);
     refuse_strangers(&mut found, bases, &mut skipped);
     listing.vault.retain(|object| object.name.session().is_some_and(|id| may_displace(id, &found, errand, bases)));
+    // Only so many are looked at.
+    listing.vault.sort_by_key(|object| object.size == object.name.length());
     let mut seen = Seen { listing, members: found, fetches: Vec::new(), leftovers: Vec::new(), duties, skipped, bytes_in: 0, broken: None };
     if let Err(error) = seen.read(far, errand, bases).await {
         seen.broken = Some(error);
@@ -84,6 +86,11 @@ pub(super) fn is_live(listing: &Listing, id: SessionId, transcript: Option<Stamp
     } else {
         transcript.is_some_and(|stamp| (listing.clock - stamp.modified.div_euclid(1_000_000_000)).abs() < FRESH_SECONDS)
     }
+}
+
+/// Whether something of this length is here of the session: what was brought home is not asked for at every visit.
+fn has_length(bases: &Bases, object: &VaultObject) -> bool {
+    object.name.session().is_some_and(|id| bases.of_part(id, &Part::Transcript).iter().any(|base| base.length == object.size))
 }
 
 /// Whether a vault there may speak of a session: it is one of those that lie there, or of a repository that the far side has a part in.
@@ -112,7 +119,7 @@ fn refuse_strangers(members: &mut [FarMember], bases: &Bases, skipped: &mut Vec<
 impl Seen {
     async fn read(&mut self, far: &mut dyn Replica, errand: &Errand, bases: &Arc<Bases>) -> Result<(), VisitError> {
         let questions = self.questions(errand, bases).await;
-        if questions.is_empty() {
+        if questions.is_empty() && self.late().all(|object| has_length(bases, object)) {
             return Ok(());
         }
         self.ask(far, questions, errand, bases).await?;
@@ -156,6 +163,17 @@ impl Seen {
         // What was not missing after all.
         came.into_values().try_for_each(|path| fetched::discard(&path)).map_err(VisitError::Here)?;
         ended
+    }
+
+    /// What lies in the vault there and was written to after it was displaced: lines that may be nowhere else.
+    fn late(&self) -> impl Iterator<Item = &VaultObject> {
+        self.listing.vault.iter().filter(|object| object.size != object.name.length())
+    }
+
+    /// How many of these are not here.
+    pub(super) fn late_lines_away(&self, bases: &Bases) -> usize {
+        let is_home = |object: &VaultObject| self.leftovers.iter().any(|leftover| leftover.object == *object && leftover.is_home);
+        self.late().filter(|object| !has_length(bases, object) && !is_home(object)).count()
     }
 
     fn leftover_wants(&self) -> Vec<HashWant> {

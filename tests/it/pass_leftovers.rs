@@ -57,6 +57,22 @@ fn what_a_far_vault_holds_alone_comes_home_before_it_goes() {
 }
 
 #[test]
+fn what_is_written_to_a_displaced_file_comes_home_though_nothing_else_happened() {
+    let (world, far, _) = grown(1);
+    let [object] = objects(&far).try_into().unwrap();
+    let mut bytes = fs::read(&object).unwrap();
+    for line in ["late", "later"] {
+        bytes.extend_from_slice(format!("{{\"type\":\"user\",\"{line}\":true}}\n").as_bytes());
+        fs::write(&object, &bytes).unwrap();
+        let report = world.passes();
+        assert!(world.displaced(&id(1)).iter().any(|kept| kept.0 == bytes), "{line}");
+        assert_eq!((report.visits[0].not_home, report.visits[0].channels), (0, 1));
+        let asked = world.passes().visits[0].bytes_in;
+        assert_eq!(asked, 0, "once is enough");
+    }
+}
+
+#[test]
 fn what_lies_behind_the_content_of_the_archive_is_no_proof() {
     let (world, far, talk) = grown(1);
     let [object] = objects(&far).try_into().unwrap();

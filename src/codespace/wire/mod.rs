@@ -221,6 +221,12 @@ impl VaultName {
         &self.0
     }
 
+    /// How long the file was when it was displaced.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.0.split('.').nth(1).and_then(|length| length.parse().ok()).unwrap_or_default()
+    }
+
     /// The session that the displaced file was of.
     #[must_use]
     pub fn session(&self) -> Option<crate::reconcile::manifest::SessionId> {
