@@ -176,7 +176,11 @@ impl<'b, 'w> Batch<'b, 'w> {
 
 impl Waiting {
     fn job<'j>(&'j self, step: &Step, is_live: &'j dyn Fn() -> io::Result<bool>) -> Job<'j> {
-        Job { path: &self.path, expected: self.expected.clone(), target: step.target, source: &self.source, is_live }
+        let target = match &self.expected {
+            Expected::File { stamp, .. } => step.target_over(*stamp),
+            Expected::Absent => step.target,
+        };
+        Job { path: &self.path, expected: self.expected.clone(), target, source: &self.source, is_live }
     }
 }
 

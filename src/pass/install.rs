@@ -291,7 +291,7 @@ impl Work<'_> {
             size: step.target.length,
             sha256: step.target.digest.0,
             path: StorePath { project, session: id, part: step.part.clone() },
-            mtime: step.target.modified.unwrap_or(0),
+            mtime: part.map_or(step.target, |part| step.target_over(part.stamp)).modified.unwrap_or(0),
             data: DataSource { path: source.clone(), offset: base, len: step.target.length - base },
         })
     }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use litemap::LiteMap;
 
 use super::fork::{Fork, fork};
-use super::manifest::{Part, SessionId, SidePath};
+use super::manifest::{Part, SessionId, SidePath, Stamp};
 use super::order::{Whole, rank};
 use super::relation::{Lines, Relation, Unproven, relate};
 use super::transcript::{Content, Digest, MOST_MESSAGES, Moment};
@@ -97,6 +97,16 @@ pub struct Step {
     pub kind: StepKind,
     /// What will be there.
     pub target: Target,
+}
+
+impl Step {
+    /// The target where it takes the place of a file. Lines never make that file look older than it is: its user opened it since its newest
+    /// message, and the client keeps sessions for so long after their time.
+    #[must_use]
+    pub fn target_over(&self, stamp: Stamp) -> Target {
+        let time = self.part.is_lines().then(|| stamp.modified.div_euclid(1_000_000_000));
+        Target { modified: self.target.modified.max(time), ..self.target }
+    }
 }
 
 /// How a file comes to its new content.

@@ -291,3 +291,27 @@ fn what_is_written_there_right_after_a_push_comes_home() {
     world.sync(&[]).went_well();
     assert_eq!(world.here.bytes(&id(1)).as_slice(), late.complete());
 }
+
+#[test]
+fn a_session_that_was_opened_lately_does_not_look_older_by_lines_that_come_to_it() {
+    let (world, far) = World::with_box();
+    let yesterday = std::time::SystemTime::now() - std::time::Duration::from_secs(86_400);
+    let old = Talk::begun(&id(1), &world.here.at("widget"), 35 * 24 * 60, "long ago");
+    let theirs = old.clone().in_project_of(&far.at("widget"));
+    let opened = |side: &Side| fs::File::options().write(true).open(side.path(&id(1))).unwrap().set_modified(yesterday).unwrap();
+    for (grows, looks) in [(&far, &world.here), (&world.here, &far)] {
+        world.here.put(&old);
+        far.put(&theirs);
+        opened(looks);
+        grows.goes_on(&theirs.clone().titled(&format!("named at {}", grows.name)));
+        world.passes();
+        assert_eq!(world.here.bytes(&id(1)), far.bytes(&id(1)), "{}", looks.name);
+        let modified = fs::metadata(looks.path(&id(1))).unwrap().modified().unwrap();
+        assert_eq!(modified.duration_since(yesterday).unwrap_or_default().as_secs(), 0, "{}", looks.name);
+        assert!(modified + std::time::Duration::from_secs(1) > yesterday, "{}: the client would sweep it", looks.name);
+        for side in [&world.here, &far] {
+            fs::remove_file(side.path(&id(1))).unwrap();
+        }
+        fs::remove_dir_all(world.data()).unwrap();
+    }
+}
