@@ -14,7 +14,8 @@ use std::time::SystemTime;
 
 use uuid::Uuid;
 
-use super::here::{Here, nanoseconds};
+use super::clock::nanoseconds;
+use super::here::Here;
 use super::install::{Forks, Work, note};
 use super::logged;
 use crate::reconcile::manifest::{Part, SessionId, StorePath};

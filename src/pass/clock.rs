@@ -2,6 +2,8 @@
 //!
 //! Promises: never earlier than the time given. So whoever runs a pass at a time of its own choice finds that time in the memory.
 
+use std::time::SystemTime;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// A clock that was set when the pass began.
@@ -23,4 +25,10 @@ impl Clock {
     pub fn now(&self) -> DateTime<Utc> {
         self.given + (Utc::now() - self.began).max(TimeDelta::zero())
     }
+}
+
+/// Nanoseconds since 1970.
+#[must_use]
+pub fn nanoseconds(time: SystemTime) -> i64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).ok().and_then(|since| i64::try_from(since.as_nanos()).ok()).unwrap_or(0)
 }

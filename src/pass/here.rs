@@ -10,6 +10,7 @@ use std::time::SystemTime;
 
 use uuid::Uuid;
 
+use super::clock::nanoseconds;
 use crate::config::Config;
 use crate::paths::Paths;
 pub use crate::reconcile::layout::Rule;
@@ -249,13 +250,16 @@ impl Here {
         let mut clones = Clones::new(&git, &mut memory);
         let mut places: BTreeMap<&ProjectName, (Place, PathBuf)> = BTreeMap::new();
         for (project, speaking) in directories {
-            let found = speaking.iter().find_map(|directory| {
+            let mut found = speaking.iter().filter_map(|directory| {
                 let checkout = clones.of(Path::new(directory))?;
                 let repository = self.configured_as(&checkout.root).or_else(|| chosen(&checkout, known))?;
                 let below = under(directory, checkout.root.to_str()?)?.to_owned();
                 Some((Place { repository, below }, checkout))
             });
-            if let Some((place, checkout)) = found {
+            let first = found.next();
+            // Where two that are written alike belong to two repositories, neither speaks for what lies there.
+            let others = found.any(|(place, _)| first.as_ref().is_some_and(|(first, _)| first.repository != place.repository));
+            if let Some((place, checkout)) = first.filter(|_| !others) {
                 places.insert(project, (place, checkout.root.clone()));
                 self.clones.entry(checkout.root.clone()).or_insert((checkout, i64::MIN));
             }
@@ -390,10 +394,4 @@ fn passed_over(taken: io::Result<()>) -> io::Result<bool> {
 /// Which of a clone's remotes it stands for: the first that takes part, else the first.
 fn chosen(checkout: &Checkout, known: &BTreeSet<RepositoryId>) -> Option<RepositoryId> {
     checkout.remotes.iter().find(|remote| known.contains(remote)).or(checkout.remotes.first()).cloned()
-}
-
-/// Nanoseconds since 1970.
-#[must_use]
-pub fn nanoseconds(time: SystemTime) -> i64 {
-    time.duration_since(SystemTime::UNIX_EPOCH).ok().and_then(|since| i64::try_from(since.as_nanos()).ok()).unwrap_or(0)
 }

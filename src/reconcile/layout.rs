@@ -3,7 +3,7 @@
 //! Promises: only a working directory whose encoding is the directory's own name speaks for a project directory; a root
 //! belongs to a repository by its remotes. The default root of a codespace is GitHub's word, not the codespace's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -86,15 +86,21 @@ pub fn layout(
     });
     own.dedup();
     let mut layout = Layout { roots: own, ..Layout::default() };
+    let mut contested = BTreeSet::new();
     for (project, directory) in directories {
         if ProjectName::of(directory) != *project {
             continue;
         }
         let every = layout.roots.iter().map(String::as_str).chain(roots.iter().map(|root| root.path.as_str()));
         let Some(root) = every.filter(|root| under(directory, root).is_some()).max_by_key(|root| root.len()) else { continue };
-        match (layout.roots.iter().any(|own| own == root), under(directory, root)) {
-            (true, Some(rest)) => drop(layout.projects.insert(project.clone(), rest.to_owned())),
-            _ => {
+        let is_own = layout.roots.iter().any(|own| own == root);
+        // Where two that are written alike belong to two repositories, neither speaks for what lies there.
+        if is_own && layout.others.contains_key(project) || !is_own && layout.projects.contains_key(project) {
+            contested.insert(project.clone());
+        }
+        match under(directory, root).filter(|_| is_own) {
+            Some(rest) => drop(layout.projects.insert(project.clone(), rest.to_owned())),
+            None => {
                 let named = roots.iter().find(|other| other.path == root).and_then(|other| other.remotes.first().cloned());
                 layout.others.insert(project.clone(), named);
             }
@@ -103,9 +109,13 @@ pub fn layout(
     // Directories that hold only sessions from elsewhere name no working directory of this side: they are known by computing.
     for root in &layout.roots {
         for below in below.iter().chain(&[""]) {
-            layout.projects.entry(ProjectName::of(&join(root, below))).or_insert_with(|| (*below).to_owned());
+            let project = ProjectName::of(&join(root, below));
+            if !layout.others.contains_key(&project) {
+                layout.projects.entry(project).or_insert_with(|| (*below).to_owned());
+            }
         }
     }
+    layout.projects.retain(|project, _| !contested.contains(project));
     layout.others.retain(|project, _| !layout.projects.contains_key(project));
     layout
 }
@@ -178,6 +188,19 @@ mod tests {
         assert_eq!(layout.projects.len(), 1);
         assert_eq!(layout.others[&ProjectName::of("/workspaces/w2/x")], "other/widget".parse().ok());
         assert!(!layout.others.contains_key(&ProjectName::of("/elsewhere")));
+    }
+
+    #[test]
+    fn a_directory_that_two_clones_may_be_meant_by_is_nobody_s() {
+        let roots = [root("/w/app", &["acme/app"]), root("/w/app-api", &["acme/api"])];
+        let (inner, outer) = (said("/w/app/api"), said("/w/app-api"));
+        assert_eq!(inner.0, outer.0);
+        for (directories, below) in [(vec![inner.clone(), outer.clone()], ""), (vec![outer.clone(), inner.clone()], ""), (vec![outer.clone()], "api")] {
+            let layout = layout(&"acme/app".parse().unwrap(), &roots, &directories, &[below], "/w", None);
+            assert!(!layout.projects.contains_key(&inner.0), "{directories:?}");
+        }
+        let alone = layout(&"acme/app".parse().unwrap(), &roots, std::slice::from_ref(&inner), &[], "/w", None);
+        assert_eq!(alone.projects[&inner.0], "api");
     }
 
     #[test]

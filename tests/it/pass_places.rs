@@ -287,3 +287,22 @@ fn a_clone_whose_path_is_no_text_does_not_keep_the_state_from_being_written() {
     assert!(world.data().join("state/state.json").exists());
     assert_eq!(world.passes().visits[0].bytes_in, 0);
 }
+
+#[test]
+fn a_directory_that_two_clones_may_be_meant_by_takes_no_session_to_the_wrong_one() {
+    for off_first in [true, false] {
+        let (world, far) = World::with_box();
+        // Written alike as names of project directories.
+        let (inner, outer) = (world.here.at("widget/api"), world.here.at("widget-api"));
+        world.here.clone_of("widget-api", "git@github.com:acme/secret.git");
+        std::fs::create_dir_all(&inner).unwrap();
+        assert_eq!(encode(&inner), encode(&outer));
+        let [first, second] = if off_first { [&outer, &inner] } else { [&inner, &outer] };
+        world.here.put(&Talk::begun(&id(1), first, 30, "one"));
+        world.here.put(&Talk::begun(&id(2), second, 20, "two"));
+        world.passes();
+        world.passes();
+        let of_secret = if off_first { id(1) } else { id(2) };
+        assert_eq!(far.paths(&of_secret), Vec::<std::path::PathBuf>::new(), "{off_first}");
+    }
+}

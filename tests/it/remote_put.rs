@@ -139,6 +139,21 @@ fn a_symlinked_directory_on_the_way_is_not_entered() {
 }
 
 #[test]
+fn a_store_of_another_user_is_left_alone_even_by_root() {
+    for tools in TOOLS {
+        let Some(far) = with_transcript(tools) else { continue };
+        let files = vec![append(&far)];
+        let projects = far.claude.join("projects");
+        if std::os::unix::fs::chown(&projects, Some(65534), None).is_err() {
+            return skip_unless_root("the store of another user", "files cannot be given away");
+        }
+        let told = far.put(&PutRequest { files, ..far.nothing() }).unwrap_err().to_string();
+        assert!(told.ends_with("projects belongs to another user than the one who is logged in there"), "{told}");
+        assert_eq!((far.bytes(&transcript(A)), far.claude.join(".claude-session-sync").exists()), (b"one\n".to_vec(), false));
+    }
+}
+
+#[test]
 fn where_hard_links_are_refused_copies_are_kept_and_names_are_moved() {
     let far = with_transcript(Tools::Dash).unwrap();
     far.tool("ln", "#!/bin/sh\necho 'ln: operation not permitted' >&2\nexit 1\n");

@@ -194,6 +194,12 @@ verb_put() {
     stage=$own/stage/$nonce
     abroad=
     [ ! -L "$own" ] || fail "$own is a symbolic link"
+    # What root leaves in a user's store, that user's client can neither read nor write.
+    for place in "$projects" "$claude"; do
+        [ ! -e "$place" ] || break
+    done
+    # shellcheck disable=SC3067
+    [ ! -e "$place" ] || [ -O "$place" ] || fail "$place belongs to another user than the one who is logged in there"
     trouble=$({ { [ -d "$own/stage" ] && [ -d "$own/vault" ]; } || mkdir -p "$own/stage" "$own/vault"; } 2>&1 && mkdir "$stage" "$stage/new" 2>&1) ||
         fail "cannot make $stage: $trouble"
     trap clean EXIT
