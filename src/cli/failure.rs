@@ -25,7 +25,7 @@ pub enum Exit {
     /// 75: another pass is running.
     Busy,
     /// Whatever the ssh of `connect` ended with; or 128 and the number of the signal that ended a verb.
-    Of(u8),
+    Code(u8),
 }
 
 impl Exit {
@@ -42,7 +42,7 @@ impl Exit {
             Self::Partly => "Done in part, or a session was refused; or a codespace that was named does not run.",
             Self::NoAgent => "No agent runs.",
             Self::Busy => "Another pass is running.",
-            Self::Of(_) => "What the ssh of connect ended with, 255 if the connection was lost; or 128 and the number of the signal that ended it.",
+            Self::Code(_) => "What the ssh of connect ended with, 255 if the connection was lost; or 128 and the number of the signal that ended it.",
         }
     }
 
@@ -56,7 +56,7 @@ impl Exit {
             Self::Partly => 3,
             Self::NoAgent => 4,
             Self::Busy => 75,
-            Self::Of(code) => code,
+            Self::Code(code) => code,
         }
     }
 }

@@ -110,7 +110,7 @@ fn sections(command: &Command) -> Roff {
     };
     let owned = |entries: &[(&str, &'static str)]| entries.iter().map(|(term, text)| ((*term).to_owned(), *text)).collect::<Vec<_>>();
     let mut codes: Vec<(String, &str)> = Exit::ALL.map(|exit| (exit.code().to_string(), exit.meaning())).into();
-    codes.push(("n".to_owned(), Exit::Of(0).meaning()));
+    codes.push(("n".to_owned(), Exit::Code(0).meaning()));
     list("EXIT STATUS", &codes);
     list("FILES", &owned(&FILES));
     list("ENVIRONMENT", &owned(&ENVIRONMENT));

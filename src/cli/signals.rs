@@ -69,7 +69,7 @@ pub(super) async fn unless_ended<T>(signals: &mut Signals, work: impl Future<Out
 
 /// The exit of who was ended by a signal, as a shell tells it.
 pub(super) fn ended_by(signal: Signal) -> Exit {
-    Exit::Of(128_u8.saturating_add(u8::try_from(signal as i32).unwrap_or(0)))
+    Exit::Code(128_u8.saturating_add(u8::try_from(signal as i32).unwrap_or(0)))
 }
 
 /// Runs what connects somewhere: to its end, or until a signal wants it to stop. Then its connections are ended, which else would keep

@@ -63,7 +63,7 @@ pub(super) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
             context.render.warning(&format!("sync: {}", whole.join(": ")));
             Ok(Exit::Done)
         }
-        Ok(exit) if arguments.best_effort && !matches!(exit, Exit::Done | Exit::Of(_)) => Ok(Exit::Done),
+        Ok(exit) if arguments.best_effort && !matches!(exit, Exit::Done | Exit::Code(_)) => Ok(Exit::Done),
         ended => ended,
     }
 }

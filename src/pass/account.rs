@@ -43,13 +43,7 @@ impl Account {
     /// # Errors
     /// When there is no token, or GitHub cannot be asked with it.
     pub async fn of_pass(&self, setting: &Setting) -> Result<Arc<GitHub>, Fault> {
-        let token = match token(setting).await {
-            Ok(token) => token,
-            Err(fault) => {
-                *self.kept() = None;
-                return Err(fault);
-            }
-        };
+        let token = token(setting).await.inspect_err(|_| *self.kept() = None)?;
         let mut kept = self.kept();
         if let Some(github) = kept.as_ref().filter(|github| github.is_for(setting.config.github.api_url.as_str(), &token)) {
             return Ok(Arc::clone(github));

@@ -4,12 +4,13 @@
 //! report; an error of the pass means that nothing could be attempted. Nothing is installed before everything that was read
 //! is kept.
 //!
-//! The way of a pass: `target` and `connect` say who is there, `quiet` who is left alone, `visit` looks, all of them at once in `looking` (`bases` knows what need not
-//! travel, `ahead` what will, `room` what fits, `member` what may be believed), `absorb` keeps what came, `round` brings those that have looked together,
-//! `group` plans, `install` and `remember` carry it out here and there, `leftovers` tends the far vaults, `closing` ends it; `faults`,
-//! `logged` and `said` tell of it. Other work on the same ground, under the same lock or none: `survey`, `compare`, `verify`, `look`
-//! only read; `restore`, `forget` and `gc` act by name; `lend` keeps one connection for several passes and a terminal; `undivided` is
-//! how any of it works on files.
+//! The way of a pass: `target` and `connect` say who is there, `quiet` who is left alone, `visit` looks, all of them at once in
+//! `looking` (`bases` knows what need not travel, `ahead` what will, `room` what fits, `member` what may be believed), `absorb`
+//! keeps what came, `round` brings those that have looked together, `group` plans, `install` and `send` carry it out here and
+//! there, `remember` keeps what came of it, `doubt` looks again at what failed, `leftovers` tends the far vaults, `closing` ends
+//! it; `faults`, `logged` and `said` tell of it. Other work on the same ground, under the same lock or none: `survey`, `compare`,
+//! `verify`, `look` only read; `restore`, `forget` and `gc` act by name; `lend` keeps one connection for several passes and a
+//! terminal; `undivided` is how any of it works on files.
 
 pub mod absorb;
 pub mod account;

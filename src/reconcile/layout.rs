@@ -95,7 +95,8 @@ pub fn layout(
         let Some(root) = every.filter(|root| under(directory, root).is_some()).max_by_key(|root| root.len()) else { continue };
         let is_own = layout.roots.iter().any(|own| own == root);
         // Where two that are written alike belong to two repositories, neither speaks for what lies there.
-        if is_own && layout.others.contains_key(project) || !is_own && layout.projects.contains_key(project) {
+        let is_another_s = if is_own { layout.others.contains_key(project) } else { layout.projects.contains_key(project) };
+        if is_another_s {
             contested.insert(project.clone());
         }
         match under(directory, root).filter(|_| is_own) {

@@ -229,11 +229,11 @@ impl Archive {
     pub fn correct(&mut self, vault: &mut Vault, path: &Path, at: DateTime<Utc>) -> io::Result<bool> {
         let Some((session, part)) = self.part_of(path) else { return Ok(false) };
         let target = self.records.get(&session).and_then(|record| record.target(&part));
-        let Ok(whole) = read::open(path).and_then(|file| read::whole(file, 0)) else { return Ok(false) };
         let begins = |(length, digest)| read::prefix(&read::open(path)?, length).map(|begin| begin == Some(digest));
         if target.is_some_and(|target| begins(target).is_ok_and(|begins| begins)) {
             return Ok(true);
         }
+        let Ok(whole) = read::open(path).and_then(|file| read::whole(file, 0)) else { return Ok(false) };
         let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else { return Ok(false) };
         let folder = File::open(folder)?;
         let linked = vault.link(&folder, name, Note::new(session, part.clone(), Reason::Recovered, "here", at, (whole.length, whole.digest)))?;

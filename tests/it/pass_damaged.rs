@@ -4,8 +4,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::mounts::Mounted;
-use crate::skip::skip_unless_root;
 use crate::strace;
 use crate::talk::{Talk, id};
 use crate::world::{Ran, Side, World};
@@ -35,20 +33,11 @@ fn damage(file: &PathBuf, how: Damage) -> Vec<u8> {
     bytes
 }
 
-/// Reading there, at the beginning, is an error of the disk from now on. A test that cannot have that ends.
-fn unreadable(file: &Path) -> Option<Mounted> {
-    let broken = Mounted::new(file, &["--bind"], &format!("/proc/{}/mem", std::process::id()));
-    match &broken {
-        Some(_) => assert_eq!(fs::read(file).unwrap_err().raw_os_error(), Some(5)),
-        None => skip_unless_root("nothing can be mounted"),
-    }
-    broken
-}
-
-/// What stands before a program for which reading that file is an error of the disk.
-fn broken(file: &Path) -> [String; 11] {
+/// Runs the program with these arguments where reading that file is an error of the disk; none where that cannot be had.
+fn broken(world: &World, file: &Path, arguments: &[&str]) -> Option<Ran> {
     let path = file.display().to_string();
-    ["strace", "-f", "-qq", "-o", "/dev/null", "-P", &path, "-e", "trace=read", "-e", "inject=read:error=EIO"].map(str::to_owned)
+    let before = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", &path, "-e", "inject=read,pread64,copy_file_range,sendfile,splice:error=EIO"];
+    strace::here().then(|| Ran::of(&mut world.command(&before, arguments)))
 }
 
 /// Passes until one that fails in nothing finds nothing to do.
@@ -124,12 +113,11 @@ fn a_copy_in_the_archive_that_lost_its_end_makes_room_for_what_outranks_it() {
 #[test]
 fn a_copy_in_the_archive_that_cannot_be_read_keeps_back_its_own_session_only() {
     let (world, far, talk, copy) = archived();
-    let Some(_broken) = unreadable(&copy) else { return };
     fs::remove_file(world.here.path(&id(1))).unwrap();
     far.goes_on(&talk.clone().says("more"));
     let new = Talk::begun(&id(3), &far.at("widget"), 20, "new");
     far.put(&new);
-    let ran = world.sync(&[]);
+    let Some(ran) = broken(&world, &copy, &world.arguments(&[])) else { return };
     assert_eq!(world.here.bytes(&id(3)), new.bytes, "{ran:?}");
     assert_eq!(world.here.paths(&id(1)), Vec::<PathBuf>::new());
     assert_eq!(ran.report().visits[0].skipped.len(), 1, "{ran:?}");
@@ -176,21 +164,16 @@ fn a_copy_that_the_index_of_the_archive_does_not_speak_of_is_kept_before_another
 
 #[test]
 fn a_copy_in_the_archive_that_cannot_be_read_back_is_made_anew() {
-    if !strace::here() {
-        return;
-    }
     let (world, _, talk, copy) = archived();
     let grown = talk.says("more");
     world.here.goes_on(&grown);
-    Ran::of(&mut world.command(&broken(&copy).each_ref().map(String::as_str), &world.arguments(&[]))).went_well();
+    let Some(ran) = broken(&world, &copy, &world.arguments(&[])) else { return };
+    ran.went_well();
     assert_eq!(world.archived(&id(1)), Some(grown.bytes));
 }
 
 #[test]
 fn a_version_that_cannot_be_read_keeps_no_other_from_being_restored() {
-    if !strace::here() {
-        return;
-    }
     let (world, far, talk, _) = archived();
     let (lost, won) = (talk.clone().says("older"), talk.after(60).says("newer"));
     world.here.goes_on(&lost);
@@ -201,6 +184,6 @@ fn a_version_that_cannot_be_read_keeps_no_other_from_being_restored() {
     for side in [&world.here, &far] {
         fs::remove_file(side.path(&id(1))).unwrap();
     }
-    let restored = Ran::of(&mut world.command(&broken(&object).each_ref().map(String::as_str), &["restore", &id(1)]));
+    let Some(restored) = broken(&world, &object, &["restore", &id(1)]) else { return };
     assert_eq!((restored.code, world.here.bytes(&id(1))), (0, won.bytes), "{restored:?}");
 }

@@ -148,7 +148,7 @@ impl Connected<'_> {
         if synced {
             self.last_visit().await?;
         }
-        Ok(Exit::Of(code))
+        Ok(Exit::Code(code))
     }
 
     /// One pass over this place alone; what went wrong, in one line.
