@@ -7,7 +7,7 @@ use std::time::Duration;
 /// The label of the launchd job.
 pub const LAUNCHD_LABEL: &str = "com.claude-session-sync.agent";
 /// That of the job which `brew services` makes.
-const BREW_LABEL: &str = "homebrew.mxcl.claude-session-sync";
+pub const BREW_LABEL: &str = "homebrew.mxcl.claude-session-sync";
 
 /// What started this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

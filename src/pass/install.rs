@@ -277,6 +277,10 @@ impl Work<'_> {
         let beside = session.or_else(|| self.plan.origins.get(&id).and_then(|origin| there.sessions.get(origin)));
         let below = self.placement.below.get(&id).map_or("", String::as_str);
         let project = beside.map(|session| session.project.clone()).or_else(|| there.directory_for(below)).ok_or("no clone of the repository there")?;
+        let path = StorePath { project, session: id, part: step.part.clone() };
+        if let Some(why) = there.in_the_way(&path) {
+            return Err(why);
+        }
         let part = session.and_then(|session| session.part(&step.part));
         let base = if let StepKind::Advance(length) = step.kind { length } else { 0 };
         let source: &PathBuf = self.sources.find(step.target.digest).ok_or("its bytes are not here")?;
@@ -290,7 +294,7 @@ impl Work<'_> {
             operation,
             size: step.target.length,
             sha256: step.target.digest.0,
-            path: StorePath { project, session: id, part: step.part.clone() },
+            path,
             mtime: part.map_or(step.target, |part| step.target_over(part.stamp)).modified.unwrap_or(0),
             data: DataSource { path: source.clone(), offset: base, len: step.target.length - base },
         })

@@ -67,6 +67,8 @@ pub struct FarMember {
     pub sessions: BTreeMap<SessionId, FarSession>,
     /// Sessions whose transcript lies there in a directory that is none of this repository: one id, one directory.
     pub elsewhere: BTreeMap<SessionId, ProjectName>,
+    /// What lies where a directory is to be, of a project or of a session's side files, and why it is not entered.
+    in_the_way: BTreeMap<(ProjectName, Option<SessionId>), String>,
 }
 
 impl FarMember {
@@ -74,6 +76,15 @@ impl FarMember {
     #[must_use]
     pub fn directory_for(&self, below: &str) -> Option<ProjectName> {
         self.layout.roots.first().map(|root| ProjectName::of(&crate::reconcile::layout::join(root, below)))
+    }
+
+    /// Why nothing can be installed there: the directory that it would lie in is a link, a pipe or the like.
+    #[must_use]
+    pub fn in_the_way(&self, path: &StorePath) -> Option<String> {
+        let of = |session| self.in_the_way.get_key_value(&(path.project.clone(), session));
+        let side = || of(Some(path.session)).filter(|_| path.part != Part::Transcript);
+        let ((project, session), why) = of(None).or_else(side)?;
+        Some(session.map_or_else(|| format!("{project} {why} there"), |session| format!("{project}/{session} {why} there")))
     }
 
     /// The path of a session's working directory there, for the directory of a machine without a clone.
@@ -94,9 +105,18 @@ pub struct Admitted {
     pub default_root: Option<String>,
 }
 
-/// A link, a pipe or the like that has a session's name was passed over: nothing can be installed there.
+/// A link, a pipe or the like that has a session's name, or that of a directory, was passed over: nothing can be installed there.
 fn close_what_is_in_the_way(members: &mut [FarMember], listing: &Listing) {
     for passed_over in &listing.skipped {
+        let directory = match passed_over.name.split_once('/') {
+            None => passed_over.name.parse().ok().map(|project| (project, None)),
+            Some((project, session)) => project.parse().ok().zip(session.parse().ok().map(Some)),
+        };
+        if let Some(directory) = directory {
+            let of = members.iter_mut().filter(|member| member.layout.projects.contains_key(&directory.0));
+            of.for_each(|member| drop(member.in_the_way.insert(directory.clone(), passed_over.why.clone())));
+            continue;
+        }
         let Ok(StorePath { project, session, part: Part::Transcript }) = passed_over.name.parse() else { continue };
         for member in members.iter_mut() {
             let Some(below) = member.layout.projects.get(&project).cloned() else { continue };
@@ -140,7 +160,7 @@ pub fn members(
         let below = below(repository);
         let below: Vec<&str> = below.iter().map(String::as_str).collect();
         let layout = layout(repository, &roots, &listing.working_directories, &below, workspaces, default_root.as_deref());
-        members.push(FarMember { repository: repository.clone(), layout, sessions: BTreeMap::new(), elsewhere: BTreeMap::new() });
+        members.push(FarMember { repository: repository.clone(), layout, sessions: BTreeMap::new(), elsewhere: BTreeMap::new(), in_the_way: BTreeMap::new() });
     }
     let remembered = |path: &StorePath| {
         let files = &memory?.files;

@@ -79,10 +79,11 @@ pub fn layout(
         own.push(default.to_owned());
     }
     // The root for new sessions: the default one if it is among them, else the one whose first remote it is, else one that will be
-    // found again, else the shortest.
+    // found again, else the shortest. GitHub's names mean the same however they are written; the directory is as it was cloned.
     own.sort_by_key(|path| {
         let origin = roots.iter().any(|root| root.path == *path && root.remotes.first() == Some(repository));
-        (default_root != Some(path.as_str()), !origin, under(path, workspaces).is_none(), path.len(), path.clone())
+        let default = default_root.is_some_and(|default| default.eq_ignore_ascii_case(path));
+        (!default, !origin, under(path, workspaces).is_none(), path.len(), path.clone())
     });
     own.dedup();
     let mut layout = Layout { roots: own, ..Layout::default() };
@@ -164,6 +165,13 @@ mod tests {
             let layout = layout(&"acme/widget".parse().unwrap(), &roots, &[], &[], "/workspaces", None);
             assert_eq!(layout.roots, ["/src/widget-of-acme", "/src/fork"]);
         }
+    }
+
+    #[test]
+    fn the_default_root_is_known_however_its_name_is_written() {
+        let roots = [root("/workspaces/fix", &["acme/widget"]), root("/workspaces/Widget", &["acme/widget"])];
+        let layout = layout(&"acme/Widget".parse().unwrap(), &roots, &[], &[], "/workspaces", Some("/workspaces/widget"));
+        assert_eq!(layout.roots, ["/workspaces/Widget", "/workspaces/fix"], "and not in a worktree beside it");
     }
 
     #[test]

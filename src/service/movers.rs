@@ -20,7 +20,7 @@ pub const OLD_LABEL: &str = "com.user.claude-session-sync";
 /// What that job runs.
 const OLD_PROGRAM: &str = "sync-sessions-from-all-codespaces";
 /// `brew services`, on macOS.
-const BREW_LABEL: &str = "homebrew.mxcl.claude-session-sync";
+pub const BREW_LABEL: &str = "homebrew.mxcl.claude-session-sync";
 /// `brew services`, on Linux.
 const BREW_UNIT: &str = "homebrew.claude-session-sync.service";
 /// The name that is typed, which others install as well.

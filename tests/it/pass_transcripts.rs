@@ -178,6 +178,29 @@ fn a_project_directory_that_is_a_link_is_not_followed() {
 }
 
 #[test]
+fn what_would_go_to_where_a_link_lies_there_is_not_sent_at_all() {
+    let (world, far) = with_good();
+    let talk = Talk::begun(&id(1), &world.here.at("widget"), 10, "with a side file");
+    world.here.put(&talk);
+    world.passes();
+    // The folder of a session's side files is a link there, and so is the directory of a project.
+    let elsewhere = world.root().join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    world.here.put_side(&talk, "tool-results/a.txt", &[b'x'; 200_000], 30);
+    symlink(&elsewhere, far.transcript(&far.at("widget"), &id(1)).with_extension("")).unwrap();
+    fs::create_dir(world.here.at("widget/docs")).unwrap();
+    world.here.put(&Talk::begun(&id(2), &world.here.at("widget/docs"), 1000, "in a directory below"));
+    symlink(&elsewhere, far.transcript(&far.at("widget/docs"), &id(2)).parent().unwrap()).unwrap();
+    let ran = world.sync(&[]);
+    let report = ran.report();
+    assert_eq!(ran.code, 3, "{ran:?}");
+    let failed: Vec<_> = report.actions.iter().map(|action| (action.session.to_string(), format!("{:?}", action.result))).collect();
+    assert!(failed.len() == 2 && failed.iter().all(|(_, result)| result.contains(" is a symbolic link there")), "{failed:?}");
+    assert!(fs::read_dir(&elsewhere).unwrap().next().is_none());
+    assert!(visit(&report, "box").bytes_out < 100_000, "{:?}", visit(&report, "box"));
+}
+
+#[test]
 fn what_may_not_be_read_is_listed_and_the_others_go_on() {
     let (world, far) = with_good();
     for side in [&world.here, &far] {

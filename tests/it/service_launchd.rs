@@ -6,9 +6,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use chrono::Utc;
-use claude_session_sync::agent::supervisor::LAUNCHD_LABEL;
+use claude_session_sync::agent::supervisor::{self, LAUNCHD_LABEL};
 use claude_session_sync::service::launchd::LABEL;
-use claude_session_sync::service::movers::{Kind, OLD_LABEL, found};
+use claude_session_sync::service::movers::{self, Kind, OLD_LABEL, found};
 use claude_session_sync::service::unit::plist;
 use claude_session_sync::service::{Agreement, LastExit, Ran, ServiceError, Written};
 use nix::sys::signal::{Signal, kill};
@@ -31,6 +31,7 @@ fn the_property_list_has_the_keys_and_types_of_the_manual() {
     let Some(mac) = Mac::new() else { return };
     assert_eq!(mac.lint(&rendered()), "");
     assert_eq!(LABEL, LAUNCHD_LABEL, "by which the agent knows that launchd started it");
+    assert_eq!(movers::BREW_LABEL, supervisor::BREW_LABEL, "or Homebrew, by launchd");
 }
 
 #[test]
