@@ -194,6 +194,8 @@ struct Stored {
     last_good: Option<DateTime<Utc>>,
     #[serde(default)]
     rules: BTreeMap<SessionId, (ProjectName, Rule)>,
+    #[serde(default)]
+    heard: BTreeMap<Uuid, DateTime<Utc>>,
 }
 
 /// The same, borrowed, so that writing it copies nothing.
@@ -207,6 +209,7 @@ struct ToStore<'a> {
     last_pass: &'a Option<Box<RawValue>>,
     last_good: &'a Option<DateTime<Utc>>,
     rules: &'a BTreeMap<SessionId, (ProjectName, Rule)>,
+    heard: &'a BTreeMap<Uuid, DateTime<Utc>>,
 }
 
 /// The memory of this machine.
@@ -227,6 +230,8 @@ pub struct State {
     pub last_good: Option<DateTime<Utc>>,
     /// Where sessions that came here were put, and by which rule.
     pub rules: BTreeMap<SessionId, (ProjectName, Rule)>,
+    /// When each replica was visited last.
+    pub heard: BTreeMap<Uuid, DateTime<Utc>>,
 }
 
 /// A file younger than this when it was read may change within the resolution of its time: not remembered.
@@ -248,8 +253,8 @@ impl State {
         let path = directory.join("state.json");
         let text = std::fs::read(&path).unwrap_or_default();
         let stored = serde_json::from_slice::<Stored>(&text).ok().filter(|stored| stored.version == VERSION).unwrap_or_default();
-        let Stored { digests, replicas, visits, clones, last_pass, last_good, rules, .. } = stored;
-        Self { path, digests: digests.into_iter().collect(), used: HashMap::new(), replicas, visits, clones, last_pass, last_good, rules }
+        let Stored { digests, replicas, visits, clones, last_pass, last_good, rules, heard, .. } = stored;
+        Self { path, digests: digests.into_iter().collect(), used: HashMap::new(), replicas, visits, clones, last_pass, last_good, rules, heard }
     }
 
     /// Whether an earlier pass has read files of this machine: then reading it again takes little time.
@@ -288,8 +293,8 @@ impl State {
     pub fn save(&mut self) -> io::Result<()> {
         let mut digests: Vec<_> = self.used.iter().map(|(key, held)| (key, &**held)).collect();
         digests.sort_unstable_by_key(|(key, _)| **key);
-        let Self { replicas, visits, clones, last_pass, last_good, rules, .. } = self;
-        let stored = ToStore { version: VERSION, digests, replicas, visits, clones, last_pass, last_good, rules };
+        let Self { replicas, visits, clones, last_pass, last_good, rules, heard, .. } = self;
+        let stored = ToStore { version: VERSION, digests, replicas, visits, clones, last_pass, last_good, rules, heard };
         // Never whole in memory: of ten thousand sessions it is ten megabytes.
         fill_durably(&self.path, |file| Ok(serde_json::to_writer(file, &stored)?))
     }

@@ -345,6 +345,7 @@ impl Pass<'_> {
             state.last_good = Some(self.now);
         }
         let (now, dry_run) = (self.now, self.options.dry_run);
+        remember::forget_replicas(&mut state, now);
         let saved = undivided(&self.lock, move || {
             let cleared = here.vault.clear_stage(now);
             let archived = if dry_run || unchanged { Ok(()) } else { here.archive_all(now) };

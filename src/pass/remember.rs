@@ -23,6 +23,8 @@ use crate::state::{FarMemory, Held, PlaceKind, ReplicaMemory, SharedMemory, Stat
 const CLOCK_TOLERANCE: i64 = 300;
 /// A codespace that GitHub's list lacks for so long is forgotten.
 const FORGET_AFTER: TimeDelta = TimeDelta::days(30);
+/// A replica that no visit has found for so long is: each rebuild of a container makes a new one.
+const FORGET_REPLICA_AFTER: TimeDelta = TimeDelta::days(180);
 
 /// Folds what came of the visits into state and report.
 pub(super) fn fold(round: &mut Round, visits: Vec<Visited>, planned: Vec<Planned>) {
@@ -101,6 +103,7 @@ fn finish(round: &mut Round, visited: Visited, standings: BTreeMap<String, usize
             let mut memory = memory(&seen, &old);
             seen.remember(&mut memory, &round.here);
             round.state.replicas.insert(replica, if memory == *old { old } else { Arc::new(memory) });
+            round.state.heard.insert(replica, round.now);
         }
         remember(&mut round.state, &visit, &target, &seen, round.now);
     }
@@ -160,6 +163,13 @@ pub fn listed(state: &mut State, targets: &[Target], whole: bool, now: DateTime<
         }
         state.visits.retain(|_, memory| memory.gone.is_none_or(|gone| now - gone < FORGET_AFTER));
     }
+}
+
+/// Forgets the replicas that no visit finds any more, so that what is remembered does not grow with each rebuild.
+pub fn forget_replicas(state: &mut State, now: DateTime<Utc>) {
+    let State { replicas, heard, .. } = state;
+    replicas.retain(|replica, _| now - *heard.entry(*replica).or_insert(now) < FORGET_REPLICA_AFTER);
+    heard.retain(|replica, _| replicas.contains_key(replica));
 }
 
 fn remember(state: &mut State, visit: &Visit, target: &Target, seen: &Seen, now: DateTime<Utc>) {

@@ -198,6 +198,30 @@ fn a_lost_corrupt_or_foreign_state_costs_time_and_nothing_else() {
 }
 
 #[test]
+fn a_replica_that_no_visit_finds_for_half_a_year_is_forgotten() {
+    let (world, far, talks) = settled();
+    let path = world.data().join("state/state.json");
+    let read = || serde_json::from_slice::<serde_json::Value>(&fs::read(&path).unwrap()).unwrap();
+    let mut state = read();
+    let own = state["replicas"].as_object().unwrap().keys().next().unwrap().clone();
+    let ago = |days| serde_json::json!(chrono::Utc::now() - chrono::TimeDelta::days(days));
+    // Two that a rebuild left behind; one of which nothing is noted, as by an older version; and one that is visited again.
+    let [long, lately, unnoted] = ["181", "170", "000"].map(|n| format!("{n}00000-51c4-4e00-8a05-674dde6aa368"));
+    for other in [&long, &lately, &unnoted] {
+        state["replicas"][other] = state["replicas"][&own].clone();
+    }
+    state["heard"] = serde_json::json!({ &long: ago(181), &lately: ago(170), &own: ago(200), "99900000-51c4-4e00-8a05-674dde6aa368": ago(1) });
+    fs::write(&path, state.to_string()).unwrap();
+    fs::remove_file(far.path(&talks[0].id)).unwrap();
+    world.passes();
+    assert!(far.paths(&talks[0].id).is_empty(), "what is visited is remembered, however long it took");
+    let state = read();
+    let names = |of: &str| state[of].as_object().unwrap().keys().cloned().collect::<std::collections::BTreeSet<_>>();
+    assert_eq!(names("replicas"), [lately, unnoted, own].into());
+    assert_eq!(names("heard"), names("replicas"));
+}
+
+#[test]
 fn of_two_passes_at_once_one_waits() {
     let (world, far) = World::with_box();
     for n in 1..20 {
