@@ -276,7 +276,7 @@ impl Work<'_> {
         let session = there.sessions.get(&id);
         let beside = session.or_else(|| self.plan.origins.get(&id).and_then(|origin| there.sessions.get(origin)));
         let below = self.placement.below.get(&id).map_or("", String::as_str);
-        let project = beside.map(|session| session.project.clone()).or_else(|| there.directory_for(below)).ok_or("no clone of the repository there")?;
+        let project = beside.map_or_else(|| there.room_for(below), |session| Ok(session.project.clone()))?;
         let path = StorePath { project, session: id, part: step.part.clone() };
         if let Some(why) = there.in_the_way(&path) {
             return Err(why);

@@ -78,6 +78,18 @@ impl FarMember {
         self.layout.roots.first().map(|root| ProjectName::of(&crate::reconcile::layout::join(root, below)))
     }
 
+    /// The same for a session that is to be sent there. What belongs to another clone as well would not be read again.
+    ///
+    /// # Errors
+    /// Why it has no place there, for people.
+    pub fn room_for(&self, below: &str) -> Result<ProjectName, String> {
+        let project = self.directory_for(below).ok_or("no clone of the repository there")?;
+        if self.layout.others.contains_key(&project) {
+            return Err(format!("{project} there is of another clone, too"));
+        }
+        Ok(project)
+    }
+
     /// Why nothing can be installed there: the directory that it would lie in is a link, a pipe or the like.
     #[must_use]
     pub fn in_the_way(&self, path: &StorePath) -> Option<String> {

@@ -319,7 +319,11 @@ impl Pass<'_> {
             let looked = undivided(&self.lock, move || (round.doubt(&doubtful), round));
             let doubted;
             (doubted, round) = self.closing.beside(looked).await?;
-            doubted.map_err(here_error("vault"))?;
+            if let Err(error) = doubted {
+                // What was installed is; the next pass looks again.
+                round.report.disk = faults::of_disk(&error).or(round.report.disk.take());
+                round.report.notes.push(format!("what is damaged in the vault could not be told from what is not: {error}"));
+            }
         }
         // Of many thousand files they are megabytes, and nothing is read any more.
         round.sources = Sources::default();
@@ -345,7 +349,10 @@ impl Pass<'_> {
             state.last_good = Some(self.now);
         }
         let (now, dry_run) = (self.now, self.options.dry_run);
-        remember::forget_replicas(&mut state, now);
+        // Where GitHub was asked and did not answer, the clock may be far from the truth.
+        if self.report.listing.is_none() {
+            remember::forget_replicas(&mut state, now);
+        }
         let saved = undivided(&self.lock, move || {
             let cleared = here.vault.clear_stage(now);
             let archived = if dry_run || unchanged { Ok(()) } else { here.archive_all(now) };

@@ -103,7 +103,8 @@ fn finish(round: &mut Round, visited: Visited, standings: BTreeMap<String, usize
             let mut memory = memory(&seen, &old);
             seen.remember(&mut memory, &round.here);
             round.state.replicas.insert(replica, if memory == *old { old } else { Arc::new(memory) });
-            round.state.heard.insert(replica, round.now);
+            let heard = round.state.heard.entry(replica).or_insert(round.now);
+            *heard = round.now.max(*heard);
         }
         remember(&mut round.state, &visit, &target, &seen, round.now);
     }

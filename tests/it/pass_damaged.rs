@@ -187,3 +187,20 @@ fn a_version_that_cannot_be_read_keeps_no_other_from_being_restored() {
     let Some(restored) = broken(&world, &object, &["restore", &id(1)]) else { return };
     assert_eq!((restored.code, world.here.bytes(&id(1))), (0, won.bytes), "{restored:?}");
 }
+
+#[test]
+fn a_vault_that_cannot_take_what_is_left_of_a_damaged_copy_costs_the_others_nothing() {
+    let (mut world, far, talk, copy) = archived();
+    damage(&copy, DAMAGES[0].1);
+    EVENTS[3].1(&mut world, &far, &talk);
+    let in_the_way = world.data().join("vault/displaced").join(id(1));
+    fs::write(&in_the_way, "a file").unwrap();
+    let other = Talk::begun(&id(3), &far.at("widget"), 20, "come meanwhile");
+    far.put(&other);
+    let ran = world.sync(&[]);
+    assert_eq!(ran.code, 3, "what could be done is told, not that nothing was: {ran:?}");
+    assert!(ran.report().notes.iter().any(|note| note.starts_with("what is damaged in the vault")), "{:?}", ran.report().notes);
+    assert_eq!(world.here.bytes(&id(3)).0, other.complete());
+    fs::remove_file(in_the_way).unwrap();
+    healed(&world, "once there is room");
+}

@@ -306,3 +306,20 @@ fn a_directory_that_two_clones_may_be_meant_by_takes_no_session_to_the_wrong_one
         assert_eq!(far.paths(&of_secret), Vec::<std::path::PathBuf>::new(), "{off_first}");
     }
 }
+
+#[test]
+fn nothing_is_sent_to_a_directory_there_that_another_clone_speaks_for() {
+    let (world, far) = World::with_box();
+    far.clone_of("widget-api", "git@github.com:acme/secret.git");
+    far.put(&Talk::begun(&id(1), &far.at("widget-api"), 30, "of the other clone"));
+    std::fs::create_dir_all(world.here.at("widget/api")).unwrap();
+    world.here.put(&Talk::begun(&id(2), &world.here.at("widget/api"), 20, "of a subdirectory whose name is written alike"));
+    world.here.put(&Talk::begun(&id(3), &world.here.at("widget"), 20, "good"));
+    for _ in 0..2 {
+        let ran = world.sync(&[]);
+        assert_eq!(ran.code, 3, "{ran:?}");
+        assert!(ran.out.contains("is of another clone, too"), "{ran:?}");
+        assert!(far.paths(&id(2)).is_empty(), "it would not be read there");
+        assert_eq!(world.here.bytes(&id(3)), far.bytes(&id(3)));
+    }
+}

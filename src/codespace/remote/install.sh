@@ -199,7 +199,13 @@ verb_put() {
         [ ! -e "$place" ] || break
     done
     # shellcheck disable=SC3067
-    [ ! -e "$place" ] || [ -O "$place" ] || fail "$place belongs to another user than the one who is logged in there"
+    if [ -e "$place" ] && [ ! -O "$place" ]; then
+        # Root may have a directory of the host for its own.
+        case $(id -u):$place in
+            "0:${HOME:-/nonexistent}/"*) [ -O "$HOME" ] ;;
+            *) false ;;
+        esac || fail "$place belongs to another user than the one who is logged in there"
+    fi
     trouble=$({ { [ -d "$own/stage" ] && [ -d "$own/vault" ]; } || mkdir -p "$own/stage" "$own/vault"; } 2>&1 && mkdir "$stage" "$stage/new" 2>&1) ||
         fail "cannot make $stage: $trouble"
     trap clean EXIT
