@@ -79,12 +79,13 @@ linked() {
 # Why a tool failed: its first line that is no account of a dd that went well (the later ones say that it gave up), unless the disk is
 # full, which not every tool says.
 reason() {
-    room=$(free_kib)
+    known=$(free_kib)
+    room=${known:-64}
     case $1 in
-        *"o space left"* | *"uota exceeded"*) room=0 ;;
+        *"o space left"* | *"uota exceeded"* | *"Wrote only "* | *"short write"*) room=0 ;;
     esac
-    if [ "${room:-64}" -lt 64 ]; then
-        printf "disk full: %s KiB free" "$(free_kib)"
+    if [ "$room" -lt 64 ]; then
+        printf "disk full%s" "${known:+: $known KiB free}"
     else
         for why in $1; do
             case $why in
@@ -183,7 +184,7 @@ fresh() {
 settle() {
     trouble=$(sync -f "$own" ${abroad:+"$projects"} 2>&1) && return 0
     case $trouble in
-        *"nput/output error"* | *"I/O error"* | *"o space left"* | *"uota exceeded"*) return 1 ;;
+        *"nput/output error"* | *"I/O error"* | *"o space left"* | *"uota exceeded"* | *"Wrote only "* | *"short write"*) return 1 ;;
     esac
     sync
 }
