@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use claude_session_sync::reconcile::plan::{Member, Offer, Presence, SessionPlan, Standing, Window, plan};
+use claude_session_sync::reconcile::manifest::{Part, Stamp};
+use claude_session_sync::reconcile::plan::{Member, Offer, Presence, SessionPlan, Standing, Step, StepKind, Target, Window, plan};
 use claude_session_sync::reconcile::relation::{Lines, Unproven};
-use claude_session_sync::reconcile::transcript::{MOST_MESSAGES, Moment, Reader};
+use claude_session_sync::reconcile::transcript::{Digest, MOST_MESSAGES, Moment, Reader};
 
 use crate::laws_model::{line, lines_of, proved, session};
 
@@ -92,4 +93,23 @@ fn of_messages_so_many_are_remembered_and_no_more() {
     }
     let reading = reader.finish();
     assert_eq!((reading.messages.len(), reading.message_count), (MOST_MESSAGES, MOST_MESSAGES as u64 + 3));
+}
+
+#[test]
+fn lines_never_make_the_file_that_they_come_to_look_older_and_another_file_carries_its_own_time() {
+    let over = |part: &Part, time: Option<i64>, seconds: i64, nanoseconds: i64| {
+        let target = Target { length: 3, digest: Digest::of(b"abc"), modified: time };
+        let stamp = Stamp { inode: 1, size: 3, modified: seconds * 1_000_000_000 + nanoseconds, changed: 0 };
+        let over = Step { member: 0, part: part.clone(), kind: StepKind::Replace, target }.target_over(stamp);
+        assert_eq!((over.length, over.digest), (target.length, target.digest));
+        over.modified
+    };
+    let side = |path: &str| Part::Side(path.parse().unwrap());
+    for lines in [Part::Transcript, side("subagents/agent-a.jsonl")] {
+        assert_eq!(over(&lines, Some(50), 60, 999_999_999), Some(60));
+        assert_eq!(over(&lines, Some(50), 40, 0), Some(50));
+        assert_eq!(over(&lines, Some(-50), -40, 1), Some(-40), "before 1970");
+        assert_eq!(over(&lines, None, 60, 0), Some(60), "no line has a time");
+    }
+    assert_eq!(over(&side("tool-results/a.txt"), Some(50), 60, 0), Some(50));
 }

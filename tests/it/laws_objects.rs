@@ -75,6 +75,10 @@ fn what_went_while_the_vault_is_listed_is_passed_over_and_what_cannot_be_read_is
     fs::create_dir(&unreadable).unwrap();
     assert!(Vault::open(&root).is_err());
     fs::remove_dir(unreadable).unwrap();
+    // A link to itself: neither gone nor a file.
+    symlink("loop", folder.join("loop")).unwrap();
+    assert!(Vault::open(&root).is_err());
+    fs::remove_file(folder.join("loop")).unwrap();
     // What a file manager leaves behind.
     fs::write(folder.join(".DS_Store"), "").unwrap();
     fs::write(folder.join(id().to_string()).join(".DS_Store"), "").unwrap();
