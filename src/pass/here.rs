@@ -2,6 +2,8 @@
 //!
 //! Promises: a file whose stamp is known is not read again; whatever is read is archived before anything is installed.
 
+mod places;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,7 +16,6 @@ use super::clock::nanoseconds;
 use crate::config::Config;
 use crate::paths::Paths;
 pub use crate::reconcile::layout::Rule;
-use crate::reconcile::layout::under;
 use crate::reconcile::manifest::{Part, ProjectName, SessionId, SidePath, Stamp, StorePath};
 use crate::reconcile::plan::Side;
 use crate::reconcile::project::RepositoryId;
@@ -27,7 +28,7 @@ use crate::store::archive::{Archive, Here as LastHere, Place};
 use crate::store::forgotten::Tombstones;
 use crate::store::live::{Registry, registry};
 use crate::store::read::{self, Wanted};
-use crate::store::repositories::{Checkout, Clones};
+use crate::store::repositories::Checkout;
 use crate::store::scan::{Scan, scan};
 use crate::store::tree::Tree;
 use crate::store::vault::{Note, Reason, Vault};
@@ -80,6 +81,8 @@ pub struct Session {
     pub unreadable: Option<String>,
     /// A client has it open.
     pub live: bool,
+    /// Its own lines name the working directory that its project directory stands for.
+    speaks: bool,
     /// Where it belongs, if that is known.
     pub place: Option<Place>,
 }
@@ -176,6 +179,7 @@ impl Here {
                 unreadable: None,
                 // Where only times tell, a subagent at work counts as well.
                 live: { written }.any(|stamp| self.registry.is_live(*id, stamp, self.now)),
+                speaks: false,
                 place: None,
             };
             let transcript = found.transcript.map(|stamp| (Part::Transcript, stamp));
@@ -199,6 +203,7 @@ impl Here {
                         if part == Part::Transcript {
                             let speaking = directories.entry(found.project.clone()).or_default();
                             for directory in named.iter().filter(|directory| ProjectName::of(directory) == found.project) {
+                                session.speaks = true;
                                 if !speaking.contains(directory) {
                                     speaking.push(directory.clone());
                                 }
@@ -240,78 +245,6 @@ impl Here {
         let held = Arc::new(held);
         state.remember(status.stamp, &held, nanoseconds(self.now));
         Ok((status.stamp, held))
-    }
-
-    /// Finds the repository of every session: by the clone that its directory's own working directory lies in, else by what
-    /// the archive remembers of it.
-    fn place(&mut self, directories: &BTreeMap<ProjectName, Vec<String>>, state: &mut State, known: &BTreeSet<RepositoryId>) {
-        let mut memory = std::mem::take(&mut state.clones);
-        let git = self.setting.git.clone();
-        let mut clones = Clones::new(&git, &mut memory);
-        let mut places: BTreeMap<&ProjectName, (Place, PathBuf)> = BTreeMap::new();
-        for (project, speaking) in directories {
-            let mut found = speaking.iter().filter_map(|directory| {
-                let checkout = clones.of(Path::new(directory))?;
-                let repository = self.configured_as(&checkout.root).or_else(|| chosen(&checkout, known))?;
-                let below = under(directory, checkout.root.to_str()?)?.to_owned();
-                Some((Place { repository, below }, checkout))
-            });
-            let first = found.next();
-            // Where two that are written alike belong to two repositories, neither speaks for what lies there.
-            let others = found.any(|(place, _)| first.as_ref().is_some_and(|(first, _)| first.repository != place.repository));
-            if let Some((place, checkout)) = first.filter(|_| !others) {
-                places.insert(project, (place, checkout.root.clone()));
-                self.clones.entry(checkout.root.clone()).or_insert((checkout, i64::MIN));
-            }
-        }
-        for (id, session) in &mut self.sessions {
-            session.place = match places.get(&session.project) {
-                Some((place, root)) => {
-                    if let (Some((stamp, _)), Some((_, newest))) = (&session.transcript, self.clones.get_mut(root)) {
-                        *newest = (*newest).max(stamp.modified);
-                    }
-                    Some(place.clone())
-                }
-                None => self.archive.records().get(id).and_then(|record| record.place.clone()),
-            };
-        }
-        let spoken_for: BTreeMap<_, _> = places.into_iter().map(|(project, (_, root))| (project.clone(), root)).collect();
-        self.spoken_for = spoken_for;
-        state.clones = memory;
-    }
-
-    /// The clone by which the repository of a project directory is known; none where only the archive remembers it.
-    #[must_use]
-    pub fn clone_of(&self, project: &ProjectName) -> Option<&Path> {
-        self.spoken_for.get(project).map(PathBuf::as_path)
-    }
-
-    fn configured_as(&self, root: &Path) -> Option<RepositoryId> {
-        self.setting.configured.iter().find(|(_, path)| path.canonicalize().is_ok_and(|path| path == root)).map(|(repository, _)| repository.clone())
-    }
-
-    /// The project directory for a session of `place` that is not here yet, by the rules in their order.
-    pub fn directory_for(&self, place: &Place, far_root: &str, state: &mut State) -> (ProjectName, Rule) {
-        let at = |root: &Path, rule| {
-            let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
-            (ProjectName::of(&crate::reconcile::layout::join(&root.to_string_lossy(), &place.below)), rule)
-        };
-        if let Some((_, path)) = self.setting.configured.iter().find(|(repository, _)| *repository == place.repository) {
-            return at(path, Rule::Configured);
-        }
-        let used = self.clones.values().filter(|(checkout, _)| checkout.remotes.contains(&place.repository));
-        // A clone whose own repository it is comes before one that merely has it as another remote.
-        let best =
-            used.max_by_key(|(checkout, newest)| (checkout.remotes.first() == Some(&place.repository), *newest, std::cmp::Reverse(checkout.root.clone())));
-        if let Some((checkout, _)) = best {
-            return at(&checkout.root, Rule::UsedLast);
-        }
-        let found = self.found.get_or_init(|| Clones::new(&self.setting.git, &mut state.clones).below(&self.setting.clone_roots));
-        let found = found.iter().filter(|checkout| checkout.remotes.contains(&place.repository));
-        match found.min_by_key(|checkout| (checkout.remotes.first() != Some(&place.repository), &checkout.root)) {
-            Some(checkout) => at(&checkout.root, Rule::Found),
-            None => (ProjectName::of(&crate::reconcile::layout::join(far_root, &place.below)), Rule::NoClone),
-        }
     }
 
     /// The store's id, made if there is none; none only if it cannot be written.
@@ -389,9 +322,4 @@ pub fn name(claude: &Path) -> Option<Uuid> {
 fn passed_over(taken: io::Result<()>) -> io::Result<bool> {
     let gone = taken.as_ref().is_err_and(read::is_the_file);
     if gone { Ok(true) } else { taken.map(|()| false) }
-}
-
-/// Which of a clone's remotes it stands for: the first that takes part, else the first.
-fn chosen(checkout: &Checkout, known: &BTreeSet<RepositoryId>) -> Option<RepositoryId> {
-    checkout.remotes.iter().find(|remote| known.contains(remote)).or(checkout.remotes.first()).cloned()
 }

@@ -221,7 +221,9 @@ pub fn members(
     }
     for (project, count) in strangers.into_iter().filter(|(_, count)| *count > 0) {
         let other = members.iter().find_map(|member| member.layout.others.get(&project)).cloned().flatten();
+        let contested = members.iter().any(|member| member.layout.contested.contains(&project));
         let why = match other {
+            Some(repository) if contested => format!("{count} sessions in a directory that stands for two places, one of them in a clone of {repository}"),
             Some(repository) => format!("{count} sessions of another clone, {repository}; `also_in` of its [[repository]] admits them"),
             None => format!("{count} sessions of no repository that is synced here"),
         };

@@ -2,10 +2,11 @@
 //!
 //! Promises: what is remembered is what was seen, or what came of a put. Sessions that are gone keep their last content.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use uuid::Uuid;
 
 use super::connect::Missed;
 use super::faults;
@@ -166,10 +167,12 @@ pub fn listed(state: &mut State, targets: &[Target], whole: bool, now: DateTime<
     }
 }
 
-/// Forgets the replicas that no visit finds any more, so that what is remembered does not grow with each rebuild.
+/// Forgets the replicas that no visit finds any more, so that what is remembered does not grow with each rebuild. The last one of a place
+/// that is there still may only be switched off.
 pub fn forget_replicas(state: &mut State, now: DateTime<Utc>) {
-    let State { replicas, heard, .. } = state;
-    replicas.retain(|replica, _| now - *heard.entry(*replica).or_insert(now) < FORGET_REPLICA_AFTER);
+    let State { replicas, heard, visits, .. } = state;
+    let there: BTreeSet<Uuid> = visits.values().filter_map(|memory| memory.replica).collect();
+    replicas.retain(|replica, _| now - *heard.entry(*replica).or_insert(now) < FORGET_REPLICA_AFTER || there.contains(replica));
     heard.retain(|replica, _| replicas.contains_key(replica));
 }
 

@@ -20,7 +20,7 @@ use super::target::Target;
 use super::visit::Seen;
 use crate::codespace::replica::{Parcel, VisitError};
 use crate::codespace::ssh::Counts;
-use crate::codespace::wire::{Outcome as FarOutcome, PutAnswer, PutFile, Token, VaultObject};
+use crate::codespace::wire::{Outcome as FarOutcome, PutAnswer, PutFile, Token, VaultObject, WireError};
 use crate::reconcile::manifest::{Part, StorePath};
 use crate::reconcile::report::ActionResult;
 use crate::state::Held;
@@ -130,9 +130,17 @@ async fn send(visit: &mut Visiting, files: &[PutFile], bases: &Arc<Bases>) -> Op
     let drops: Vec<_> = seen.leftovers.iter().filter(|leftover| leftover.is_home).map(Leftover::to_drop).collect();
     let span = logged::transfer_span(Transfer::Put, files.len(), files.iter().map(|file| file.data.len).sum());
     let parcel = Parcel { files: files.to_vec(), drops, forgets };
+    let names_only = agent.is_none() && files.is_empty() && parcel.forgets.is_empty();
     let put = far.put(parcel, Uuid::new_v4(), need).instrument(span.clone()).await;
     span.in_scope(|| tracing::debug!(done = put.is_ok(), "sent"));
-    Some(put)
+    match put {
+        // Who may only read there comes for what is there.
+        Err(VisitError::Answer(WireError::Far(why))) if names_only => {
+            span.in_scope(|| tracing::warn!(why, "this store gets no id"));
+            None
+        }
+        put => Some(put),
+    }
 }
 
 fn note(visit: &mut Visited, planned: &mut [Planned], files: &[PutFile], meaning: &[(usize, usize)], answer: &PutAnswer) {

@@ -31,6 +31,8 @@ pub struct Layout {
     pub projects: BTreeMap<ProjectName, String>,
     /// Project directories of clones of other repositories, with what their remotes name.
     pub others: BTreeMap<ProjectName, Option<RepositoryId>>,
+    /// Those of them that are this repository's as well: two working directories are written alike.
+    pub contested: BTreeSet<ProjectName>,
 }
 
 /// The rule that placed a session on a machine where it was not.
@@ -75,8 +77,12 @@ pub fn layout(
     default_root: Option<&str>,
 ) -> Layout {
     let mut own: Vec<String> = roots.iter().filter(|root| root.remotes.contains(repository)).map(|root| root.path.clone()).collect();
+    let speaking = || directories.iter().filter(|(project, directory)| ProjectName::of(directory) == *project);
     if let (Some(default), true) = (default_root, own.is_empty()) {
-        own.push(default.to_owned());
+        // A clone whose remotes say something else, or nothing: it is written as it was cloned.
+        let beginnings = speaking().filter_map(|(_, directory)| directory.get(..default.len()).filter(|root| under(directory, root).is_some()));
+        let known = roots.iter().map(|root| root.path.as_str()).chain(beginnings).filter(|path| path.eq_ignore_ascii_case(default));
+        own.push(known.min_by_key(|path| *path != default).unwrap_or(default).to_owned());
     }
     // The root for new sessions: the default one if it is among them, else the one whose first remote it is, else one that will be
     // found again, else the shortest. GitHub's names mean the same however they are written; the directory is as it was cloned.
@@ -87,18 +93,17 @@ pub fn layout(
     });
     own.dedup();
     let mut layout = Layout { roots: own, ..Layout::default() };
-    let mut contested = BTreeSet::new();
-    for (project, directory) in directories {
-        if ProjectName::of(directory) != *project {
-            continue;
-        }
+    // The directory of a clone itself is that clone's, whatever below another is written alike.
+    let is_clone = |directory: &str| roots.iter().any(|root| root.path == directory);
+    let clones: BTreeSet<&ProjectName> = speaking().filter(|(_, directory)| is_clone(directory)).map(|(project, _)| project).collect();
+    for (project, directory) in speaking().filter(|(project, directory)| !clones.contains(project) || is_clone(directory)) {
         let every = layout.roots.iter().map(String::as_str).chain(roots.iter().map(|root| root.path.as_str()));
         let Some(root) = every.filter(|root| under(directory, root).is_some()).max_by_key(|root| root.len()) else { continue };
         let is_own = layout.roots.iter().any(|own| own == root);
         // Where two that are written alike belong to two repositories, neither speaks for what lies there.
         let is_another_s = if is_own { layout.others.contains_key(project) } else { layout.projects.contains_key(project) };
         if is_another_s {
-            contested.insert(project.clone());
+            layout.contested.insert(project.clone());
         }
         match under(directory, root).filter(|_| is_own) {
             Some(rest) => drop(layout.projects.insert(project.clone(), rest.to_owned())),
@@ -107,6 +112,10 @@ pub fn layout(
                 layout.others.insert(project.clone(), named);
             }
         }
+    }
+    // Another clone may speak at any time: what is sent where it would is not read again.
+    for root in roots.iter().filter(|root| !layout.roots.contains(&root.path)) {
+        layout.others.entry(ProjectName::of(&root.path)).or_insert_with(|| root.remotes.first().cloned());
     }
     // Directories that hold only sessions from elsewhere name no working directory of this side: they are known by computing.
     for root in &layout.roots {
@@ -117,7 +126,7 @@ pub fn layout(
             }
         }
     }
-    layout.projects.retain(|project, _| !contested.contains(project));
+    layout.projects.retain(|project, _| !layout.contested.contains(project));
     layout.others.retain(|project, _| !layout.projects.contains_key(project));
     layout
 }
@@ -200,16 +209,34 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_two_clones_may_be_meant_by_is_nobody_s() {
+    fn the_default_root_of_a_clone_that_no_remote_names_is_written_as_it_was_cloned() {
+        let repository = "acme/Widget".parse().unwrap();
+        let of = |roots: &[Root], directories: &[(ProjectName, String)]| {
+            layout(&repository, roots, directories, &[], "/workspaces", Some("/workspaces/widget")).roots
+        };
+        assert_eq!(of(&[root("/workspaces/Widget", &["alice/widget"])], &[]), ["/workspaces/Widget"], "it was transferred");
+        assert_eq!(of(&[], &[said("/workspaces/Widgets"), said("/workspaces/Widget/app")]), ["/workspaces/Widget"], "it has no remote");
+        assert_eq!(of(&[root("/workspaces/Widget", &[]), root("/workspaces/widget", &[])], &[]), ["/workspaces/widget"]);
+    }
+
+    #[test]
+    fn a_clone_s_own_directory_is_its_own_and_what_may_be_meant_by_two_is_nobody_s() {
+        let (app, api) = ("acme/app".parse().unwrap(), "acme/api".parse().unwrap());
         let roots = [root("/w/app", &["acme/app"]), root("/w/app-api", &["acme/api"])];
         let (inner, outer) = (said("/w/app/api"), said("/w/app-api"));
         assert_eq!(inner.0, outer.0);
-        for (directories, below) in [(vec![inner.clone(), outer.clone()], ""), (vec![outer.clone(), inner.clone()], ""), (vec![outer.clone()], "api")] {
-            let layout = layout(&"acme/app".parse().unwrap(), &roots, &directories, &[below], "/w", None);
-            assert!(!layout.projects.contains_key(&inner.0), "{directories:?}");
+        let of = |repository: &RepositoryId, directories: &[(ProjectName, String)], below: &[&str]| layout(repository, &roots, directories, below, "/w", None);
+        for directories in [vec![inner.clone(), outer.clone()], vec![outer.clone(), inner.clone()], vec![outer.clone()], vec![]] {
+            let (inside, itself) = (of(&app, &directories, &["api"]), of(&api, &directories, &[]));
+            assert_eq!((inside.projects.get(&inner.0), inside.others.get(&inner.0)), (None, Some(&Some(api.clone()))), "{directories:?}");
+            assert_eq!(itself.projects[&inner.0], "", "{directories:?}");
         }
-        let alone = layout(&"acme/app".parse().unwrap(), &roots, std::slice::from_ref(&inner), &[], "/w", None);
-        assert_eq!(alone.projects[&inner.0], "api");
+        let alone = of(&app, std::slice::from_ref(&inner), &[]);
+        assert_eq!((alone.projects[&inner.0].as_str(), alone.others.get(&inner.0)), ("api", None), "the other clone was never used");
+        let (one, other) = (said("/w/app/a/b"), said("/w/app-a/b"));
+        let roots = [root("/w/app", &["acme/app"]), root("/w/app-a", &["acme/api"])];
+        let both = layout(&app, &roots, &[one.clone(), other], &[], "/w", None);
+        assert_eq!((both.projects.get(&one.0), both.contested.contains(&one.0)), (None, true));
     }
 
     #[test]

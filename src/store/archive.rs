@@ -29,7 +29,7 @@ use crate::reconcile::plan::Side;
 use crate::reconcile::relation::Lines;
 use crate::reconcile::shared::{Shared, put};
 use crate::reconcile::transcript::Content;
-use copies::{displace, is_in_the_way, prefix_digest, spare, write};
+use copies::{displace, is_in_the_way, is_so_long, prefix_digest, spare, write};
 use litemap::LiteMap;
 
 /// The archive of one machine.
@@ -145,6 +145,10 @@ impl Archive {
             return Ok(missing.then_some(0));
         }
         if held.length < content.length && (held.length == 0 || prefix_digest(lines, source, held.length)? == held.digest) {
+            // A pass that was killed may have left another copy than the index speaks of.
+            if there && !is_so_long(copy, held.length) {
+                spare(vault, copy, (source, content.length), note(content))?;
+            }
             return Ok(Some(if there { held.length } else { 0 }));
         }
         // A copy that cannot be read proves nothing.

@@ -290,10 +290,10 @@ impl Vault {
             self.objects.iter().filter(|object| object.note.reason == Reason::Overtaken && !self.fresh.contains(&object.path)).cloned().collect();
         let mut gone = 0;
         for Object { path, note } in overtaken {
-            let Some(holder) = archive.file(note.session, &note.part) else { continue };
+            let Some(Ok(holder)) = archive.file(note.session, &note.part).map(File::open) else { continue };
             let (_, directory) = self.folder(note.session)?;
             let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
-            let Ok(proved) = proof::prefix_of(&directory, name, &File::open(holder)?) else { continue };
+            let Ok(proved) = proof::prefix_of(&directory, name, &holder) else { continue };
             self.let_go(&directory, name, proved)?;
             gone += 1;
         }

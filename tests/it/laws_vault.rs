@@ -11,7 +11,7 @@ use claude_session_sync::reconcile::transcript::{Content, Digest, Reader};
 use claude_session_sync::store::archive::{Archive, Here};
 use claude_session_sync::store::proof;
 use claude_session_sync::store::scan::scan;
-use claude_session_sync::store::vault::Reason;
+use claude_session_sync::store::vault::{Reason, Vault};
 
 use crate::laws_model::line;
 use crate::laws_store::{Place, append, id, names, note};
@@ -83,13 +83,18 @@ fn of_copies_that_diverged_the_newer_is_the_copy_and_the_other_is_kept_in_any_or
 #[test]
 fn an_append_that_a_crash_cut_short_is_healed() {
     let (short, long, other) = (said(&[("a", 1)]), said(&[("a", 1), ("b", 2)]), said(&[("a", 1), ("other", 3)]));
-    for (left, next) in [(&long[..long.len() - 5], &long), (&long[..], &other), (&other[..], &long)] {
+    let diverged = said(&[("z", 4)]);
+    for (left, next) in [(&long[..long.len() - 5], &long), (&long[..], &other), (&other[..], &long), (&long[..], &diverged)] {
         let mut place = Place::new();
         take(&mut place, &short);
         // The bytes came, the index did not.
         fs::write(copy(&place), left).unwrap();
         take(&mut place, next);
         assert_eq!(&fs::read(copy(&place)).unwrap(), next);
+        // Nobody else may have them any more.
+        for before in [&short[..], left] {
+            assert!(next.starts_with(before) || place.kept().iter().any(|kept| kept == before), "a copy is nowhere");
+        }
     }
 }
 
@@ -237,4 +242,23 @@ fn an_id_in_two_directories_is_refused_in_both() {
     fs::write(second.join(id().file_name()), b"x\n").unwrap();
     let scanned = scan(&place.tree).unwrap();
     assert!(scanned.sessions.is_empty() && scanned.refused.contains_key(&id()));
+}
+
+#[test]
+fn an_overtaken_object_whose_successor_cannot_be_opened_stays_and_holds_nothing_up() {
+    let mut place = Place::new();
+    let (short, long) = (said(&[("a", 1)]), said(&[("a", 1), ("b", 2)]));
+    take(&mut place, &long);
+    let source = place.root().join("source");
+    fs::write(&source, &short).unwrap();
+    place.vault.copy(&source, note(&short, Reason::Overtaken)).unwrap();
+    let mut vault = Vault::open(&place.root().join("data")).unwrap();
+    let archive = archive(&place);
+    fs::remove_file(copy(&place)).unwrap();
+    symlink(copy(&place), copy(&place)).unwrap();
+    assert_eq!(vault.sweep(&archive).unwrap(), 0);
+    assert_eq!(place.kept(), [short]);
+    fs::remove_file(copy(&place)).unwrap();
+    fs::write(copy(&place), &long).unwrap();
+    assert_eq!(vault.sweep(&archive).unwrap(), 1);
 }

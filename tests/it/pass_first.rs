@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use claude_session_sync::reconcile::report::{ActionResult, Report, Verb};
 
+use crate::skip::skip_unless_root;
 use crate::strace;
 use crate::talk::{Talk, id};
 use crate::world::{Ran, Side, World, transcripts, visit};
@@ -223,6 +224,25 @@ fn pull_and_push_limit_what_is_installed_and_not_what_is_read() {
         world.passes();
         equal(&world, &[&far]);
     }
+}
+
+#[test]
+fn a_store_that_may_only_be_read_there_is_visited_for_what_it_has() {
+    let (world, far) = World::with_box();
+    let theirs = Talk::begun(&id(1), &far.at("widget"), 50, "theirs");
+    far.put(&theirs);
+    // Root reads everything, and leaves nothing of its own in what is another user's.
+    if [&far.home, &far.claude, &far.claude.join("projects")].iter().any(|directory| std::os::unix::fs::chown(directory, Some(65534), None).is_err()) {
+        return skip_unless_root("the store of another user: files cannot be given away");
+    }
+    let pulled = world.sync(&["--pull"]);
+    pulled.went_well();
+    assert_eq!(world.here.bytes(&id(1)), theirs.bytes);
+    assert!(!far.claude.join(".claude-session-sync").exists());
+    world.here.put(&Talk::begun(&id(2), &world.here.at("widget"), 40, "mine"));
+    let refused = world.sync(&[]);
+    assert!(refused.code != 0 && refused.out.contains("belongs to another user"), "{refused:?}");
+    assert!(far.paths(&id(2)).is_empty());
 }
 
 #[test]

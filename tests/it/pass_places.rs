@@ -323,3 +323,40 @@ fn nothing_is_sent_to_a_directory_there_that_another_clone_speaks_for() {
         assert_eq!(world.here.bytes(&id(3)), far.bytes(&id(3)));
     }
 }
+
+#[test]
+fn nothing_is_sent_to_a_directory_there_in_which_another_clone_would_speak() {
+    let (world, far) = World::with_box();
+    far.clone_of("widget-api", "git@github.com:acme/secret.git");
+    std::fs::create_dir_all(world.here.at("widget/api")).unwrap();
+    world.here.put(&Talk::begun(&id(1), &world.here.at("widget/api"), 20, "of a subdirectory whose name is written alike"));
+    let ran = world.sync(&[]);
+    assert!(ran.code == 3 && ran.out.contains("is of another clone, too"), "{ran:?}");
+    assert!(far.paths(&id(1)).is_empty(), "it would not be read there once somebody works in that clone");
+}
+
+#[test]
+fn what_was_brought_here_stays_its_repository_s_whoever_works_in_a_directory_that_is_written_alike() {
+    for before in [true, false] {
+        let (world, far) = World::with_box();
+        world.here.clone_of("widget-api", "git@github.com:acme/secret.git");
+        let other = Talk::begun(&id(1), &world.here.at("widget-api"), 30, "of the other clone");
+        world.here.put(&Talk::begun(&id(3), &world.here.at("widget"), 40, "of this one"));
+        if before {
+            world.here.put(&other);
+        }
+        std::fs::create_dir_all(far.at("widget/api")).unwrap();
+        let talk = Talk::begun(&id(2), &far.at("widget/api"), 20, "of a subdirectory there");
+        far.put(&talk);
+        world.passes();
+        if !before {
+            world.here.put(&other);
+        }
+        world.passes();
+        let talk = talk.says("and on");
+        far.goes_on(&talk);
+        world.passes();
+        assert_eq!(world.here.bytes(&id(2)), talk.bytes, "{before}");
+        assert!(far.paths(&id(1)).is_empty(), "{before}");
+    }
+}

@@ -210,3 +210,13 @@ fn a_side_file_of_a_session_that_could_not_be_read_goes_to_the_displaced_copies(
     assert_eq!((kept.note.reason, fs::read(&kept.path).unwrap()), (Reason::Side, b"bytes".to_vec()));
     assert_eq!(Vault::open(directory.path()).unwrap().objects().len(), 1);
 }
+
+#[test]
+fn a_link_to_a_project_directory_there_keeps_no_side_file_from_it() {
+    let (world, far, talk) = settled();
+    let (at, there) = (far.path(&id(1)), side(&far, "tool-results/new.txt"));
+    std::os::unix::fs::symlink(at.parent().unwrap(), far.claude.join("projects/-where-the-clone-was")).unwrap();
+    world.here.put_side(&talk, "tool-results/new.txt", b"new", 1);
+    world.passes();
+    assert_eq!(fs::read(there).unwrap(), b"new");
+}

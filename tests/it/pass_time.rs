@@ -210,14 +210,19 @@ fn a_replica_that_no_visit_finds_for_half_a_year_is_forgotten() {
     for other in [&long, &lately, &unnoted] {
         state["replicas"][other] = state["replicas"][&own].clone();
     }
-    state["heard"] = serde_json::json!({ &long: ago(181), &lately: ago(170), &own: ago(200), "99900000-51c4-4e00-8a05-674dde6aa368": ago(1) });
+    // One of a machine that is off, and still known.
+    let off = "18200000-51c4-4e00-8a05-674dde6aa368".to_owned();
+    state["replicas"][&off] = state["replicas"][&own].clone();
+    state["visits"]["tower"] = state["visits"]["box"].clone();
+    state["visits"]["tower"]["replica"] = serde_json::json!(off);
+    state["heard"] = serde_json::json!({ &long: ago(181), &lately: ago(170), &own: ago(200), &off: ago(300), "99900000-51c4-4e00-8a05-674dde6aa368": ago(1) });
     fs::write(&path, state.to_string()).unwrap();
     fs::remove_file(far.path(&talks[0].id)).unwrap();
     world.passes();
     assert!(far.paths(&talks[0].id).is_empty(), "what is visited is remembered, however long it took");
     let state = read();
     let names = |of: &str| state[of].as_object().unwrap().keys().cloned().collect::<std::collections::BTreeSet<_>>();
-    assert_eq!(names("replicas"), [lately, unnoted, own].into());
+    assert_eq!(names("replicas"), [lately, unnoted, own, off].into());
     assert_eq!(names("heard"), names("replicas"));
 }
 

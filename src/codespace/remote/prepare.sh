@@ -206,6 +206,7 @@ elsewhere() {
     set +f
     for other in "$projects"/*/"$1.jsonl"; do
         set -f
+        [ ! -L "${other%/*}" ] || continue
         [ "$other" = "$projects/$2/$1.jsonl" ] || { [ ! -e "$other" ] && [ ! -L "$other" ]; } || return 0
     done
     set -f

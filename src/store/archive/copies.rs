@@ -17,6 +17,7 @@ use crate::reconcile::transcript::{Content, Digest};
 /// As `write`; `InvalidData` where it cannot be read.
 pub(super) fn displace(vault: &mut Vault, copy: &Path, note: Note) -> io::Result<()> {
     match vault.copy(copy, note.clone()) {
+        Ok(()) if !is_so_long(copy, note.length) => vault.copy_raw(copy, note),
         // A crash came between the copy and the index, or it was damaged since: whatever it is, it is kept.
         Err(error) if read::is_the_file(&error) => vault.copy_raw(copy, note),
         // Then it stays where it is, and its successor waits.
@@ -37,6 +38,11 @@ pub(super) fn spare(vault: &mut Vault, lying: &Path, (source, length): (&Path, u
         Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{} cannot be read: {error}", lying.display()))),
     };
     if whole.length <= length && read::prefix(&read::open(source)?, whole.length)? == Some(whole.digest) { Ok(()) } else { vault.copy_raw(lying, note) }
+}
+
+/// Whether a copy has the length that the index gives it.
+pub(super) fn is_so_long(copy: &Path, length: u64) -> bool {
+    copy.symlink_metadata().is_ok_and(|status| status.len() == length)
 }
 
 /// Whether an error says that a file has a directory's name, or a directory a file's.
