@@ -114,8 +114,8 @@ pub struct Here {
     pub skipped: Vec<Skipped>,
     /// Clones that sessions here name, with the newest modification time of such a session.
     clones: BTreeMap<PathBuf, (Checkout, i64)>,
-    /// Project directories whose repository a clone says: that clone's root.
-    spoken_for: BTreeMap<ProjectName, PathBuf>,
+    /// Project directories whose repository a clone says, and that clone's root.
+    spoken_for: BTreeMap<ProjectName, (RepositoryId, PathBuf)>,
     /// Clones below the clone roots, once they were looked for: ten thousand sessions may ask.
     found: OnceLock<Vec<Checkout>>,
     /// When it was looked at, by this machine's clock.

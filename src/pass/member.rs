@@ -84,7 +84,7 @@ impl FarMember {
     /// Why it has no place there, for people.
     pub fn room_for(&self, below: &str) -> Result<ProjectName, String> {
         let project = self.directory_for(below).ok_or("no clone of the repository there")?;
-        if self.layout.others.contains_key(&project) {
+        if self.layout.others.contains_key(&project) || self.layout.unspoken.contains(&project) {
             return Err(format!("{project} there is of another clone, too"));
         }
         Ok(project)
@@ -223,7 +223,9 @@ pub fn members(
         let other = members.iter().find_map(|member| member.layout.others.get(&project)).cloned().flatten();
         let contested = members.iter().any(|member| member.layout.contested.contains(&project));
         let why = match other {
-            Some(repository) if contested => format!("{count} sessions in a directory that stands for two places, one of them in a clone of {repository}"),
+            Some(repository) if contested => {
+                format!("{count} sessions in a directory that stands for two places, one of them in a clone of {repository}: neither is synced")
+            }
             Some(repository) => format!("{count} sessions of another clone, {repository}; `also_in` of its [[repository]] admits them"),
             None => format!("{count} sessions of no repository that is synced here"),
         };

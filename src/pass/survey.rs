@@ -295,7 +295,7 @@ fn directories(here: &Here, state: &mut State) -> Vec<Directory> {
     for (project, (mut directory, place)) in directories {
         if let Some(place) = place {
             directory.repository = Some(place.repository.clone());
-            directory.known_by = match here.clone_of(project) {
+            directory.known_by = match here.clone_of(project, &place.repository) {
                 Some(root) => KnownBy::Clone { root: root.to_owned() },
                 None => match here.directory_for(place, "", state) {
                     (_, Rule::NoClone) => KnownBy::Archive { clone: false },

@@ -33,6 +33,9 @@ pub struct Layout {
     pub others: BTreeMap<ProjectName, Option<RepositoryId>>,
     /// Those of them that are this repository's as well: two working directories are written alike.
     pub contested: BTreeSet<ProjectName>,
+    /// What other clones' own directories are called, whether or not a transcript names one: what is new there would not be read again
+    /// once somebody works in that clone.
+    pub unspoken: BTreeSet<ProjectName>,
 }
 
 /// The rule that placed a session on a machine where it was not.
@@ -93,10 +96,7 @@ pub fn layout(
     });
     own.dedup();
     let mut layout = Layout { roots: own, ..Layout::default() };
-    // The directory of a clone itself is that clone's, whatever below another is written alike.
-    let is_clone = |directory: &str| roots.iter().any(|root| root.path == directory);
-    let clones: BTreeSet<&ProjectName> = speaking().filter(|(_, directory)| is_clone(directory)).map(|(project, _)| project).collect();
-    for (project, directory) in speaking().filter(|(project, directory)| !clones.contains(project) || is_clone(directory)) {
+    for (project, directory) in speaking() {
         let every = layout.roots.iter().map(String::as_str).chain(roots.iter().map(|root| root.path.as_str()));
         let Some(root) = every.filter(|root| under(directory, root).is_some()).max_by_key(|root| root.len()) else { continue };
         let is_own = layout.roots.iter().any(|own| own == root);
@@ -113,10 +113,6 @@ pub fn layout(
             }
         }
     }
-    // Another clone may speak at any time: what is sent where it would is not read again.
-    for root in roots.iter().filter(|root| !layout.roots.contains(&root.path)) {
-        layout.others.entry(ProjectName::of(&root.path)).or_insert_with(|| root.remotes.first().cloned());
-    }
     // Directories that hold only sessions from elsewhere name no working directory of this side: they are known by computing.
     for root in &layout.roots {
         for below in below.iter().chain(&[""]) {
@@ -127,6 +123,8 @@ pub fn layout(
         }
     }
     layout.projects.retain(|project, _| !layout.contested.contains(project));
+    let another_s = roots.iter().filter(|root| !layout.roots.contains(&root.path)).map(|root| ProjectName::of(&root.path));
+    layout.unspoken = another_s.filter(|project| layout.projects.get(project).is_none_or(|below| !below.is_empty())).collect();
     layout.others.retain(|project, _| !layout.projects.contains_key(project));
     layout
 }
@@ -220,23 +218,32 @@ mod tests {
     }
 
     #[test]
-    fn a_clone_s_own_directory_is_its_own_and_what_may_be_meant_by_two_is_nobody_s() {
-        let (app, api) = ("acme/app".parse().unwrap(), "acme/api".parse().unwrap());
+    fn a_directory_that_two_clones_may_be_meant_by_is_nobody_s() {
         let roots = [root("/w/app", &["acme/app"]), root("/w/app-api", &["acme/api"])];
         let (inner, outer) = (said("/w/app/api"), said("/w/app-api"));
         assert_eq!(inner.0, outer.0);
-        let of = |repository: &RepositoryId, directories: &[(ProjectName, String)], below: &[&str]| layout(repository, &roots, directories, below, "/w", None);
-        for directories in [vec![inner.clone(), outer.clone()], vec![outer.clone(), inner.clone()], vec![outer.clone()], vec![]] {
-            let (inside, itself) = (of(&app, &directories, &["api"]), of(&api, &directories, &[]));
-            assert_eq!((inside.projects.get(&inner.0), inside.others.get(&inner.0)), (None, Some(&Some(api.clone()))), "{directories:?}");
-            assert_eq!(itself.projects[&inner.0], "", "{directories:?}");
+        for repository in ["acme/app", "acme/api"] {
+            for directories in [[inner.clone(), outer.clone()], [outer.clone(), inner.clone()]] {
+                let both = layout(&repository.parse().unwrap(), &roots, &directories, &["api"], "/w", None);
+                assert_eq!((both.projects.get(&inner.0), both.contested.contains(&inner.0)), (None, true), "{repository}");
+            }
         }
-        let alone = of(&app, std::slice::from_ref(&inner), &[]);
-        assert_eq!((alone.projects[&inner.0].as_str(), alone.others.get(&inner.0)), ("api", None), "the other clone was never used");
-        let (one, other) = (said("/w/app/a/b"), said("/w/app-a/b"));
-        let roots = [root("/w/app", &["acme/app"]), root("/w/app-a", &["acme/api"])];
-        let both = layout(&app, &roots, &[one.clone(), other], &[], "/w", None);
-        assert_eq!((both.projects.get(&one.0), both.contested.contains(&one.0)), (None, true));
+        let of = |directories: &[(ProjectName, String)]| layout(&"acme/app".parse().unwrap(), &roots, directories, &["api"], "/w", None);
+        assert!(!of(std::slice::from_ref(&outer)).projects.contains_key(&inner.0));
+        // As long as nobody works in the other one, what is there is read, and nothing new goes there.
+        for directories in [vec![inner.clone()], vec![]] {
+            let layout = of(&directories);
+            assert_eq!((layout.projects[&inner.0].as_str(), layout.unspoken.contains(&inner.0)), ("api", true));
+        }
+    }
+
+    #[test]
+    fn two_clones_that_are_written_alike_each_have_their_own() {
+        let roots = [root("/w/my_app", &["acme/my_app"]), root("/w/my-app", &["acme/my-app"])];
+        for repository in ["acme/my_app", "acme/my-app"] {
+            let layout = layout(&repository.parse().unwrap(), &roots, &[], &[], "/w", None);
+            assert_eq!((layout.projects.len(), layout.unspoken.len()), (1, 0), "{repository}");
+        }
     }
 
     #[test]

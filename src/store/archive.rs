@@ -147,7 +147,11 @@ impl Archive {
         if held.length < content.length && (held.length == 0 || prefix_digest(lines, source, held.length)? == held.digest) {
             // A pass that was killed may have left another copy than the index speaks of.
             if there && !is_so_long(copy, held.length) {
-                spare(vault, copy, (source, content.length), note(content))?;
+                match spare(vault, copy, (source, content.length), note(content)) {
+                    // What cannot be read is made anew.
+                    Err(error) if error.kind() == io::ErrorKind::InvalidData => {}
+                    spared => spared?,
+                }
             }
             return Ok(Some(if there { held.length } else { 0 }));
         }

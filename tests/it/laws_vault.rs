@@ -101,10 +101,15 @@ fn an_append_that_a_crash_cut_short_is_healed() {
 #[test]
 fn a_copy_that_rotted_is_made_again_from_a_whole_one() {
     let (short, long) = (said(&[("a", 1)]), said(&[("a", 1), ("b", 2)]));
-    for rotten in [vec![b'x'; short.len()], b"x".to_vec()] {
+    for rotten in [Some(vec![b'x'; short.len()]), Some(b"x".to_vec()), None] {
         let mut place = Place::new();
         take(&mut place, &short);
-        fs::write(copy(&place), rotten).unwrap();
+        fs::remove_file(copy(&place)).unwrap();
+        match rotten {
+            Some(rotten) => fs::write(copy(&place), rotten).unwrap(),
+            // It cannot be opened.
+            None => symlink(copy(&place), copy(&place)).unwrap(),
+        }
         take(&mut place, &long);
         assert_eq!(fs::read(copy(&place)).unwrap(), long);
     }

@@ -352,6 +352,9 @@ fn what_was_brought_here_stays_its_repository_s_whoever_works_in_a_directory_tha
         if !before {
             world.here.put(&other);
         }
+        // New sessions of this repository would go elsewhere from now on.
+        world.here.clone_of("widget-fix", "git@github.com:acme/widget.git");
+        world.here.put(&Talk::begun(&id(4), &world.here.at("widget-fix"), 10, "of its second clone"));
         world.passes();
         let talk = talk.says("and on");
         far.goes_on(&talk);
@@ -359,4 +362,19 @@ fn what_was_brought_here_stays_its_repository_s_whoever_works_in_a_directory_tha
         assert_eq!(world.here.bytes(&id(2)), talk.bytes, "{before}");
         assert!(far.paths(&id(1)).is_empty(), "{before}");
     }
+}
+
+#[test]
+fn what_was_brought_to_a_directory_that_became_a_clone_of_its_own_is_that_clone_s() {
+    let (world, far) = World::with_box();
+    world.here.put(&Talk::begun(&id(1), &world.here.at("widget"), 40, "of the repository around it"));
+    std::fs::create_dir_all(far.at("widget/lib")).unwrap();
+    let talk = Talk::begun(&id(2), &far.at("widget/lib"), 20, "of a subdirectory there");
+    far.put(&talk);
+    world.passes();
+    world.here.clone_of("widget/lib", "git@github.com:acme/lib.git");
+    world.here.put(&Talk::begun(&id(3), &world.here.at("widget/lib"), 10, "of the clone within"));
+    far.goes_on(&talk.says("and on"));
+    let ran = world.sync(&[]);
+    assert!(ran.code == 3 && ran.out.contains("belongs to acme/lib"), "{ran:?}");
 }

@@ -206,8 +206,9 @@ elsewhere() {
     set +f
     for other in "$projects"/*/"$1.jsonl"; do
         set -f
-        [ ! -L "${other%/*}" ] || continue
-        [ "$other" = "$projects/$2/$1.jsonl" ] || { [ ! -e "$other" ] && [ ! -L "$other" ]; } || return 0
+        # Through a link to its directory a file has one more name, and is still one.
+        # shellcheck disable=SC3013
+        [ "$other" -ef "$projects/$2/$1.jsonl" ] || { [ ! -e "$other" ] && [ ! -L "$other" ]; } || return 0
     done
     set -f
     return 1

@@ -51,23 +51,32 @@ impl Here {
             }
             session.place = Some(place.clone());
         }
-        let spoken_for: BTreeMap<_, _> = places.into_iter().map(|(project, (_, root))| (project.clone(), root)).collect();
+        let spoken_for: BTreeMap<_, _> = places.into_iter().map(|(project, (place, root))| (project.clone(), (place.repository, root))).collect();
         self.spoken_for = spoken_for;
         state.clones = memory;
         // Where two directories are written alike, what was brought for the one repository is not the other's because a client works there.
         for (id, remembered, beside) in brought {
-            let root = self.root_for(&remembered.repository, state).map(|(root, _)| root).filter(|root| *root != beside);
-            let is_there = |project: &ProjectName| root.is_some_and(|root| below(&root, &remembered) == *project);
-            if let Some(session) = self.sessions.get_mut(&id).filter(|session| is_there(&session.project)) {
-                session.place = Some(remembered);
+            let project = self.sessions.get(&id).map(|session| session.project.clone());
+            if project.is_some_and(|project| self.has_a_clone_beside(&beside, &remembered, &project, state)) {
+                self.sessions.entry(id).and_modify(|session| session.place = Some(remembered));
             }
         }
     }
 
-    /// The clone by which the repository of a project directory is known; none where only the archive remembers it.
+    /// Whether a clone of a place's repository has this project directory for it, too; one around the other clone has not, for that is the
+    /// same directory.
+    fn has_a_clone_beside(&self, clone: &Path, place: &Place, project: &ProjectName, state: &mut State) -> bool {
+        let has = |root: &Path| !clone.starts_with(root) && below(root, place) == *project;
+        let is_of = |checkout: &&Checkout| checkout.remotes.contains(&place.repository);
+        self.configured(&place.repository).is_some_and(|root| has(&root))
+            || self.clones.values().map(|(checkout, _)| checkout).filter(is_of).any(|checkout| has(&checkout.root))
+            || self.found(state).iter().filter(is_of).any(|checkout| has(&checkout.root))
+    }
+
+    /// The clone by which a project directory is known to be of this repository; none where only the archive remembers it.
     #[must_use]
-    pub fn clone_of(&self, project: &ProjectName) -> Option<&Path> {
-        self.spoken_for.get(project).map(PathBuf::as_path)
+    pub fn clone_of(&self, project: &ProjectName, repository: &RepositoryId) -> Option<&Path> {
+        self.spoken_for.get(project).filter(|(spoken, _)| spoken == repository).map(|(_, root)| root.as_path())
     }
 
     fn configured_as(&self, root: &Path) -> Option<RepositoryId> {
@@ -84,21 +93,32 @@ impl Here {
 
     /// The clone for new sessions of a repository.
     fn root_for(&self, repository: &RepositoryId, state: &mut State) -> Option<(PathBuf, Rule)> {
-        let at = |root: &Path, rule| Some((root.canonicalize().unwrap_or_else(|_| root.to_owned()), rule));
-        if let Some((_, path)) = self.setting.configured.iter().find(|(configured, _)| configured == repository) {
-            return at(path, Rule::Configured);
+        if let Some(root) = self.configured(repository) {
+            return Some((root, Rule::Configured));
         }
         let used = self.clones.values().filter(|(checkout, _)| checkout.remotes.contains(repository));
         // A clone whose own repository it is comes before one that merely has it as another remote.
         let best = used.max_by_key(|(checkout, newest)| (checkout.remotes.first() == Some(repository), *newest, std::cmp::Reverse(checkout.root.clone())));
         if let Some((checkout, _)) = best {
-            return at(&checkout.root, Rule::UsedLast);
+            return Some((real(&checkout.root), Rule::UsedLast));
         }
-        let found = self.found.get_or_init(|| Clones::new(&self.setting.git, &mut state.clones).below(&self.setting.clone_roots));
-        let found = found.iter().filter(|checkout| checkout.remotes.contains(repository));
+        let found = self.found(state).iter().filter(|checkout| checkout.remotes.contains(repository));
         let best = found.min_by_key(|checkout| (checkout.remotes.first() != Some(repository), &checkout.root))?;
-        at(&best.root, Rule::Found)
+        Some((real(&best.root), Rule::Found))
     }
+
+    fn configured(&self, repository: &RepositoryId) -> Option<PathBuf> {
+        self.setting.configured.iter().find(|(configured, _)| configured == repository).map(|(_, path)| real(path))
+    }
+
+    fn found(&self, state: &mut State) -> &[Checkout] {
+        self.found.get_or_init(|| Clones::new(&self.setting.git, &mut state.clones).below(&self.setting.clone_roots))
+    }
+}
+
+/// The path without links, as a client's working directory is written.
+fn real(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
 fn below(root: &Path, place: &Place) -> ProjectName {

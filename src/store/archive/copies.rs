@@ -42,7 +42,7 @@ pub(super) fn spare(vault: &mut Vault, lying: &Path, (source, length): (&Path, u
 
 /// Whether a copy has the length that the index gives it.
 pub(super) fn is_so_long(copy: &Path, length: u64) -> bool {
-    copy.symlink_metadata().is_ok_and(|status| status.len() == length)
+    copy.metadata().is_ok_and(|status| status.len() == length)
 }
 
 /// Whether an error says that a file has a directory's name, or a directory a file's.
