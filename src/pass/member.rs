@@ -84,7 +84,7 @@ impl FarMember {
     /// Why it has no place there, for people.
     pub fn room_for(&self, below: &str) -> Result<ProjectName, String> {
         let project = self.directory_for(below).ok_or("no clone of the repository there")?;
-        if self.layout.others.contains_key(&project) || self.layout.unspoken.contains(&project) {
+        if self.layout.others.contains_key(&project) || self.layout.reserved.contains(&project) {
             return Err(format!("{project} there is of another clone, too"));
         }
         Ok(project)

@@ -33,9 +33,9 @@ pub struct Layout {
     pub others: BTreeMap<ProjectName, Option<RepositoryId>>,
     /// Those of them that are this repository's as well: two working directories are written alike.
     pub contested: BTreeSet<ProjectName>,
-    /// What other clones' own directories are called, whether or not a transcript names one: what is new there would not be read again
-    /// once somebody works in that clone.
-    pub unspoken: BTreeSet<ProjectName>,
+    /// What the directories of other clones themselves are called, whether or not a transcript names one: what is new there would not
+    /// be read again once somebody works in that clone.
+    pub reserved: BTreeSet<ProjectName>,
 }
 
 /// The rule that placed a session on a machine where it was not.
@@ -124,7 +124,7 @@ pub fn layout(
     }
     layout.projects.retain(|project, _| !layout.contested.contains(project));
     let another_s = roots.iter().filter(|root| !layout.roots.contains(&root.path)).map(|root| ProjectName::of(&root.path));
-    layout.unspoken = another_s.filter(|project| layout.projects.get(project).is_none_or(|below| !below.is_empty())).collect();
+    layout.reserved = another_s.filter(|project| layout.projects.get(project).is_none_or(|below| !below.is_empty())).collect();
     layout.others.retain(|project, _| !layout.projects.contains_key(project));
     layout
 }
@@ -233,7 +233,7 @@ mod tests {
         // As long as nobody works in the other one, what is there is read, and nothing new goes there.
         for directories in [vec![inner.clone()], vec![]] {
             let layout = of(&directories);
-            assert_eq!((layout.projects[&inner.0].as_str(), layout.unspoken.contains(&inner.0)), ("api", true));
+            assert_eq!((layout.projects[&inner.0].as_str(), layout.reserved.contains(&inner.0)), ("api", true));
         }
     }
 
@@ -242,7 +242,7 @@ mod tests {
         let roots = [root("/w/my_app", &["acme/my_app"]), root("/w/my-app", &["acme/my-app"])];
         for repository in ["acme/my_app", "acme/my-app"] {
             let layout = layout(&repository.parse().unwrap(), &roots, &[], &[], "/w", None);
-            assert_eq!((layout.projects.len(), layout.unspoken.len()), (1, 0), "{repository}");
+            assert_eq!((layout.projects.len(), layout.reserved.len()), (1, 0), "{repository}");
         }
     }
 

@@ -184,7 +184,7 @@ fresh() {
 settle() {
     trouble=$(sync -f "$own" ${abroad:+"$projects"} 2>&1) && return 0
     case $trouble in
-        *"nput/output error"* | *"I/O error"* | *"o space left"* | *"uota exceeded"* | *"Wrote only "* | *"short write"*) return 1 ;;
+        *"nput/output error"* | *"I/O error"* | *"o space left"* | *"uota exceeded"*) return 1 ;;
     esac
     sync
 }

@@ -47,7 +47,7 @@ impl Here {
                 *newest = (*newest).max(stamp.modified);
             }
             if let Some(remembered) = remembered.filter(|remembered| !session.speaks && remembered.repository != place.repository) {
-                brought.push((*id, remembered.clone(), root.clone()));
+                brought.push((*id, session.project.clone(), remembered.clone(), root.clone()));
             }
             session.place = Some(place.clone());
         }
@@ -55,10 +55,11 @@ impl Here {
         self.spoken_for = spoken_for;
         state.clones = memory;
         // Where two directories are written alike, what was brought for the one repository is not the other's because a client works there.
-        for (id, remembered, beside) in brought {
-            let project = self.sessions.get(&id).map(|session| session.project.clone());
-            if project.is_some_and(|project| self.has_a_clone_beside(&beside, &remembered, &project, state)) {
-                self.sessions.entry(id).and_modify(|session| session.place = Some(remembered));
+        for (id, project, remembered, beside) in brought {
+            if self.has_a_clone_beside(&beside, &remembered, &project, state)
+                && let Some(session) = self.sessions.get_mut(&id)
+            {
+                session.place = Some(remembered);
             }
         }
     }
